@@ -1,0 +1,78 @@
+/** Shader modules and pipelines, made once for each (kernel, entry, constants). */
+import type { Kernel } from "../device";
+import type { DawnDevice, Handle } from "./provider";
+
+export interface Pipeline {
+  readonly handle: Handle;
+  readonly layout: Handle;
+  readonly params: readonly Param[];
+}
+
+export interface Param {
+  readonly name: string;
+  readonly type: "f32" | "u32";
+}
+
+export class Pipelines {
+  private readonly modules = new Map<string, Handle>();
+  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly dawn: DawnDevice;
+  private readonly check: (what: string) => void;
+
+  constructor(dawn: DawnDevice, check: (what: string) => void) {
+    this.dawn = dawn;
+    this.check = check;
+  }
+
+  get(kernel: Kernel): Pipeline {
+    const module = `${kernel.name} ${JSON.stringify(kernel.specialize ?? {})}`;
+    const key = `${module} ${kernel.entry} ${JSON.stringify(kernel.constants ?? {})}`;
+    let pipeline = this.pipelines.get(key);
+    if (!pipeline) {
+      const handle = this.create(module, kernel);
+      pipeline = { handle, layout: this.dawn.bindGroupLayout(handle), params: paramsOf(kernel.source) };
+      this.pipelines.set(key, pipeline);
+    }
+    return pipeline;
+  }
+
+  private create(moduleKey: string, kernel: Kernel): Handle {
+    let module = this.modules.get(moduleKey);
+    if (module === undefined) {
+      module = this.dawn.createModule(specialize(kernel.source, kernel.specialize ?? {}));
+      this.check(`kernels/${kernel.name}.wgsl`);
+      this.modules.set(moduleKey, module);
+    }
+    const constants = Object.entries(kernel.constants ?? {}).map(([name, value]) => [name, Number(value)] as const);
+    const handle = this.dawn.createComputePipeline(module, kernel.entry, constants);
+    this.check(`kernels/${kernel.name}.wgsl, entry ${kernel.entry}`);
+    return handle;
+  }
+
+  free(): void {
+    for (const { handle, layout } of this.pipelines.values()) {
+      this.dawn.release("BindGroupLayout", layout);
+      this.dawn.release("ComputePipeline", handle);
+    }
+    for (const module of this.modules.values()) this.dawn.release("ShaderModule", module);
+  }
+}
+
+/**
+ * Redefines top-level `const` and `alias` lines: only what `override` cannot say, which is types and the lengths of
+ * arrays in registers. The file stays valid WGSL on its own.
+ */
+export function specialize(source: string, values: Readonly<Record<string, string | number>>): string {
+  return Object.entries(values).reduce((text, [name, value]) => {
+    const line = new RegExp(`^(const|alias) ${name}( *:[^=]*)? = [^;]*;`, "gm");
+    const hits = text.match(line)?.length ?? 0;
+    if (hits !== 1) throw new Error(`specialize: ${name} is defined ${hits} times, not once`);
+    return text.replace(line, `$1 ${name}$2 = ${value};`);
+  }, source);
+}
+
+/** The fields of the kernel's `struct Params`, in order. */
+export function paramsOf(source: string): Param[] {
+  const body = source.match(/struct Params \{([^}]*)\}/)?.[1] ?? "";
+  return [...body.matchAll(/^\s*(\w+): (f32|u32),/gm)].map(([, name, type]) => ({ name: name!, type: type as "f32" | "u32" }));
+}

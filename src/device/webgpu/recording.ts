@@ -1,0 +1,149 @@
+/** A recorded list of dispatches: bind groups and params made once, then one compute pass a replay. */
+import type { Dispatch, Recording, Slice } from "../device";
+import type { Param, Pipelines } from "./pipelines";
+import { type DawnDevice, type Handle, usage } from "./provider";
+import type { WebGpuBuffer } from "./webgpu";
+
+interface Step {
+  readonly pipeline: Handle;
+  readonly group: Handle;
+  readonly dispatch: Dispatch;
+}
+
+type SetPipeline = (pass: Handle, pipeline: Handle) => void;
+type SetGroup = (pass: Handle, index: number, group: Handle, count: bigint, offsets: null) => void;
+type Launch = (pass: Handle, x: number, y: number, z: number) => void;
+
+export interface Submission {
+  readonly dawn: DawnDevice;
+  readonly pipelines: Pipelines;
+  readonly uniformAlignment: number;
+  check(what: string): void;
+  submit(commands: Handle): void;
+  /** Set while profiling: gets each dispatch as a pass of its own. */
+  readonly timer: Timer | null;
+}
+
+export interface Timer {
+  /** A pass descriptor that times the next dispatch, named by its kernel. */
+  next(kernel: string): Uint8Array;
+  readonly full: boolean;
+  flush(encoder: Handle): void;
+  /** Reads the times back once the flushed work was submitted. */
+  collect(): void;
+}
+
+export class WebGpuRecording implements Recording {
+  readonly dispatches: number;
+  private readonly on: Submission;
+  private readonly steps: Step[] = [];
+  private readonly params: Handle;
+  private freed = false;
+  private readonly begin: (encoder: Handle, descriptor: Uint8Array | null) => Handle;
+  private readonly setPipeline: SetPipeline;
+  private readonly setGroup: SetGroup;
+  private readonly launch: Launch;
+
+  constructor(on: Submission, dispatches: readonly Dispatch[]) {
+    this.on = on;
+    this.dispatches = dispatches.length;
+    const { dawn } = on.dawn;
+    this.begin = dawn.symbol("wgpuCommandEncoderBeginComputePass");
+    this.setPipeline = dawn.symbol("wgpuComputePassEncoderSetPipeline");
+    this.setGroup = dawn.symbol("wgpuComputePassEncoderSetBindGroup");
+    this.launch = dawn.symbol("wgpuComputePassEncoderDispatchWorkgroups");
+
+    const pipelines = dispatches.map(({ kernel }) => on.pipelines.get(kernel));
+    const stride = Math.ceil((4 * Math.max(1, ...pipelines.map(({ params }) => params.length))) / on.uniformAlignment) * on.uniformAlignment;
+    const sizeBytes = Math.max(16, stride);
+    const bytes = new Uint8Array(sizeBytes * dispatches.length);
+    const view = new DataView(bytes.buffer);
+    dispatches.forEach((dispatch, i) => {
+      writeParams(view, sizeBytes * i, dispatch, pipelines[i]!.params);
+    });
+    this.params = on.dawn.createBuffer(Math.max(16, bytes.length), usage.uniform | usage.copyDst);
+    on.check("the params of a recording");
+    if (bytes.length) on.dawn.writeBuffer(this.params, 0, bytes);
+    dispatches.forEach((dispatch, i) => {
+      const pipeline = pipelines[i]!;
+      const params = { buffer: this.params, offsetBytes: sizeBytes * i, sizeBytes };
+      const group = on.dawn.createBindGroup(pipeline.layout, [params, ...[dispatch.output, ...dispatch.inputs].map(windowOf)]);
+      on.check(`binding ${dispatch.kernel.name} ${dispatch.kernel.entry}`);
+      this.steps.push({ pipeline: pipeline.handle, group, dispatch });
+    });
+  }
+
+  replay(): void {
+    if (this.freed) throw new Error("this recording was disposed");
+    if (this.steps.length === 0) return;
+    if (this.on.timer) return this.replayTimed(this.on.timer);
+    const encoder = this.encoder();
+    const pass = this.begin(encoder, null);
+    for (const { pipeline, group, dispatch } of this.steps) {
+      this.setPipeline(pass, pipeline);
+      this.setGroup(pass, 0, group, 0n, null);
+      this.launch(pass, dispatch.workgroups[0], dispatch.workgroups[1], dispatch.workgroups[2]);
+    }
+    this.end(pass);
+    this.finish(encoder);
+  }
+
+  private replayTimed(timer: Timer): void {
+    let encoder = this.encoder();
+    for (const { pipeline, group, dispatch } of this.steps) {
+      if (timer.full) {
+        timer.flush(encoder);
+        this.finish(encoder);
+        timer.collect();
+        encoder = this.encoder();
+      }
+      const pass = this.begin(encoder, timer.next(`${dispatch.kernel.name}.${dispatch.kernel.entry}`));
+      this.setPipeline(pass, pipeline);
+      this.setGroup(pass, 0, group, 0n, null);
+      this.launch(pass, dispatch.workgroups[0], dispatch.workgroups[1], dispatch.workgroups[2]);
+      this.end(pass);
+    }
+    timer.flush(encoder);
+    this.finish(encoder);
+    timer.collect();
+  }
+
+  private encoder(): Handle {
+    return this.on.dawn.dawn.call("wgpuDeviceCreateCommandEncoder", this.on.dawn.handle, null);
+  }
+
+  private end(pass: Handle): void {
+    this.on.dawn.dawn.call("wgpuComputePassEncoderEnd", pass);
+    this.on.dawn.dawn.call("wgpuComputePassEncoderRelease", pass);
+  }
+
+  private finish(encoder: Handle): void {
+    const commands: Handle = this.on.dawn.dawn.call("wgpuCommandEncoderFinish", encoder, null);
+    this.on.dawn.dawn.call("wgpuCommandEncoderRelease", encoder);
+    this.on.submit(commands);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.freed) return;
+    this.freed = true;
+    for (const { group } of this.steps) this.on.dawn.release("BindGroup", group);
+    this.on.dawn.releaseBuffer(this.params);
+  }
+}
+
+function windowOf({ buffer, offsetBytes, sizeBytes }: Slice) {
+  return { buffer: (buffer as WebGpuBuffer).live, offsetBytes, sizeBytes };
+}
+
+function writeParams(view: DataView, at: number, { kernel, params }: Dispatch, fields: readonly Param[]): void {
+  const given = Object.keys(params);
+  const wanted = fields.map(({ name }) => name);
+  if (given.join() !== wanted.join()) {
+    throw new Error(`${kernel.name} ${kernel.entry}: params are {${given}}, the kernel's struct says {${wanted}}`);
+  }
+  fields.forEach(({ name, type }, i) => {
+    const value = params[name]!;
+    if (type === "f32") view.setFloat32(at + 4 * i, value, true);
+    else view.setUint32(at + 4 * i, value, true);
+  });
+}

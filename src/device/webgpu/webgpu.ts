@@ -1,0 +1,182 @@
+/** The WebGPU device: the seam of device.ts over Dawn. */
+import { UserError } from "../../errors";
+import type { Buffer, Bytes, Device, DeviceInfo, Dispatch, KernelTime, Recording, Slice, Traits } from "../device";
+import { type Adapter, chooseAdapter } from "./adapter";
+import { Pipelines } from "./pipelines";
+import { Profiler } from "./profiler";
+import { type DawnDevice, feature, type Handle, instance, type OnError, usage } from "./provider";
+import { type Submission, WebGpuRecording } from "./recording";
+
+/** How many submits may be under way before the next one waits for the oldest. */
+const IN_FLIGHT = 3;
+
+export function openWebGpu(wanted: string): WebGpuDevice {
+  return new WebGpuDevice(chooseAdapter(wanted));
+}
+
+export class WebGpuDevice implements Device, Submission {
+  readonly info: DeviceInfo;
+  readonly traits: Traits;
+  readonly dawn: DawnDevice;
+  readonly pipelines: Pipelines;
+  readonly uniformAlignment: number;
+  timer: Profiler | null = null;
+  private readonly pending: bigint[] = [];
+  private readonly oneCommand = new BigUint64Array(1);
+  private staging: { handle: Handle; sizeBytes: number } | null = null;
+  private fault: Parameters<OnError> | null = null;
+  private disposed = false;
+
+  constructor(adapter: Adapter) {
+    this.info = adapter.info;
+    const { limits } = adapter.info;
+    this.uniformAlignment = limits.minUniformBufferOffsetAlignment!;
+    this.traits = {
+      software: adapter.info.kind === "software",
+      subgroupSize: adapter.subgroupSize,
+      // Slabs and views are laid out for any device, so that a plan does not depend on the adapter.
+      offsetAlignment: Math.max(256, limits.minStorageBufferOffsetAlignment!),
+      maxBindingBytes: limits.maxStorageBufferBindingSize!,
+      maxBufferBytes: limits.maxBufferSize!,
+      maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize!,
+    };
+    const wanted = Object.values(feature).filter((id) => adapter.features.has(id));
+    this.dawn = instance().requestDevice(adapter.handle, adapter.limits, wanted, (...fault) => {
+      this.fault ??= fault;
+    });
+    this.pipelines = new Pipelines(this.dawn, (what) => this.check(what));
+  }
+
+  /** Throws what the device has reported since the last call. */
+  check(what: string): void {
+    if (this.disposed) throw new Error(`${what}: the device was closed`);
+    if (!this.fault) return;
+    const [kind, message] = this.fault;
+    const text = message.trim();
+    if (kind === "lost") throw new UserError(`the device was lost (${what}): ${text}`, { hint: "resume from the last checkpoint" });
+    this.fault = null;
+    if (kind === "out-of-memory") {
+      throw new UserError(`out of device memory: ${what}`, { hint: "use fewer rows or tokens a batch, or a smaller model" });
+    }
+    throw new Error(`${what}: ${text}`);
+  }
+
+  allocate(sizeBytes: number): Buffer {
+    const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
+    if (size > this.traits.maxBufferBytes) {
+      throw new UserError(`a buffer of ${mib(size)} is needed, and this device allows ${mib(this.traits.maxBufferBytes)}`, {
+        hint: "use fewer rows or tokens a batch, or a smaller model",
+      });
+    }
+    const handle = this.dawn.createBuffer(size, usage.storage | usage.copySrc | usage.copyDst);
+    this.check(`a buffer of ${mib(size)}`);
+    return new WebGpuBuffer(this.dawn, handle, size);
+  }
+
+  upload({ buffer, offsetBytes, sizeBytes }: Slice, data: Bytes): void {
+    if (data.byteLength > sizeBytes) throw new Error(`upload: ${data.byteLength} bytes do not fit ${sizeBytes}`);
+    if (data.byteLength === 0) return;
+    this.dawn.writeBuffer((buffer as WebGpuBuffer).live, offsetBytes, data);
+    this.check("upload");
+  }
+
+  download({ buffer, offsetBytes, sizeBytes }: Slice, into: Bytes): void {
+    const size = into.byteLength;
+    if (size > sizeBytes) throw new Error(`download: ${size} bytes asked of ${sizeBytes}`);
+    if (size === 0) return;
+    const staging = this.stagingFor(size);
+    const { dawn } = this.dawn;
+    const encoder: Handle = dawn.call("wgpuDeviceCreateCommandEncoder", this.dawn.handle, null);
+    const source = (buffer as WebGpuBuffer).live;
+    dawn.call("wgpuCommandEncoderCopyBufferToBuffer", encoder, source, BigInt(offsetBytes), staging, 0n, BigInt(size));
+    const commands: Handle = dawn.call("wgpuCommandEncoderFinish", encoder, null);
+    dawn.call("wgpuCommandEncoderRelease", encoder);
+    this.submit(commands);
+    this.wait();
+    this.dawn.readMapped(staging, size, (bytes) => {
+      new Uint8Array(into.buffer, into.byteOffset, size).set(new Uint8Array(bytes));
+    });
+    this.check("download");
+  }
+
+  private stagingFor(sizeBytes: number): Handle {
+    if (!this.staging || this.staging.sizeBytes < sizeBytes) {
+      if (this.staging) this.dawn.releaseBuffer(this.staging.handle);
+      const size = Math.max(65536, 2 ** Math.ceil(Math.log2(sizeBytes)));
+      this.staging = { handle: this.dawn.createBuffer(size, usage.mapRead | usage.copyDst), sizeBytes: size };
+      this.check("a staging buffer");
+    }
+    return this.staging.handle;
+  }
+
+  record(dispatches: readonly Dispatch[]): Recording {
+    return new WebGpuRecording(this, dispatches);
+  }
+
+  submit(commands: Handle): void {
+    if (this.pending.length >= IN_FLIGHT) this.dawn.dawn.waitFor(this.pending.shift()!);
+    const { dawn } = this.dawn;
+    this.oneCommand[0] = BigInt(commands);
+    dawn.call("wgpuQueueSubmit", this.dawn.queue, 1n, this.oneCommand);
+    dawn.call("wgpuCommandBufferRelease", commands);
+    this.pending.push(this.dawn.submittedWorkDone());
+    this.check("submit");
+  }
+
+  wait(): void {
+    while (this.pending.length) this.dawn.dawn.waitFor(this.pending.shift()!);
+    this.dawn.dawn.processEvents();
+    this.check("waiting for the device");
+  }
+
+  profile(f: () => void): readonly KernelTime[] | null {
+    if (!this.info.features.includes("timestampQuery")) {
+      f();
+      return null;
+    }
+    this.timer = new Profiler(this.dawn);
+    try {
+      f();
+      this.wait();
+      return this.timer.table;
+    } finally {
+      this.timer.free();
+      this.timer = null;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.disposed) return;
+    while (this.pending.length) this.dawn.dawn.waitFor(this.pending.shift()!);
+    if (this.staging) this.dawn.releaseBuffer(this.staging.handle);
+    this.pipelines.free();
+    this.disposed = true;
+    this.dawn.destroy();
+  }
+}
+
+export class WebGpuBuffer implements Buffer {
+  readonly sizeBytes: number;
+  private readonly dawn: DawnDevice;
+  private handle: Handle | null;
+
+  constructor(dawn: DawnDevice, handle: Handle, sizeBytes: number) {
+    this.dawn = dawn;
+    this.handle = handle;
+    this.sizeBytes = sizeBytes;
+  }
+
+  get live(): Handle {
+    if (!this.handle) throw new Error("this buffer was freed");
+    return this.handle;
+  }
+
+  free(): void {
+    if (this.handle) this.dawn.releaseBuffer(this.handle);
+    this.handle = null;
+  }
+}
+
+function mib(sizeBytes: number): string {
+  return sizeBytes < 1 << 20 ? `${Math.ceil(sizeBytes / 1024)} KiB` : `${Math.ceil(sizeBytes / (1 << 20))} MiB`;
+}

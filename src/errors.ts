@@ -1,0 +1,33 @@
+/** The two kinds of error: a user's mistake is a UserError with a hint; everything else is a bug and keeps its stack. */
+
+export interface UserErrorOptions {
+  /** What to do about it, printed on a line of its own. */
+  readonly hint?: string;
+  /** 1: the work failed. 2: the command or config was wrong. */
+  readonly exitCode?: 1 | 2;
+  readonly cause?: unknown;
+}
+
+/** A mistake that the user can mend: printed as one sentence and a hint, without a stack. */
+export class UserError extends Error {
+  readonly hint: string | undefined;
+  readonly exitCode: 1 | 2;
+
+  constructor(message: string, { hint, exitCode = 1, cause }: UserErrorOptions = {}) {
+    super(message, { cause });
+    this.name = "UserError";
+    this.hint = hint;
+    this.exitCode = exitCode;
+  }
+}
+
+/** The text of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The code of a system error (ENOENT, ENOSPC, ...), or undefined. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}
