@@ -20,7 +20,7 @@ const NO_LABEL = 0xffff_ffff_ffff_ffffn;
 const STYPE_WGSL = 2;
 
 export const usage = { mapRead: 0x1, copySrc: 0x4, copyDst: 0x8, uniform: 0x40, storage: 0x80, queryResolve: 0x200 };
-export const feature = { timestampQuery: 3, shaderF16: 10, subgroups: 18 };
+export const feature = { timestampQuery: 3, shaderF16: 10, subgroups: 17 };
 export const backends = ["undefined", "null", "WebGPU", "D3D11", "D3D12", "Metal", "Vulkan", "OpenGL", "OpenGL ES"];
 
 /** A C struct under construction. It keeps alive everything it points to until it is dropped itself. */

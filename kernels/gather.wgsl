@@ -1,0 +1,61 @@
+// Rows of a table, by id.
+//   forward   y[n] = table[ids[n]]. One invocation computes one element.
+//   scatter   table[id] += sum of x[n] over all n with ids[n] = id, in place. One workgroup serves one n: the first n
+//             with an id adds up all of them, in order, and later ones do nothing, so no atomics are needed.
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  table_rows: u32,
+}
+
+override WORKGROUP: u32 = 64;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read> source: array<f32>;
+@group(0) @binding(3) var<storage, read> ids: array<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let i = id.x + id.y * groups.x * WORKGROUP;
+  if (i >= params.rows * params.columns) {
+    return;
+  }
+  let row = min(ids[i / params.columns], params.table_rows - 1u);
+  output[i] = source[row * params.columns + i % params.columns];
+}
+
+var<workgroup> earlier: array<u32, WORKGROUP>;
+
+@compute @workgroup_size(WORKGROUP)
+fn scatter(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let n = group.x + group.y * groups.x;
+  let mine = ids[min(n, params.rows - 1u)];
+  var found = 0u;
+  for (var m = local.x; m < n && m < params.rows && found == 0u; m += WORKGROUP) {
+    found = select(0u, 1u, ids[m] == mine);
+  }
+  earlier[local.x] = found;
+  for (var step = WORKGROUP / 2; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (local.x < step) {
+      earlier[local.x] |= earlier[local.x + step];
+    }
+  }
+  workgroupBarrier();
+  if (n >= params.rows || mine >= params.table_rows || earlier[0] == 1u) {
+    return;
+  }
+  for (var m = n; m < params.rows; m++) {
+    if (ids[m] == mine) {
+      for (var c = local.x; c < params.columns; c += WORKGROUP) {
+        output[mine * params.columns + c] += source[m * params.columns + c];
+      }
+    }
+  }
+}

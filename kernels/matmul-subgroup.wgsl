@@ -1,0 +1,88 @@
+enable subgroups;
+
+// C = op(A) op(B) (+ bias) (then GELU) (+ C): for devices where loads are dear and a workgroup is one subgroup.
+// One workgroup computes ROWS x (4 LANES) of C without a barrier. Each lane loads one column of A for all rows, and the
+// lanes pass their values round by shuffles; lane l holds the columns l, l + LANES, l + 2 LANES and l + 3 LANES.
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  inner: u32,
+}
+
+override TRANSPOSE_A: bool = false;
+override TRANSPOSE_B: bool = false;
+override BIAS: bool = false;
+override GELU: bool = false;
+override ACCUMULATE: bool = false;
+override LANES: u32 = 8;
+
+const ROWS = 32u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read> a: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let u = 0.7978845608028654 * (v + 0.044715 * v * v * v);
+  return 0.5 * v * (1.0 + tanh(clamp(u, vec4(-15.0), vec4(15.0))));
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let lane = local.x;
+  let row = group.y * ROWS;
+  let column = vec4(group.x * 4u * LANES + lane) + vec4(0u, 1u, 2u, 3u) * LANES;
+  let last = vec4(params.columns - 1u);
+  let safe = min(column, last);
+
+  // Addresses are row * row_step + inner * inner_step; rows and columns past the end read the last one and are not stored.
+  let a_row_step = select(params.inner, 1u, TRANSPOSE_A);
+  let a_inner_step = select(1u, params.rows, TRANSPOSE_A);
+  let b_inner_step = select(params.columns, 1u, TRANSPOSE_B);
+  let b_column = safe * select(1u, params.inner, TRANSPOSE_B);
+
+  var sums: array<vec4<f32>, ROWS>;
+  for (var start = 0u; start < params.inner; start += LANES) {
+    let k = min(start + lane, params.inner - 1u);
+    let inside = select(0.0, 1.0, start + lane < params.inner);
+    var mine: array<f32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+      mine[r] = inside * a[min(row + r, params.rows - 1u) * a_row_step + k * a_inner_step];
+    }
+    let count = min(LANES, params.inner - start);
+    for (var i = 0u; i < count; i++) {
+      let at = b_column + (start + i) * b_inner_step;
+      let values = vec4(b[at.x], b[at.y], b[at.z], b[at.w]);
+      for (var r = 0u; r < ROWS; r++) {
+        sums[r] += subgroupShuffle(mine[r], i) * values;
+      }
+    }
+  }
+
+  var added = vec4(0.0);
+  if (BIAS) {
+    added = vec4(bias[safe.x], bias[safe.y], bias[safe.z], bias[safe.w]);
+  }
+  for (var r = 0u; r < ROWS; r++) {
+    if (row + r >= params.rows) {
+      break;
+    }
+    var value = sums[r] + added;
+    if (GELU) {
+      value = gelu(value);
+    }
+    let at = (row + r) * params.columns + column;
+    for (var j = 0u; j < 4u; j++) {
+      if (column[j] < params.columns) {
+        if (ACCUMULATE) {
+          output[at[j]] += value[j];
+        } else {
+          output[at[j]] = value[j];
+        }
+      }
+    }
+  }
+}

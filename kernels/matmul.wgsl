@@ -1,0 +1,106 @@
+// C = op(A) op(B) (+ bias) (then GELU) (+ C). One workgroup computes a 64 x 64 tile of C from shared tiles of A and B;
+// each of its 256 invocations computes 4 x 4 of it, in registers.
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  inner: u32,
+}
+
+override TRANSPOSE_A: bool = false;
+override TRANSPOSE_B: bool = false;
+override BIAS: bool = false;
+override GELU: bool = false;
+override ACCUMULATE: bool = false;
+
+const TILE = 64u;
+const DEPTH = 16u;
+const SIDE = 16u;
+const STRIDE = 65u; // padded against bank conflicts
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read> a: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+
+var<workgroup> a_tile: array<f32, DEPTH * STRIDE>;
+var<workgroup> b_tile: array<f32, DEPTH * STRIDE>;
+
+fn gelu(v: f32) -> f32 {
+  let u = 0.7978845608028654 * (v + 0.044715 * v * v * v);
+  return 0.5 * v * (1.0 + tanh(clamp(u, -15.0, 15.0)));
+}
+
+// Neighbouring invocations read neighbouring addresses, whichever way the operand lies.
+fn load_tiles(row: u32, column: u32, start: u32, local: u32) {
+  for (var i = local; i < TILE * DEPTH; i += SIDE * SIDE) {
+    let a_row = select(i / DEPTH, i % TILE, TRANSPOSE_A);
+    let a_k = select(i % DEPTH, i / TILE, TRANSPOSE_A);
+    var value = 0.0;
+    if (row + a_row < params.rows && start + a_k < params.inner) {
+      value = a[select(
+        (row + a_row) * params.inner + start + a_k,
+        (start + a_k) * params.rows + row + a_row,
+        TRANSPOSE_A,
+      )];
+    }
+    a_tile[a_k * STRIDE + a_row] = value;
+
+    let b_column = select(i % TILE, i / DEPTH, TRANSPOSE_B);
+    let b_k = select(i / TILE, i % DEPTH, TRANSPOSE_B);
+    value = 0.0;
+    if (column + b_column < params.columns && start + b_k < params.inner) {
+      value = b[select(
+        (start + b_k) * params.columns + column + b_column,
+        (column + b_column) * params.inner + start + b_k,
+        TRANSPOSE_B,
+      )];
+    }
+    b_tile[b_k * STRIDE + b_column] = value;
+  }
+}
+
+@compute @workgroup_size(SIDE, SIDE)
+fn forward(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let row = group.y * TILE;
+  let column = group.x * TILE;
+  var sums: array<vec4<f32>, 4>;
+  for (var start = 0u; start < params.inner; start += DEPTH) {
+    load_tiles(row, column, start, index);
+    workgroupBarrier();
+    for (var k = 0u; k < DEPTH; k++) {
+      let at_b = k * STRIDE + local.x;
+      let values = vec4(b_tile[at_b], b_tile[at_b + SIDE], b_tile[at_b + 2 * SIDE], b_tile[at_b + 3 * SIDE]);
+      for (var r = 0u; r < 4u; r++) {
+        sums[r] += a_tile[k * STRIDE + local.y + r * SIDE] * values;
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var r = 0u; r < 4u; r++) {
+    let y = row + local.y + r * SIDE;
+    for (var j = 0u; j < 4u; j++) {
+      let x = column + local.x + j * SIDE;
+      if (y < params.rows && x < params.columns) {
+        var value = sums[r][j];
+        if (BIAS) {
+          value += bias[x];
+        }
+        if (GELU) {
+          value = gelu(value);
+        }
+        let at = y * params.columns + x;
+        if (ACCUMULATE) {
+          value += output[at];
+        }
+        output[at] = value;
+      }
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
+import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../device/device";
+import type { Tensor } from "../tensor/tensor";
+import { type Plan, plan } from "./plan";
+
+export interface ProgramOptions {
+  /** Memory from outside for inputs of the graph: weights, gradient slices, caches. */
+  readonly bind?: ReadonlyMap<Tensor, Slice>;
+}
+
+export class Program implements Disposable {
+  readonly plan: Plan;
+  private readonly device: Device;
+  private readonly bind: ReadonlyMap<Tensor, Slice>;
+  private readonly buffers: Buffer[] = [];
+  private readonly recording: Recording;
+  private readonly unfed: Set<Tensor>;
+
+  constructor(device: Device, outputs: readonly Tensor[], { bind = new Map() }: ProgramOptions = {}) {
+    this.device = device;
+    this.bind = bind;
+    this.plan = plan(outputs, new Set(bind.keys()));
+    this.unfed = new Set(this.plan.nodes.filter((node) => node.inputs.length === 0 && !node.dispatch && !bind.has(node)));
+    try {
+      for (const size of this.plan.slotSizes) this.buffers.push(device.allocate(4 * size));
+      this.recording = device.record(this.plan.nodes.flatMap((node) => this.dispatchOf(node)));
+    } catch (error) {
+      for (const buffer of this.buffers) buffer.free();
+      throw error;
+    }
+  }
+
+  get dispatches(): number {
+    return this.recording.dispatches;
+  }
+
+  private dispatchOf(node: Tensor): Dispatch[] {
+    if (!node.dispatch) return [];
+    const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
+    return [{ ...node.dispatch(this.device.traits), output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
+  }
+
+  /** Where a tensor of this graph lives. */
+  slice(tensor: Tensor): Slice {
+    const place = this.plan.places.get(tensor);
+    if (!place) throw new Error(`${tensor.name} is not part of this program`);
+    const bound = this.bind.get(place.root);
+    const buffer = bound?.buffer ?? this.buffers[this.plan.slots.get(place.root)!]!;
+    return { buffer, offsetBytes: (bound?.offsetBytes ?? 0) + 4 * place.offset, sizeBytes: Math.max(4, 4 * place.size) };
+  }
+
+  feed(tensor: Tensor, data: Bytes): void {
+    const { size } = this.plan.places.get(tensor) ?? { size: -1 };
+    if (data.length !== size) throw new Error(`feed ${tensor.name}: got ${data.length} values, expected ${size}`);
+    this.device.upload(this.slice(tensor), data);
+    this.unfed.delete(tensor);
+  }
+
+  run(): void {
+    if (this.unfed.size) throw new Error(`run: nothing was fed to ${[...this.unfed].map(({ name }) => name).join(", ")}`);
+    this.recording.replay();
+  }
+
+  /** Copies an output's values; waits for the device. */
+  read(tensor: Tensor): Float32Array;
+  read(tensor: Tensor, into: Uint32Array): Uint32Array;
+  read(tensor: Tensor, into: Float32Array | Uint32Array = new Float32Array(this.plan.places.get(tensor)?.size ?? 0)) {
+    this.device.download(this.slice(tensor), into);
+    return into;
+  }
+
+  [Symbol.dispose](): void {
+    this.recording[Symbol.dispose]();
+    for (const buffer of this.buffers) buffer.free();
+  }
+}

@@ -1,0 +1,96 @@
+/** Matrix products in every transpose form, with bias, GELU and accumulation in the same kernel. */
+import source from "../../kernels/matmul.wgsl" with { type: "text" };
+import subgroupSource from "../../kernels/matmul-subgroup.wgsl" with { type: "text" };
+import type { Traits } from "../device/device";
+import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
+import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
+import { geluBackward, geluValue } from "./gelu";
+import { columnSum } from "./reduce";
+
+export interface MatmulOptions {
+  /** A is stored [K, M]. */
+  readonly transposeA?: boolean;
+  /** B is stored [N, K]. */
+  readonly transposeB?: boolean;
+  /** [N], added to every row. */
+  readonly bias?: Tensor;
+  /** GELU of the result, for inference: its gradient computes the product again. */
+  readonly gelu?: boolean;
+}
+
+interface Form {
+  readonly rows: number;
+  readonly columns: number;
+  readonly inner: number;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+/** op(A) op(B) + bias: [M, K] x [K, N] -> [M, N]. Leading dimensions of A count as rows where A is not transposed. */
+export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias, gelu = false }: MatmulOptions = {}): Tensor {
+  const left = matrixOf("matmul", "a", a.shape);
+  const right = matrixOf("matmul", "b", b.shape);
+  const [rows, inner] = transposeA ? [left.columns, left.rows] : [left.rows, left.columns];
+  const [innerB, columns] = transposeB ? [right.columns, right.rows] : [right.rows, right.columns];
+  if (inner !== innerB) {
+    const form = `${transposeA ? "aT" : "a"} x ${transposeB ? "bT" : "b"}`;
+    throw new ShapeError(`matmul ${form}: [${a.shape}] x [${b.shape}], inner sizes ${inner} and ${innerB} differ`);
+  }
+  if (bias) expectShape("matmul", "bias", bias.shape, [columns]);
+  const form = { rows, columns, inner, transposeA, transposeB };
+  const product = (target?: Tensor): Tensor =>
+    tensor({
+      name: `matmul${transposeA ? " aT" : ""}${transposeB ? " bT" : ""}`,
+      shape: [rows, columns],
+      inputs: [...(target ? [target] : []), a, b, bias ?? b],
+      inPlace: target !== undefined,
+      reference: (...values) => {
+        const [a, b, c] = target ? values.slice(1) : values;
+        const y = productOf(a!, b!, form);
+        if (bias) for (let i = 0; i < y.length; i++) y[i] = y[i]! + c![i % columns]!;
+        if (gelu) for (let i = 0; i < y.length; i++) y[i] = geluValue(y[i]!);
+        return target ? y.map((v, i) => v + values[0]![i]!) : y;
+      },
+      dispatch: (traits) => launch(form, { bias: bias !== undefined, gelu, accumulate: target !== undefined }, traits),
+      ...(!target && { into: product }),
+      vjp: (grad) => {
+        const through = gelu ? geluBackward(matmul(a, b, { transposeA, transposeB, ...(bias && { bias }) }), grad) : grad;
+        const da = transposeA ? matmul(b, through, { transposeA: transposeB, transposeB: true }) : matmul(through, b, { transposeB: !transposeB });
+        const db = transposeB ? matmul(through, a, { transposeA: true, transposeB: transposeA }) : matmul(a, through, { transposeA: !transposeA });
+        return [da, db, bias ? columnSum(through) : null];
+      },
+    });
+  return product();
+}
+
+function launch(form: Form, { bias, gelu, accumulate }: { bias: boolean; gelu: boolean; accumulate: boolean }, traits: Traits): Launch {
+  const { rows, columns, inner, transposeA, transposeB } = form;
+  const constants = { TRANSPOSE_A: transposeA, TRANSPOSE_B: transposeB, BIAS: bias, GELU: gelu, ACCUMULATE: accumulate };
+  const params = { rows, columns, inner };
+  if (traits.software && traits.subgroupSize === 8) {
+    const tile = rows <= 4 ? 4 : rows <= 16 ? 16 : 32;
+    return {
+      kernel: { name: "matmul-subgroup", source: subgroupSource, entry: "forward", constants, specialize: { ROWS: `${tile}u` } },
+      params,
+      workgroups: [Math.ceil(columns / 32), Math.ceil(rows / tile), 1],
+    };
+  }
+  return {
+    kernel: { name: "matmul", source, entry: "forward", constants },
+    params,
+    workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
+  };
+}
+
+function productOf(a: Values, b: Values, { rows, columns, inner, transposeA, transposeB }: Form): Values {
+  const y = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    for (let k = 0; k < inner; k++) {
+      const v = a[transposeA ? k * rows + i : i * inner + k]!;
+      for (let j = 0; j < columns; j++) {
+        y[i * columns + j]! += v * b[transposeB ? j * inner + k : k * columns + j]!;
+      }
+    }
+  }
+  return y;
+}

@@ -1,0 +1,105 @@
+/** Sums and means over rows, over columns, and over everything. */
+import source from "../../kernels/reduce.wgsl" with { type: "text" };
+import { linear, type Traits } from "../device/device";
+import { matrixOf, type Shape, sizeOf } from "../tensor/shape";
+import { type Launch, type Tensor, tensor, view } from "../tensor/tensor";
+
+/** Rows that one invocation of a column sum walks over. */
+const CHUNK = 64;
+
+/** How rows are shared out: on a GPU many lanes a row, on a software adapter, where barriers are dear, a lane a row. */
+export function rowLanes({ software }: Traits): { LANES: number; ROWS: number } {
+  return software ? { LANES: 1, ROWS: 8 } : { LANES: 64, ROWS: 4 };
+}
+
+/** Workgroups for kernels in which a workgroup takes `ROWS` rows. */
+export function rowGroups(rows: number, { ROWS }: { ROWS: number }): Launch["workgroups"] {
+  return linear(rows, ROWS);
+}
+
+/** Sum over the rows of a matrix: [R, C] -> [C]. Many rows are summed in two steps. */
+export function columnSum(x: Tensor): Tensor {
+  const { rows, columns } = matrixOf("columnSum", "x", x.shape);
+  const source = rows > 2 * CHUNK ? chunkSums(x, CHUNK) : x;
+  const sums = chunkSums(source, matrixOf("columnSum", "x", source.shape).rows);
+  return view(sums, [columns], { vjp: (grad) => [view(grad, [1, columns])], into: (target) => view(sums.into!(view(target, [1, columns])), [columns]) });
+}
+
+/** Sum over each run of `chunk` rows: [R, C] -> [ceil(R / chunk), C]. */
+function chunkSums(x: Tensor, chunk: number): Tensor {
+  const { rows, columns } = matrixOf("columnSum", "x", x.shape);
+  const chunks = Math.ceil(rows / chunk);
+  const from = (i: number) => Math.floor(i / columns / chunk) * columns + (i % columns);
+  const make = (target?: Tensor): Tensor =>
+    tensor({
+      name: "columnSum",
+      shape: [chunks, columns],
+      inputs: target ? [target, x] : [x],
+      inPlace: target !== undefined,
+      reference: (...values) => {
+        const y = target ? values[0]!.slice() : new Float64Array(chunks * columns);
+        values.at(-1)!.forEach((v, i) => {
+          y[from(i)] = y[from(i)]! + v;
+        });
+        return y;
+      },
+      dispatch: () => ({
+        kernel: { name: "reduce", source, entry: "columns", constants: { ACCUMULATE: target !== undefined } },
+        params: { rows, columns, chunk, factor: 1 },
+        workgroups: [Math.ceil(columns / 64), chunks, 1],
+      }),
+      ...(!target && { vjp: (grad: Tensor) => [spread(grad, "spread_columns", x.shape, { chunk })], into: make }),
+    });
+  return make();
+}
+
+/** Sum over each row, times `factor`: [R, C] -> [R]. */
+export function rowSum(x: Tensor, factor = 1): Tensor {
+  const { rows, columns } = matrixOf("rowSum", "x", x.shape);
+  return tensor({
+    name: "rowSum",
+    shape: [rows],
+    inputs: [x],
+    reference: (x) =>
+      new Float64Array(rows).map((_, r) => factor * x.subarray(r * columns, (r + 1) * columns).reduce((a, b) => a + b, 0)),
+    dispatch: (traits) => ({
+      kernel: { name: "reduce", source, entry: "rows", constants: rowLanes(traits) },
+      params: { rows, columns, chunk: 0, factor },
+      workgroups: rowGroups(rows, rowLanes(traits)),
+    }),
+    vjp: (grad) => [spread(grad, "spread_rows", x.shape, { factor })],
+  });
+}
+
+/** Sum of every element, times `factor`, as a tensor of one. Large tensors are summed in two steps. */
+export function sum(x: Tensor, factor = 1): Tensor {
+  const size = sizeOf(x.shape);
+  const width = 256;
+  const flat = view(x, [1, size], { vjp: (grad) => [view(grad, x.shape)] });
+  if (size <= 2 * width || size % width !== 0) return rowSum(flat, factor);
+  const rows = view(x, [size / width, width], { vjp: (grad) => [view(grad, x.shape)] });
+  const partial = rowSum(rows);
+  return sum(partial, factor);
+}
+
+/** Mean of every element. */
+export function mean(x: Tensor): Tensor {
+  return sum(x, 1 / sizeOf(x.shape));
+}
+
+/** The gradients of the sums: each sum's gradient goes to everything that was summed. */
+function spread(x: Tensor, entry: "spread_rows" | "spread_columns", shape: Shape, { chunk = 1, factor = 1 }): Tensor {
+  const { rows, columns } = matrixOf(entry, "x", shape);
+  const from = (i: number) => (entry === "spread_rows" ? Math.floor(i / columns) : Math.floor(i / columns / chunk) * columns + (i % columns));
+  return tensor({
+    name: entry,
+    shape,
+    inputs: [x],
+    reference: (x) => new Float64Array(rows * columns).map((_, i) => factor * x[from(i)]!),
+    dispatch: () => ({
+      kernel: { name: "reduce", source, entry },
+      params: { rows, columns, chunk, factor },
+      workgroups: linear(rows * columns, 64),
+    }),
+  });
+}

@@ -1,0 +1,77 @@
+/** A tensor is a node in a graph: a shape and how to make it. It owns no memory. */
+import type { Kernel, Traits, Workgroups } from "../device/device";
+import { type Shape, ShapeError, sizeOf } from "./shape";
+
+/** One launch of a kernel, before buffers are known: the output is the node, the inputs are the node's inputs. */
+export interface Launch {
+  readonly kernel: Kernel;
+  readonly params: Readonly<Record<string, number>>;
+  readonly workgroups: Workgroups;
+}
+
+export type Values = Float64Array;
+
+export interface Node {
+  readonly name: string;
+  readonly shape: Shape;
+  /** u32 for token ids, positions and seeds. */
+  readonly dtype?: "f32" | "u32";
+  readonly inputs: readonly Tensor[];
+  /** What the op means, in float64. The oracle that every kernel is tested against. */
+  readonly reference?: (...inputs: Values[]) => Values;
+  /** How the device computes it. A node with inputs but no dispatch is a view of its first input. */
+  readonly dispatch?: (traits: Traits) => Launch;
+  /** Gradients of the inputs, given the gradient of this tensor. `null`: none flows there. */
+  readonly vjp?: (grad: Tensor, self: Tensor) => readonly (Tensor | null)[];
+  /** The output lives in the first input's buffer, which the kernel sees as its output and not as an input. */
+  readonly inPlace?: boolean;
+  /** Where a view begins in its first input, in elements: a multiple of VIEW_ALIGNMENT. */
+  readonly offset?: number;
+  /** The same value added onto `target` in place, where the kernel can do that without another pass. */
+  readonly into?: (target: Tensor) => Tensor;
+  /** Every element has this value, known when the graph is built. */
+  readonly constant?: number;
+}
+
+export interface Tensor extends Node {
+  /** Creation order. It is also execution order: a backward pass is simply created later. */
+  readonly id: number;
+}
+
+/** Offsets of views are multiples of this many elements, so that any device can bind them (256 bytes). */
+export const VIEW_ALIGNMENT = 64;
+
+let created = 0;
+
+export function tensor(node: Node): Tensor {
+  return { id: created++, ...node };
+}
+
+/** A value supplied at run time: data, a weight, or the gradient that seeds a backward pass. */
+export function input(name: string, shape: Shape, dtype: "f32" | "u32" = "f32"): Tensor {
+  return tensor({ name, shape, dtype, inputs: [] });
+}
+
+/** Part of `x`, from element `offset` on, under another shape. No copy and, unless `vjp` is given, no gradient. */
+export function view(x: Tensor, shape: Shape, { offset = 0, vjp, into }: Pick<Node, "offset" | "vjp" | "into"> = {}): Tensor {
+  const size = sizeOf(shape);
+  if (offset % VIEW_ALIGNMENT !== 0) throw new ShapeError(`view: offset ${offset} is not a multiple of ${VIEW_ALIGNMENT}`);
+  if (offset + size > sizeOf(x.shape)) throw new ShapeError(`view: [${shape}] at ${offset} passes the end of [${x.shape}]`);
+  return tensor({
+    name: "view",
+    shape,
+    dtype: x.dtype ?? "f32",
+    inputs: [x],
+    offset,
+    reference: (x) => x.subarray(offset, offset + size),
+    ...(vjp && { vjp }),
+    ...(into && { into }),
+  });
+}
+
+/** Everything the outputs need, in execution order. */
+export function schedule(outputs: readonly Tensor[]): Tensor[] {
+  const needed = new Set(outputs);
+  for (const { inputs } of needed) for (const x of inputs) needed.add(x); // a Set grows while it is walked
+  return [...needed].sort((a, b) => a.id - b.id);
+}
