@@ -1,8 +1,7 @@
 // Causal self-attention over packed rows qkv [B T, 3 C], with an online softmax: no T x T matrix is stored.
 //   forward    output = [B T, C] rows of softmax(scale q k) v, then at `lse_offset` the log-sum-exps [B H, T].
-//   delta      D[b h, t] = dO[t] . O[t]
 //   backward   dqkv [B T, 3 C]; workgroups with z = 0 compute dq, those with z = 1 compute dk and dv.
-//              p = exp(s - lse),  ds = p (dO v - D) scale,  dq = ds k,  dk = ds q,  dv = p dO
+//              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale,  dq = ds k,  dk = ds q,  dv = p dO
 // One invocation holds one row (a query, or for dk and dv a key) of one head in registers and walks over the others. The
 // rows it walks over are the same for a whole workgroup: with STAGED they pass through shared memory.
 // FlashAttention-2: https://arxiv.org/abs/2307.08691, algorithms 1 and 2.
@@ -107,21 +106,6 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     output[at + 4u * d + 3u] = value.w;
   }
   output[params.lse_offset + group.y * params.tokens + query] = largest + log(total);
-}
-
-@compute @workgroup_size(WORKGROUP)
-fn delta(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-  let t = group.x * WORKGROUP + local.x;
-  if (t >= params.tokens) {
-    return;
-  }
-  let at = row_at(group.y / params.heads, group.y % params.heads, t);
-  var total = 0.0;
-  for (var d = 0u; d < HEAD; d++) {
-    let i = 4u * (at + d);
-    total += dot(grad[at + d], vec4(packed[i], packed[i + 1u], packed[i + 2u], packed[i + 3u]));
-  }
-  output[group.y * params.tokens + t] = total;
 }
 
 fn store(at: u32, value: vec4<f32>) {

@@ -30,7 +30,10 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
     const first = node.inputs[0];
     const alias = first && (node.inPlace || !node.dispatch) && !bound.has(node) ? places.get(first)! : null;
     const size = sizeOf(node.shape);
-    places.set(node, alias ? { root: alias.root, offset: alias.offset + (node.offset ?? 0), size } : { root: node, offset: 0, size });
+    places.set(
+      node,
+      alias ? { root: alias.root, offset: alias.offset + (node.offset ?? 0), size } : { root: node, offset: 0, size },
+    );
   }
 
   const lastUse = new Map<Tensor, number>();
@@ -38,16 +41,19 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
     for (const x of [node, ...node.inputs]) lastUse.set(places.get(x)!.root, at);
   });
   for (const output of outputs) lastUse.set(places.get(output)!.root, Number.POSITIVE_INFINITY);
-  for (const node of nodes) if (node.inputs.length === 0 && !node.dispatch) lastUse.set(node, Number.POSITIVE_INFINITY);
   checkInPlace(nodes, places);
 
   const slots = new Map<Tensor, number>();
   const slotSizes: number[] = [];
   const free = new Map<number, number[]>();
   const endings = new Map<number, Tensor[]>();
+  // Fed before anything runs, and still there for the next run.
+  for (const node of nodes) {
+    if (isFed(node) && !bound.has(node)) slots.set(node, slotSizes.push(sizeOf(node.shape)) - 1);
+  }
   nodes.forEach((node, at) => {
     const { root, size } = places.get(node)!;
-    if (root === node && !bound.has(node)) {
+    if (root === node && !bound.has(node) && !isFed(node)) {
       const slot = free.get(size)?.pop() ?? slotSizes.push(size) - 1;
       slots.set(node, slot);
       const end = lastUse.get(node)!;
@@ -60,6 +66,11 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
     }
   });
   return { nodes, places, slots, slotSizes };
+}
+
+/** A value supplied at run time. */
+export function isFed(node: Tensor): boolean {
+  return node.inputs.length === 0 && !node.dispatch;
 }
 
 /** Bytes that a program over this plan allocates, beside what is bound from outside. */

@@ -8,7 +8,8 @@ export function printGraph(outputs: readonly Tensor[]): string {
   return nodes
     .map((node) => {
       const { root } = places.get(node)!;
-      const where = root === node ? `slot ${slots.get(node)}` : `${node.inPlace ? "in place on" : "view of"} %${root.id}`;
+      const where =
+        root === node ? `slot ${slots.get(node)}` : `${node.inPlace ? "in place on" : "view of"} %${root.id}`;
       const inputs = node.inputs.map(({ id }) => ` %${id}`).join("");
       return `%${node.id} ${node.name} [${node.shape.join(", ")}]${inputs && ` <-${inputs}`} (${where})`;
     })

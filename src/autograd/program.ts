@@ -1,7 +1,7 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
 import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../device/device";
 import type { Tensor } from "../tensor/tensor";
-import { type Plan, plan } from "./plan";
+import { isFed, type Plan, plan } from "./plan";
 
 export interface ProgramOptions {
   /** Memory from outside for inputs of the graph: weights, gradient slices, caches. */
@@ -20,7 +20,7 @@ export class Program implements Disposable {
     this.device = device;
     this.bind = bind;
     this.plan = plan(outputs, new Set(bind.keys()));
-    this.unfed = new Set(this.plan.nodes.filter((node) => node.inputs.length === 0 && !node.dispatch && !bind.has(node)));
+    this.unfed = new Set(this.plan.nodes.filter((node) => isFed(node) && !bind.has(node)));
     try {
       for (const size of this.plan.slotSizes) this.buffers.push(device.allocate(4 * size));
       this.recording = device.record(this.plan.nodes.flatMap((node) => this.dispatchOf(node)));
@@ -37,7 +37,9 @@ export class Program implements Disposable {
   private dispatchOf(node: Tensor): Dispatch[] {
     if (!node.dispatch) return [];
     const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
-    return [{ ...node.dispatch(this.device.traits), output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
+    return [
+      { ...node.dispatch(this.device.traits), output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) },
+    ];
   }
 
   /** Where a tensor of this graph lives. */
@@ -46,7 +48,11 @@ export class Program implements Disposable {
     if (!place) throw new Error(`${tensor.name} is not part of this program`);
     const bound = this.bind.get(place.root);
     const buffer = bound?.buffer ?? this.buffers[this.plan.slots.get(place.root)!]!;
-    return { buffer, offsetBytes: (bound?.offsetBytes ?? 0) + 4 * place.offset, sizeBytes: Math.max(4, 4 * place.size) };
+    return {
+      buffer,
+      offsetBytes: (bound?.offsetBytes ?? 0) + 4 * place.offset,
+      sizeBytes: Math.max(4, 4 * place.size),
+    };
   }
 
   feed(tensor: Tensor, data: Bytes): void {
@@ -57,7 +63,8 @@ export class Program implements Disposable {
   }
 
   run(): void {
-    if (this.unfed.size) throw new Error(`run: nothing was fed to ${[...this.unfed].map(({ name }) => name).join(", ")}`);
+    if (this.unfed.size)
+      throw new Error(`run: nothing was fed to ${[...this.unfed].map(({ name }) => name).join(", ")}`);
     this.recording.replay();
   }
 

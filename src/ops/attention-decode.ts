@@ -9,7 +9,8 @@ function formOf(op: string, qkv: Tensor, cache: Tensor, heads: number) {
   const { rows, columns } = matrixOf(op, "qkv", qkv.shape);
   const [B = 0, length = 0, width = 0] = cache.shape;
   const C = columns / 3;
-  if (cache.shape.length !== 3 || width !== 2 * C) throw new ShapeError(`${op}: cache has shape [${cache.shape}], expected [B, length, ${2 * C}]`);
+  if (cache.shape.length !== 3 || width !== 2 * C)
+    throw new ShapeError(`${op}: cache has shape [${cache.shape}], expected [B, length, ${2 * C}]`);
   if (rows % B !== 0) throw new ShapeError(`${op}: ${rows} rows do not share out over ${B} sequences`);
   if ((C / heads) % 4 !== 0) throw new ShapeError(`${op}: ${C / heads} channels a head, expected a multiple of 4`);
   return { rows, B, length, C, D: C / heads, tokens: rows / B };
@@ -70,7 +71,13 @@ export function attentionDecode(qkv: Tensor, positions: Tensor, cache: Tensor, h
       return y;
     },
     dispatch: ({ software }) => ({
-      kernel: { name: "attention-decode", source, entry: "forward", constants: { LANES: software ? 8 : 32 }, specialize: { HEAD: `${D / 4}u` } },
+      kernel: {
+        name: "attention-decode",
+        source,
+        entry: "forward",
+        constants: { LANES: software ? 8 : 32 },
+        specialize: { HEAD: `${D / 4}u` },
+      },
       params: { rows, tokens: 1, heads, length, scale: 1 / Math.sqrt(D) },
       workgroups: [heads, B, 1],
     }),

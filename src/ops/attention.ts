@@ -1,8 +1,9 @@
 /** Causal multi-head self-attention by tiles: https://arxiv.org/abs/2307.08691. */
 import source from "../../kernels/attention.wgsl" with { type: "text" };
+import deltaSource from "../../kernels/attention-delta.wgsl" with { type: "text" };
 import type { Traits } from "../device/device";
 import { matrixOf, ShapeError } from "../tensor/shape";
-import { type Launch, type Tensor, tensor, VIEW_ALIGNMENT, type Values } from "../tensor/tensor";
+import { type Launch, type Tensor, tensor, type Values, VIEW_ALIGNMENT } from "../tensor/tensor";
 
 /** B sequences of T tokens, C channels in H heads of D. */
 interface Form {
@@ -50,7 +51,7 @@ function launch(entry: string, { B, T, H, D, lseOffset }: Form, { software }: Tr
       name: "attention",
       source,
       entry,
-      constants: entry === "delta" ? { WORKGROUP: lanes } : { WORKGROUP: lanes, STAGED: !software },
+      constants: { WORKGROUP: lanes, STAGED: !software },
       // Both tiles together fill at most the 16 KiB of shared memory that every device has.
       specialize: { HEAD: `${D / 4}u`, KEYS: `${D > 64 ? 8 : 16}u` },
     },
@@ -98,7 +99,11 @@ function attentionBackward(qkv: Tensor, packed: Tensor, grad: Tensor, form: Form
       });
       return y;
     },
-    dispatch: (traits) => launch("delta", form, traits),
+    dispatch: () => ({
+      kernel: { name: "attention-delta", source: deltaSource, entry: "forward" },
+      params: { tokens: T, heads: H, width: D },
+      workgroups: [Math.ceil(T / 64), B * H, 1],
+    }),
   });
   return tensor({
     name: "attentionBackward",

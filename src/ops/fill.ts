@@ -12,7 +12,11 @@ export function fill(shape: Shape, value: number): Tensor {
     inputs: [],
     constant: value,
     reference: () => new Float64Array(count).fill(value),
-    dispatch: () => ({ kernel: { name: "fill", source, entry: "forward" }, params: { count, value }, workgroups: linear(count, 256) }),
+    dispatch: () => ({
+      kernel: { name: "fill", source, entry: "forward" },
+      params: { count, value },
+      workgroups: linear(count, 256),
+    }),
   });
 }
 

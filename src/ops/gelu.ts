@@ -19,7 +19,11 @@ export function gelu(x: Tensor): Tensor {
     shape: x.shape,
     inputs: [x],
     reference: (x) => x.map(geluValue),
-    dispatch: () => ({ kernel: { name: "gelu", source, entry: "forward" }, params: { count }, workgroups: linear(count, 256) }),
+    dispatch: () => ({
+      kernel: { name: "gelu", source, entry: "forward" },
+      params: { count },
+      workgroups: linear(count, 256),
+    }),
     vjp: (grad) => [geluBackward(x, grad)],
   });
 }
@@ -37,6 +41,10 @@ export function geluBackward(x: Tensor, grad: Tensor): Tensor {
         const t = Math.tanh(C * (v + A * v ** 3));
         return grad[i]! * (0.5 * (1 + t) + 0.5 * v * (1 - t * t) * C * (1 + 3 * A * v * v));
       }),
-    dispatch: () => ({ kernel: { name: "gelu", source, entry: "backward" }, params: { count }, workgroups: linear(count, 256) }),
+    dispatch: () => ({
+      kernel: { name: "gelu", source, entry: "backward" },
+      params: { count },
+      workgroups: linear(count, 256),
+    }),
   });
 }

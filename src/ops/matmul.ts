@@ -27,7 +27,11 @@ interface Form {
 }
 
 /** op(A) op(B) + bias: [M, K] x [K, N] -> [M, N]. Leading dimensions of A count as rows where A is not transposed. */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, bias, gelu = false }: MatmulOptions = {}): Tensor {
+export function matmul(
+  a: Tensor,
+  b: Tensor,
+  { transposeA = false, transposeB = false, bias, gelu = false }: MatmulOptions = {},
+): Tensor {
   const left = matrixOf("matmul", "a", a.shape);
   const right = matrixOf("matmul", "b", b.shape);
   const [rows, inner] = transposeA ? [left.columns, left.rows] : [left.rows, left.columns];
@@ -38,6 +42,16 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   }
   if (bias) expectShape("matmul", "bias", bias.shape, [columns]);
   const form = { rows, columns, inner, transposeA, transposeB };
+  const vjp = (grad: Tensor) => {
+    const through = gelu ? geluBackward(matmul(a, b, { transposeA, transposeB, ...(bias && { bias }) }), grad) : grad;
+    const da = transposeA
+      ? matmul(b, through, { transposeA: transposeB, transposeB: true })
+      : matmul(through, b, { transposeB: !transposeB });
+    const db = transposeB
+      ? matmul(through, a, { transposeA: true, transposeB: transposeA })
+      : matmul(a, through, { transposeA: !transposeA });
+    return [da, db, bias ? columnSum(through) : null];
+  };
   const product = (target?: Tensor): Tensor =>
     tensor({
       name: `matmul${transposeA ? " aT" : ""}${transposeB ? " bT" : ""}`,
@@ -52,25 +66,35 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
         return target ? y.map((v, i) => v + values[0]![i]!) : y;
       },
       dispatch: (traits) => launch(form, { bias: bias !== undefined, gelu, accumulate: target !== undefined }, traits),
-      ...(!target && { into: product }),
-      vjp: (grad) => {
-        const through = gelu ? geluBackward(matmul(a, b, { transposeA, transposeB, ...(bias && { bias }) }), grad) : grad;
-        const da = transposeA ? matmul(b, through, { transposeA: transposeB, transposeB: true }) : matmul(through, b, { transposeB: !transposeB });
-        const db = transposeB ? matmul(through, a, { transposeA: true, transposeB: transposeA }) : matmul(a, through, { transposeA: !transposeA });
-        return [da, db, bias ? columnSum(through) : null];
-      },
+      ...(!target && { into: product, vjp }),
     });
   return product();
 }
 
-function launch(form: Form, { bias, gelu, accumulate }: { bias: boolean; gelu: boolean; accumulate: boolean }, traits: Traits): Launch {
+function launch(
+  form: Form,
+  { bias, gelu, accumulate }: { bias: boolean; gelu: boolean; accumulate: boolean },
+  traits: Traits,
+): Launch {
   const { rows, columns, inner, transposeA, transposeB } = form;
-  const constants = { TRANSPOSE_A: transposeA, TRANSPOSE_B: transposeB, BIAS: bias, GELU: gelu, ACCUMULATE: accumulate };
+  const constants = {
+    TRANSPOSE_A: transposeA,
+    TRANSPOSE_B: transposeB,
+    BIAS: bias,
+    GELU: gelu,
+    ACCUMULATE: accumulate,
+  };
   const params = { rows, columns, inner };
   if (traits.software && traits.subgroupSize === 8) {
     const tile = rows <= 4 ? 4 : rows <= 16 ? 16 : 32;
     return {
-      kernel: { name: "matmul-subgroup", source: subgroupSource, entry: "forward", constants, specialize: { ROWS: `${tile}u` } },
+      kernel: {
+        name: "matmul-subgroup",
+        source: subgroupSource,
+        entry: "forward",
+        constants,
+        specialize: { ROWS: `${tile}u` },
+      },
       params,
       workgroups: [Math.ceil(columns / 32), Math.ceil(rows / tile), 1],
     };

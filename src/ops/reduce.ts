@@ -22,7 +22,10 @@ export function columnSum(x: Tensor): Tensor {
   const { rows, columns } = matrixOf("columnSum", "x", x.shape);
   const source = rows > 2 * CHUNK ? chunkSums(x, CHUNK) : x;
   const sums = chunkSums(source, matrixOf("columnSum", "x", source.shape).rows);
-  return view(sums, [columns], { vjp: (grad) => [view(grad, [1, columns])], into: (target) => view(sums.into!(view(target, [1, columns])), [columns]) });
+  return view(sums, [columns], {
+    vjp: (grad) => [view(grad, [1, columns])],
+    into: (target) => view(sums.into!(view(target, [1, columns])), [columns]),
+  });
 }
 
 /** Sum over each run of `chunk` rows: [R, C] -> [ceil(R / chunk), C]. */
@@ -61,7 +64,9 @@ export function rowSum(x: Tensor, factor = 1): Tensor {
     shape: [rows],
     inputs: [x],
     reference: (x) =>
-      new Float64Array(rows).map((_, r) => factor * x.subarray(r * columns, (r + 1) * columns).reduce((a, b) => a + b, 0)),
+      new Float64Array(rows).map(
+        (_, r) => factor * x.subarray(r * columns, (r + 1) * columns).reduce((a, b) => a + b, 0),
+      ),
     dispatch: (traits) => ({
       kernel: { name: "reduce", source, entry: "rows", constants: rowLanes(traits) },
       params: { rows, columns, chunk: 0, factor },
@@ -90,7 +95,8 @@ export function mean(x: Tensor): Tensor {
 /** The gradients of the sums: each sum's gradient goes to everything that was summed. */
 function spread(x: Tensor, entry: "spread_rows" | "spread_columns", shape: Shape, { chunk = 1, factor = 1 }): Tensor {
   const { rows, columns } = matrixOf(entry, "x", shape);
-  const from = (i: number) => (entry === "spread_rows" ? Math.floor(i / columns) : Math.floor(i / columns / chunk) * columns + (i % columns));
+  const from = (i: number) =>
+    entry === "spread_rows" ? Math.floor(i / columns) : Math.floor(i / columns / chunk) * columns + (i % columns);
   return tensor({
     name: entry,
     shape,

@@ -23,6 +23,7 @@ export function expectShape(op: string, what: string, got: Shape, wanted: Shape)
 /** Rows and columns of a matrix; leading dimensions count as rows. */
 export function matrixOf(op: string, what: string, shape: Shape): { rows: number; columns: number } {
   const columns = shape.at(-1);
-  if (shape.length < 2 || !columns) throw new ShapeError(`${op}: ${what} has shape [${shape}], expected [rows, columns]`);
+  if (shape.length < 2 || !columns)
+    throw new ShapeError(`${op}: ${what} has shape [${shape}], expected [rows, columns]`);
   return { rows: sizeOf(shape) / columns, columns };
 }

@@ -53,10 +53,16 @@ export function input(name: string, shape: Shape, dtype: "f32" | "u32" = "f32"):
 }
 
 /** Part of `x`, from element `offset` on, under another shape. No copy and, unless `vjp` is given, no gradient. */
-export function view(x: Tensor, shape: Shape, { offset = 0, vjp, into }: Pick<Node, "offset" | "vjp" | "into"> = {}): Tensor {
+export function view(
+  x: Tensor,
+  shape: Shape,
+  { offset = 0, vjp, into }: Pick<Node, "offset" | "vjp" | "into"> = {},
+): Tensor {
   const size = sizeOf(shape);
-  if (offset % VIEW_ALIGNMENT !== 0) throw new ShapeError(`view: offset ${offset} is not a multiple of ${VIEW_ALIGNMENT}`);
-  if (offset + size > sizeOf(x.shape)) throw new ShapeError(`view: [${shape}] at ${offset} passes the end of [${x.shape}]`);
+  if (offset % VIEW_ALIGNMENT !== 0)
+    throw new ShapeError(`view: offset ${offset} is not a multiple of ${VIEW_ALIGNMENT}`);
+  if (offset + size > sizeOf(x.shape))
+    throw new ShapeError(`view: [${shape}] at ${offset} passes the end of [${x.shape}]`);
   return tensor({
     name: "view",
     shape,

@@ -36,7 +36,13 @@ export function listAdapters(): Adapter[] {
     }
     const limits = dawn.adapterLimits(handle);
     const features = dawn.adapterFeatures(handle);
-    found.set(key, { handle, limits, features, info: infoOf(facts, limits, features), subgroupSize: fixedSubgroup(facts, features) });
+    found.set(key, {
+      handle,
+      limits,
+      features,
+      info: infoOf(facts, limits, features),
+      subgroupSize: fixedSubgroup(facts, features),
+    });
   }
   return [...found.values()].sort((a, b) => Number(isSoftware(a)) - Number(isSoftware(b)));
 }

@@ -74,5 +74,8 @@ export function specialize(source: string, values: Readonly<Record<string, strin
 /** The fields of the kernel's `struct Params`, in order. */
 export function paramsOf(source: string): Param[] {
   const body = source.match(/struct Params \{([^}]*)\}/)?.[1] ?? "";
-  return [...body.matchAll(/^\s*(\w+): (f32|u32),/gm)].map(([, name, type]) => ({ name: name!, type: type as "f32" | "u32" }));
+  return [...body.matchAll(/^\s*(\w+): (f32|u32),/gm)].map(([, name, type]) => ({
+    name: name!,
+    type: type as "f32" | "u32",
+  }));
 }

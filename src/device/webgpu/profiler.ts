@@ -34,7 +34,15 @@ export class Profiler implements Timer {
   flush(encoder: Handle): void {
     const { dawn } = this.dawn;
     const sizeBytes = 16 * this.pending.length;
-    dawn.call("wgpuCommandEncoderResolveQuerySet", encoder, this.queries, 0, 2 * this.pending.length, this.resolved, 0n);
+    dawn.call(
+      "wgpuCommandEncoderResolveQuerySet",
+      encoder,
+      this.queries,
+      0,
+      2 * this.pending.length,
+      this.resolved,
+      0n,
+    );
     dawn.call("wgpuCommandEncoderCopyBufferToBuffer", encoder, this.resolved, 0n, this.staging, 0n, BigInt(sizeBytes));
   }
 

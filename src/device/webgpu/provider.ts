@@ -155,7 +155,10 @@ class Instance {
       },
       { args: ["u32", "pointer", "pointer", "u64", "pointer", "pointer"], returns: "void" },
     );
-    const options = new Struct(32).u32(8, 2).u32(12, power === "low-power" ? 1 : power ? 2 : 0).u32(16, fallback ? 1 : 0);
+    const options = new Struct(32)
+      .u32(8, 2)
+      .u32(12, power === "low-power" ? 1 : power ? 2 : 0)
+      .u32(16, fallback ? 1 : 0);
     const info = new Struct(40).u32(8, WAIT_ANY_ONLY).handle(16, callback.ptr);
     this.waitFor(this.call<bigint>("wgpuInstanceRequestAdapter", this.handle, options, info));
     callback.close();
@@ -222,18 +225,27 @@ export class DawnDevice {
 
   constructor(dawn: Instance, adapter: Handle, limits: Uint8Array, features: readonly number[], onError: OnError) {
     this.dawn = dawn;
-    const error = this.callback(["pointer", "u32", "pointer", "u64", "pointer", "pointer"], (_device, kind, text, size) => {
-      onError(errorKinds[kind as 2 | 3] ?? "internal", callbackText(text as Handle, size as bigint));
-    });
-    const lost = this.callback(["pointer", "u32", "pointer", "u64", "pointer", "pointer"], (_device, _reason, text, size) => {
-      if (!this.destroyed) onError("lost", callbackText(text as Handle, size as bigint));
-    });
+    const error = this.callback(
+      ["pointer", "u32", "pointer", "u64", "pointer", "pointer"],
+      (_device, kind, text, size) => {
+        onError(errorKinds[kind as 2 | 3] ?? "internal", callbackText(text as Handle, size as bigint));
+      },
+    );
+    const lost = this.callback(
+      ["pointer", "u32", "pointer", "u64", "pointer", "pointer"],
+      (_device, _reason, text, size) => {
+        if (!this.destroyed) onError("lost", callbackText(text as Handle, size as bigint));
+      },
+    );
     let handle: Handle | null = null;
     let failure = "";
-    const got = this.callback(["u32", "pointer", "pointer", "u64", "pointer", "pointer"], (_status, device, text, size) => {
-      handle = device as Handle | null;
-      failure = callbackText(text as Handle, size as bigint);
-    });
+    const got = this.callback(
+      ["u32", "pointer", "pointer", "u64", "pointer", "pointer"],
+      (_status, device, text, size) => {
+        handle = device as Handle | null;
+        failure = callbackText(text as Handle, size as bigint);
+      },
+    );
     const descriptor = new Struct(144)
       .noLabel(8)
       .u64(24, features.length)
@@ -298,11 +310,18 @@ export class DawnDevice {
     return this.dawn.call("wgpuComputePipelineGetBindGroupLayout", pipeline, 0);
   }
 
-  createBindGroup(layout: Handle, windows: readonly { buffer: Handle; offsetBytes: number; sizeBytes: number }[]): Handle {
+  createBindGroup(
+    layout: Handle,
+    windows: readonly { buffer: Handle; offsetBytes: number; sizeBytes: number }[],
+  ): Handle {
     const entries = new Struct(56 * windows.length);
     windows.forEach(({ buffer, offsetBytes, sizeBytes }, i) => {
       const at = 56 * i;
-      entries.u32(at + 8, i).handle(at + 16, buffer).u64(at + 24, offsetBytes).u64(at + 32, sizeBytes);
+      entries
+        .u32(at + 8, i)
+        .handle(at + 16, buffer)
+        .u64(at + 24, offsetBytes)
+        .u64(at + 32, sizeBytes);
     });
     const descriptor = new Struct(48).noLabel(8).handle(24, layout).u64(32, windows.length).pointer(40, entries);
     return this.dawn.call("wgpuDeviceCreateBindGroup", this.handle, descriptor);
@@ -312,7 +331,10 @@ export class DawnDevice {
     return this.dawn.call("wgpuDeviceCreateQuerySet", this.handle, new Struct(40).noLabel(8).u32(24, 2).u32(28, count));
   }
 
-  release(kind: "ShaderModule" | "ComputePipeline" | "BindGroupLayout" | "BindGroup" | "QuerySet", handle: Handle): void {
+  release(
+    kind: "ShaderModule" | "ComputePipeline" | "BindGroupLayout" | "BindGroup" | "QuerySet",
+    handle: Handle,
+  ): void {
     if (!this.destroyed) this.dawn.call(`wgpu${kind}Release`, handle);
   }
 
@@ -345,7 +367,5 @@ export class DawnDevice {
 
 /** A compute pass descriptor that takes two timestamps. Keep the returned object as long as its bytes are used. */
 export function timedPass(querySet: Handle, begin: number, end: number): { readonly bytes: Uint8Array } {
-  return new Struct(32)
-    .noLabel(8)
-    .pointer(24, new Struct(24).handle(8, querySet).u32(16, begin).u32(20, end));
+  return new Struct(32).noLabel(8).pointer(24, new Struct(24).handle(8, querySet).u32(16, begin).u32(20, end));
 }

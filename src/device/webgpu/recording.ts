@@ -54,7 +54,9 @@ export class WebGpuRecording implements Recording {
     this.launch = dawn.symbol("wgpuComputePassEncoderDispatchWorkgroups");
 
     const pipelines = dispatches.map(({ kernel }) => on.pipelines.get(kernel));
-    const stride = Math.ceil((4 * Math.max(1, ...pipelines.map(({ params }) => params.length))) / on.uniformAlignment) * on.uniformAlignment;
+    const stride =
+      Math.ceil((4 * Math.max(1, ...pipelines.map(({ params }) => params.length))) / on.uniformAlignment) *
+      on.uniformAlignment;
     const sizeBytes = Math.max(16, stride);
     const bytes = new Uint8Array(sizeBytes * dispatches.length);
     const view = new DataView(bytes.buffer);
@@ -67,7 +69,10 @@ export class WebGpuRecording implements Recording {
     dispatches.forEach((dispatch, i) => {
       const pipeline = pipelines[i]!;
       const params = { buffer: this.params, offsetBytes: sizeBytes * i, sizeBytes };
-      const group = on.dawn.createBindGroup(pipeline.layout, [params, ...[dispatch.output, ...dispatch.inputs].map(windowOf)]);
+      const group = on.dawn.createBindGroup(pipeline.layout, [
+        params,
+        ...[dispatch.output, ...dispatch.inputs].map(windowOf),
+      ]);
       on.check(`binding ${dispatch.kernel.name} ${dispatch.kernel.entry}`);
       this.steps.push({ pipeline: pipeline.handle, group, dispatch });
     });
@@ -76,7 +81,10 @@ export class WebGpuRecording implements Recording {
   replay(): void {
     if (this.freed) throw new Error("this recording was disposed");
     if (this.steps.length === 0) return;
-    if (this.on.timer) return this.replayTimed(this.on.timer);
+    if (this.on.timer) {
+      this.replayTimed(this.on.timer);
+      return;
+    }
     const encoder = this.encoder();
     const pass = this.begin(encoder, null);
     for (const { pipeline, group, dispatch } of this.steps) {

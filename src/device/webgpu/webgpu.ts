@@ -53,10 +53,13 @@ export class WebGpuDevice implements Device, Submission {
     if (!this.fault) return;
     const [kind, message] = this.fault;
     const text = message.trim();
-    if (kind === "lost") throw new UserError(`the device was lost (${what}): ${text}`, { hint: "resume from the last checkpoint" });
+    if (kind === "lost")
+      throw new UserError(`the device was lost (${what}): ${text}`, { hint: "resume from the last checkpoint" });
     this.fault = null;
     if (kind === "out-of-memory") {
-      throw new UserError(`out of device memory: ${what}`, { hint: "use fewer rows or tokens a batch, or a smaller model" });
+      throw new UserError(`out of device memory: ${what}`, {
+        hint: "use fewer rows or tokens a batch, or a smaller model",
+      });
     }
     throw new Error(`${what}: ${text}`);
   }
@@ -64,9 +67,12 @@ export class WebGpuDevice implements Device, Submission {
   allocate(sizeBytes: number): Buffer {
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
     if (size > this.traits.maxBufferBytes) {
-      throw new UserError(`a buffer of ${mib(size)} is needed, and this device allows ${mib(this.traits.maxBufferBytes)}`, {
-        hint: "use fewer rows or tokens a batch, or a smaller model",
-      });
+      throw new UserError(
+        `a buffer of ${mib(size)} is needed, and this device allows ${mib(this.traits.maxBufferBytes)}`,
+        {
+          hint: "use fewer rows or tokens a batch, or a smaller model",
+        },
+      );
     }
     const handle = this.dawn.createBuffer(size, usage.storage | usage.copySrc | usage.copyDst);
     this.check(`a buffer of ${mib(size)}`);

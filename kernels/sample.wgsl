@@ -1,0 +1,180 @@
+// Drawing the next token of each sequence from its logits [B, V]. One workgroup serves one sequence.
+//   forward   repetition penalty, temperature, top-k, top-p, min-p, then one draw; temperature 0 takes the likeliest.
+//             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
+//             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
+// settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, position).
+
+struct Params {
+  rows: u32,
+  columns: u32,
+}
+
+override LANES: u32 = 256;
+
+const TEMPERATURE = 0u;
+const TOP_K = 1u;
+const TOP_P = 2u;
+const MIN_P = 3u;
+const PENALTY = 4u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> output: array<u32>;
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(3) var<storage, read> counts: array<u32>;
+@group(0) @binding(4) var<storage, read> settings: array<f32>;
+@group(0) @binding(5) var<storage, read> seeds: array<u32>;
+@group(0) @binding(6) var<storage, read> positions: array<u32>;
+
+var<workgroup> floats: array<f32, LANES>;
+var<workgroup> integers: array<u32, LANES>;
+
+fn pcg(v: u32) -> u32 {
+  let state = v * 747796405u + 2891336453u;
+  let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
+  return (word >> 22u) ^ word;
+}
+
+// Larger floats give larger integers.
+fn ordered(v: f32) -> u32 {
+  let bits = bitcast<u32>(v);
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+// The logit after the repetition penalty and the temperature.
+fn logit(row: u32, c: u32) -> f32 {
+  let at = row * params.columns + c;
+  var v = logits[at];
+  if (counts[at] > 0u) {
+    v = select(v * settings[PENALTY], v / settings[PENALTY], v > 0.0);
+  }
+  return v / select(1.0, settings[TEMPERATURE], settings[TEMPERATURE] > 0.0);
+}
+
+fn sum_of(value: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  floats[lane] = value;
+  for (var step = LANES / 2; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (lane < step) {
+      floats[lane] += floats[lane + step];
+    }
+  }
+  return workgroupUniformLoad(&floats[0]);
+}
+
+fn max_of(value: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  floats[lane] = value;
+  for (var step = LANES / 2; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (lane < step) {
+      floats[lane] = max(floats[lane], floats[lane + step]);
+    }
+  }
+  return workgroupUniformLoad(&floats[0]);
+}
+
+fn min_of(value: u32, lane: u32) -> u32 {
+  workgroupBarrier();
+  integers[lane] = value;
+  for (var step = LANES / 2; step > 0; step /= 2) {
+    workgroupBarrier();
+    if (lane < step) {
+      integers[lane] = min(integers[lane], integers[lane + step]);
+    }
+  }
+  return workgroupUniformLoad(&integers[0]);
+}
+
+// How much lies at or above a threshold: tokens, or mass exp(logit - largest).
+fn above(row: u32, lane: u32, least: u32, largest: f32, by_mass: bool) -> f32 {
+  var total = 0.0;
+  for (var c = lane; c < params.columns; c += LANES) {
+    let v = logit(row, c);
+    if (ordered(v) >= least) {
+      total += select(1.0, exp(v - largest), by_mass);
+    }
+  }
+  return sum_of(total, lane);
+}
+
+// The largest threshold at or above `least` with at least `wanted` above it.
+fn threshold(row: u32, lane: u32, least: u32, largest: f32, wanted: f32, by_mass: bool) -> u32 {
+  var found = 0u;
+  for (var i = 0u; i < 32u; i++) {
+    let candidate = found | (0x80000000u >> i);
+    if (above(row, lane, max(candidate, least), largest, by_mass) >= wanted) {
+      found = candidate;
+    }
+  }
+  return max(found, least);
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let row = group.x;
+  let lane = local.x;
+  var largest = -3.4028234e38;
+  for (var c = lane; c < params.columns; c += LANES) {
+    largest = max(largest, logit(row, c));
+  }
+  largest = max_of(largest, lane);
+
+  var least = 0u;
+  let top_k = settings[TOP_K];
+  if (top_k > 0.0 && top_k < f32(params.columns)) {
+    least = threshold(row, lane, least, largest, top_k, false);
+  }
+  if (settings[TOP_P] < 1.0) {
+    let mass = above(row, lane, least, largest, true);
+    least = threshold(row, lane, least, largest, settings[TOP_P] * mass, true);
+  }
+  if (settings[MIN_P] > 0.0) {
+    least = max(least, ordered(largest + log(settings[MIN_P])));
+  }
+  if (settings[TEMPERATURE] <= 0.0) {
+    least = ordered(largest);
+  }
+  least = min(least, ordered(largest));
+
+  // Each lane sums a run of neighbouring tokens, so that the draw goes through the vocabulary in order.
+  let run = (params.columns + LANES - 1) / LANES;
+  let first = lane * run;
+  let end = min(first + run, params.columns);
+  var mine = 0.0;
+  var last = 0xffffffffu;
+  for (var c = first; c < end; c++) {
+    let v = logit(row, c);
+    if (ordered(v) >= least) {
+      mine += exp(v - largest);
+      last = min(last, c);
+    }
+  }
+  let likeliest = min_of(last, lane);
+  let total = sum_of(mine, lane);
+  workgroupBarrier();
+  floats[lane] = mine;
+  workgroupBarrier();
+  var before = 0.0;
+  for (var i = 0u; i < lane; i++) {
+    before += floats[i];
+  }
+  let random = f32(pcg(positions[row] + pcg(pcg(seeds[row]))) >> 8u) / 16777216.0;
+  let aim = random * total;
+
+  // The first kept token whose running sum passes the aim.
+  var drawn = 0xffffffffu;
+  for (var c = first; c < end; c++) {
+    let v = logit(row, c);
+    if (ordered(v) >= least) {
+      before += exp(v - largest);
+      if (before > aim && drawn == 0xffffffffu) {
+        drawn = c;
+      }
+    }
+  }
+  let token = min_of(drawn, lane);
+  if (lane == 0u) {
+    output[row] = select(token, likeliest, settings[TEMPERATURE] <= 0.0 || token == 0xffffffffu);
+  }
+}

@@ -1,0 +1,27 @@
+/** Counting the tokens that have occurred, for the repetition penalty. */
+import source from "../../kernels/count.wgsl" with { type: "text" };
+import { expectShape, matrixOf } from "../tensor/shape";
+import { type Tensor, tensor } from "../tensor/tensor";
+
+/** `counts` with one token a sequence counted, in place: [B, V], [B] -> [B, V] (all u32). */
+export function countTokens(counts: Tensor, tokens: Tensor): Tensor {
+  const { rows, columns } = matrixOf("countTokens", "counts", counts.shape);
+  expectShape("countTokens", "tokens", tokens.shape, [rows]);
+  return tensor({
+    name: "countTokens",
+    shape: counts.shape,
+    dtype: "u32",
+    inputs: [counts, tokens],
+    inPlace: true,
+    reference: (counts, tokens) => {
+      const y = counts.slice();
+      for (let b = 0; b < rows; b++) y[b * columns + tokens[b]!]! += 1;
+      return y;
+    },
+    dispatch: () => ({
+      kernel: { name: "count", source, entry: "forward" },
+      params: { rows, columns },
+      workgroups: [rows, 1, 1],
+    }),
+  });
+}

@@ -1,0 +1,14 @@
+/** The public list of ops. */
+export { accumulate, add, mul, scale } from "./add";
+export { attention } from "./attention";
+export { attentionDecode, cacheAppend } from "./attention-decode";
+export { countTokens } from "./count";
+export { crossEntropy, crossEntropyBackward, IGNORE, logProbs } from "./cross-entropy";
+export { dropout } from "./dropout";
+export { fill, ones, zeros } from "./fill";
+export { gather } from "./gather";
+export { gelu } from "./gelu";
+export { layerNorm } from "./layer-norm";
+export { matmul } from "./matmul";
+export { columnSum, mean, rowSum, sum } from "./reduce";
+export { sample } from "./sample";

@@ -1,0 +1,79 @@
+/** Drawing the next token of each sequence on the device, so that only the token ids are read back. */
+import source from "../../kernels/sample.wgsl" with { type: "text" };
+import { expectShape, matrixOf } from "../tensor/shape";
+import { type Tensor, tensor, type Values } from "../tensor/tensor";
+import { randomAt } from "./random";
+
+export interface SampleInputs {
+  /** How often each token of the vocabulary has occurred: [B, V] (u32). */
+  readonly counts: Tensor;
+  /** Temperature, top-k, top-p, min-p, repetition penalty: [5]. Temperature 0 is greedy; top-k 0, top-p 1, min-p 0, penalty 1 are off. */
+  readonly settings: Tensor;
+  /** Random seed of each sequence: [B] (u32). */
+  readonly seeds: Tensor;
+  /** Position that each sequence is at, the counter of its draws: [B] (u32). */
+  readonly positions: Tensor;
+}
+
+/**
+ * One token a sequence: [B, V] -> [B] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1), temperature,
+ * top-k, top-p (https://arxiv.org/abs/1904.09751), min-p (https://arxiv.org/abs/2407.01082), in this order; tokens equal to the
+ * last one kept are kept too. The same seed and position draw the same token.
+ */
+export function sample(logits: Tensor, { counts, settings, seeds, positions }: SampleInputs): Tensor {
+  const { rows, columns } = matrixOf("sample", "logits", logits.shape);
+  expectShape("sample", "counts", counts.shape, logits.shape);
+  expectShape("sample", "settings", settings.shape, [5]);
+  expectShape("sample", "seeds", seeds.shape, [rows]);
+  expectShape("sample", "positions", positions.shape, [rows]);
+  return tensor({
+    name: "sample",
+    shape: [rows],
+    dtype: "u32",
+    inputs: [logits, counts, settings, seeds, positions],
+    reference: (...values) =>
+      new Float64Array(rows).map((_, b) => {
+        const [logits, counts, settings, seeds, positions] = values as [Values, Values, Values, Values, Values];
+        const row = (values: Values) => values.subarray(b * columns, (b + 1) * columns);
+        return draw(
+          keptMasses(row(logits), row(counts), settings),
+          settings[0]!,
+          randomAt(seeds[b]!, 0, positions[b]!),
+        );
+      }),
+    dispatch: ({ software }) => ({
+      kernel: { name: "sample", source, entry: "forward", constants: { LANES: software ? 8 : 256 } },
+      params: { rows, columns },
+      workgroups: [rows, 1, 1],
+    }),
+  });
+}
+
+/** exp(logit - largest) of every token that the filters keep, 0 for the others. Also the meaning that tests check. */
+export function keptMasses(logits: Values, counts: Values, settings: Values): Values {
+  const [temperature = 1, topK = 0, topP = 1, minP = 0, penalty = 1] = settings;
+  const scaled = logits.map((v, c) => {
+    const penalised = counts[c]! > 0 ? (v > 0 ? v / penalty : v * penalty) : v;
+    return penalised / (temperature > 0 ? temperature : 1);
+  });
+  const largest = scaled.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const masses = scaled.map((v) => Math.exp(v - largest));
+  let least = 0;
+  const descending = masses.slice().sort().reverse();
+  if (topK > 0 && topK < masses.length) least = descending[topK - 1]!;
+  if (topP < 1) {
+    const kept = descending.filter((mass) => mass >= least);
+    let missing = topP * kept.reduce((a, b) => a + b, 0);
+    least = kept.find((mass) => (missing -= mass) <= 0) ?? least;
+  }
+  least = Math.min(1, Math.max(least, minP));
+  if (temperature <= 0) least = 1;
+  return masses.map((mass) => (mass >= least ? mass : 0));
+}
+
+function draw(masses: Values, temperature: number, random: number): number {
+  if (temperature <= 0) return masses.findIndex((mass) => mass > 0);
+  let aim = random * masses.reduce((a, b) => a + b, 0);
+  const drawn = masses.findIndex((mass) => mass > 0 && (aim -= mass) < 0);
+  return drawn >= 0 ? drawn : masses.findIndex((mass) => mass > 0);
+}

@@ -1,0 +1,225 @@
+/** Every op: its gradient rule, and its kernels at sizes 1, tile, tile + 1 and ragged. A case is one line. */
+import { describe, expect, test } from "bun:test";
+import { gradients, recompute } from "../../src/autograd/gradients";
+import {
+  accumulate,
+  add,
+  attention,
+  attentionDecode,
+  cacheAppend,
+  columnSum,
+  countTokens,
+  crossEntropy,
+  dropout,
+  gather,
+  gelu,
+  IGNORE,
+  layerNorm,
+  logProbs,
+  matmul,
+  mean,
+  mul,
+  ones,
+  rowSum,
+  scale,
+  sum,
+} from "../../src/ops";
+import { input, view } from "../../src/tensor/tensor";
+import { checkGradient, checkKernels, compare, type Given, type Op, sample } from "../support/oracle";
+
+const ids = (count: number, below: number): Given => ({
+  shape: [count],
+  values: Array.from({ length: count }, (_, i) => (i * 7 + (i >> 2)) % below),
+});
+const some = (count: number, below: number): Given => {
+  const { values } = ids(count, below) as { values: number[] };
+  return { shape: [count], values: values.map((id, i) => (i % 3 === 1 ? IGNORE : id)) };
+};
+
+type Case = [name: string, op: Op, given: (n: number) => Given[], tolerance?: number];
+
+const cases: Case[] = [
+  [
+    "add",
+    (a, b) => add(a!, b!),
+    (n) => [
+      [3, n],
+      [3, n],
+    ],
+  ],
+  [
+    "mul",
+    (a, b) => mul(a!, b!),
+    (n) => [
+      [3, n],
+      [3, n],
+    ],
+  ],
+  ["scale by a number", (x) => scale(x!, -2.5), (n) => [[3, n]]],
+  ["scale by a tensor", (x, s) => scale(x!, s!), (n) => [[3, n], [1]], 4e-6],
+  ["gelu", (x) => gelu(scale(x!, 4)), (n) => [[7, n]]],
+  ["sum", (x) => sum(x!), (n) => [[5, n]], 4e-6],
+  ["sum in two steps", (x) => sum(x!, 0.5), (n) => [[n, 512]], 1e-5],
+  ["mean", (x) => mean(x!), (n) => [[n]], 4e-6],
+  ["rowSum", (x) => rowSum(x!, 3), (n) => [[n, 9]], 4e-6],
+  ["columnSum", (x) => columnSum(x!), (n) => [[9, n]], 4e-6],
+  ["columnSum in two steps", (x) => columnSum(x!), (n) => [[3 * n + 130, 5]], 1e-5],
+  [
+    "matmul",
+    (a, b) => matmul(a!, b!),
+    (n) => [
+      [n, 5],
+      [5, n],
+    ],
+    4e-6,
+  ],
+  [
+    "matmul of long rows",
+    (a, b) => matmul(a!, b!),
+    (n) => [
+      [3, n],
+      [n, 40],
+    ],
+    8e-6,
+  ],
+  [
+    "matmul aT",
+    (a, b) => matmul(a!, b!, { transposeA: true }),
+    (n) => [
+      [n, 5],
+      [n, 3],
+    ],
+    4e-6,
+  ],
+  [
+    "matmul bT",
+    (a, b) => matmul(a!, b!, { transposeB: true }),
+    (n) => [
+      [n, 6],
+      [11, 6],
+    ],
+    4e-6,
+  ],
+  [
+    "matmul aT bT",
+    (a, b) => matmul(a!, b!, { transposeA: true, transposeB: true }),
+    (n) => [
+      [7, n],
+      [n, 7],
+    ],
+    4e-6,
+  ],
+  ["matmul with bias", (a, b, c) => matmul(a!, b!, { bias: c! }), (n) => [[n, 8], [8, 35], [35]], 4e-6],
+  [
+    "matmul with bias and gelu",
+    (a, b, c) => matmul(a!, b!, { bias: c!, gelu: true }),
+    (n) => [[n, 8], [8, 35], [35]],
+    4e-6,
+  ],
+  ["layerNorm", (x, s, b) => layerNorm(x!, s!, b!), (n) => [[n, 12], [12], [12]], 1e-5],
+  ["layerNorm of long rows", (x, s, b) => layerNorm(x!, s!, b!), (n) => [[3, n + 3], [n + 3], [n + 3]], 1e-5],
+  ["gather", (t, i) => gather(t!, i!), (n) => [[5, 6], ids(n, 5)], 4e-6],
+  ["attention", (x) => attention(x!, { tokens: 5, heads: 2 }), () => [[10, 24]], 1e-5],
+  [
+    "attention over more tokens",
+    (x) => attention(x!, { tokens: x!.shape[0]! / 2, heads: 1 }),
+    (n) => [[2 * n, 24]],
+    1e-5,
+  ],
+  ["attention, heads of 20", (x) => attention(x!, { tokens: x!.shape[0]!, heads: 2 }), (n) => [[n, 120]], 1e-5],
+  ["cross-entropy", (x, t) => crossEntropy(scale(x!, 5), t!), (n) => [[n, 9], some(n, 9)], 1e-5],
+  ["cross-entropy of long rows", (x, t) => crossEntropy(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
+  ["log-probabilities", (x, t) => logProbs(x!, t!), (n) => [[n, 7], ids(n, 7)], 1e-5],
+  [
+    "dropout",
+    (x, seed) => dropout(x!, seed!, { rate: 0.3, stream: 2 }),
+    (n) => [[3, n], { shape: [1], values: [12345] }],
+  ],
+  [
+    "mlp",
+    (x, w, v) => add(x!, matmul(gelu(matmul(x!, w!)), v!)),
+    (n) => [
+      [4, n],
+      [n, 24],
+      [24, n],
+    ],
+    8e-6,
+  ],
+  ["a view of rows", (x) => gelu(view(mul(x!, x!), [1, 64], { offset: 64 })), () => [[3, 64]]],
+];
+
+describe.each(cases)("%s", (name, op, given, tolerance) => {
+  // A view carries no gradient unless it is given a rule.
+  if (name !== "a view of rows") test("gradient", () => checkGradient(op, given(6)));
+  test.each([1, 16, 17, 67])("kernels at %i", (n) => checkKernels(op, given(n), tolerance));
+});
+
+describe("ops without gradients", () => {
+  const positions: Given = { shape: [2], values: [3, 0] };
+  test.each([1, 8, 9])("cacheAppend, %i heads", (heads) => {
+    const C = 4 * heads;
+    checkKernels(
+      (cache, qkv, at) => cacheAppend(scale(cache!, 2), qkv!, at!, heads),
+      [[2, 7, 2 * C], [6, 3 * C], positions],
+    );
+  });
+  test.each([1, 8, 33, 70])("attentionDecode over %i positions", (length) => {
+    const at: Given = { shape: [2], values: [length - 1, length >> 1] };
+    checkKernels((qkv, at, cache) => attentionDecode(qkv!, at!, cache!, 3), [[2, 72], at, [2, length, 48]], 1e-5);
+  });
+  test("countTokens", () => {
+    const counts: Given = { shape: [2, 3], values: [0, 1, 2, 3, 4, 5] };
+    checkKernels((c, t) => countTokens(c!, t!), [counts, { shape: [2], values: [2, 0] }], 0);
+  });
+});
+
+describe("accumulation in place", () => {
+  const product: Op = (a, b, c) => matmul(a!, b!, { transposeA: true, bias: c! });
+  const table: [string, Op, Given[]][] = [
+    ["matmul", product, [[6, 33], [6, 40], [40]]],
+    ["columnSum", (x) => columnSum(x!), [[300, 5]]],
+    [
+      "gather's gradient",
+      (x, i) => gradients(gather(input("t", [9, 3]), i!), [i!], {})[0] ?? scale(x!, 1),
+      [[4, 3], ids(4, 9)],
+    ],
+    [
+      "a sum of two",
+      (x, y) => add(matmul(x!, y!), matmul(y!, x!)),
+      [
+        [5, 5],
+        [5, 5],
+      ],
+    ],
+    ["anything else", (x) => gelu(x!), [[5, 5]]],
+  ];
+  test.each(table)("%s", (_name, op, given) => {
+    checkKernels(
+      (...xs) => {
+        const y = op(...xs);
+        return accumulate(scale(ones(y.shape), 3), y);
+      },
+      given,
+      1e-5,
+    );
+  });
+
+  test("gradients() adds every use of a parameter onto its slice", () => {
+    const [w, x, slab] = [input("w", [4, 4]), input("x", [4, 4]), input("slab", [4, 4])];
+    const y = matmul(matmul(x, w), w, { transposeB: true });
+    const [onto] = gradients(y, [w], { into: new Map([[w, slab]]) });
+    const feeds = new Map([w, x, slab].map((t, i) => [t, sample(16, i)]));
+    compare([onto!], feeds, 4e-6);
+  });
+});
+
+test("recompute gives the same gradients with fewer live buffers", () => {
+  const weights = [input("a", [6, 6]), input("b", [6, 6])];
+  const x = input("x", [4, 6]);
+  const block = (x: (typeof weights)[0], ...w: typeof weights) => gelu(matmul(gelu(matmul(x, w[0]!)), w[1]!));
+  const feeds = new Map([...weights, x].map((t, i) => [t, sample(t.shape[0]! * 6, i)]));
+  const plain = gradients(block(block(x, ...weights), ...weights), weights) as typeof weights;
+  const again = gradients(recompute(block, recompute(block, x, ...weights), ...weights), weights) as typeof weights;
+  compare([...plain, ...again], feeds, 1e-5);
+  expect(again.length).toBe(2);
+});

@@ -1,0 +1,102 @@
+/** How ops are tested: gradient rules by central differences in float64, kernels against the float64 meaning. */
+import { expect } from "bun:test";
+import { gradients } from "../../src/autograd/gradients";
+import { interpret } from "../../src/autograd/interpret";
+import { Program } from "../../src/autograd/program";
+import { randomAt } from "../../src/ops/random";
+import { type Shape, sizeOf } from "../../src/tensor/shape";
+import { input, type Tensor, type Values } from "../../src/tensor/tensor";
+import { device } from "./device";
+
+/** An input of an op: a shape of random numbers, or a shape with the ids or values to feed. */
+export type Given =
+  | Shape
+  | { readonly shape: Shape; readonly values: readonly number[]; readonly dtype?: "f32" | "u32" };
+export type Op = (...inputs: Tensor[]) => Tensor;
+
+/** Numbers in [-1, 1), exact in float32. */
+export function sample(size: number, seed: number): Values {
+  return new Float64Array(size).map((_, i) => Math.fround(2 * randomAt(seed, 7, i) - 1));
+}
+
+interface Case {
+  readonly xs: Tensor[];
+  readonly y: Tensor;
+  readonly feeds: Map<Tensor, Values>;
+  /** Which inputs are random numbers, and so have gradients to check. */
+  readonly free: boolean[];
+}
+
+function build(op: Op, given: readonly Given[], seed: number): Case {
+  const xs = given.map((g, i) => ("shape" in g ? input(`x${i}`, g.shape, g.dtype ?? "u32") : input(`x${i}`, g)));
+  const feeds = new Map(xs.map((x, i) => [x, valuesOf(given[i]!, x, seed + i)]));
+  return { xs, y: op(...xs), feeds, free: given.map((g) => !("shape" in g)) };
+}
+
+function valuesOf(given: Given, x: Tensor, seed: number): Values {
+  return "shape" in given ? Float64Array.from(given.values) : sample(sizeOf(x.shape), seed);
+}
+
+/** The vjp against central differences, both in float64: no device involved. */
+export function checkGradient(op: Op, given: readonly Given[], seed = 1): void {
+  const { xs, y, feeds, free } = build(op, given, seed);
+  const dy = input("dy", y.shape);
+  const grads = gradients(y, xs, { seed: dy });
+  const weights = sample(sizeOf(y.shape), seed + 99);
+  const loss = () => interpret([y], feeds)[0]!.reduce((sum, value, i) => sum + value * weights[i]!, 0);
+  xs.forEach((x, i) => {
+    const grad = grads[i];
+    if (!free[i] || !grad) return;
+    const got = interpret([grad], new Map([...feeds, [dy, weights]]))[0]!;
+    const values = feeds.get(x)!;
+    expect(got.length).toBe(values.length);
+    const h = 1e-5;
+    for (let e = 0; e < values.length; e++) {
+      const before = values[e]!;
+      values[e] = before + h;
+      const up = loss();
+      values[e] = before - h;
+      const down = loss();
+      values[e] = before;
+      expect(Math.abs(got[e]! - (up - down) / (2 * h)), `d/dx${i}[${e}]`).toBeLessThan(1e-7);
+    }
+  });
+}
+
+/** The op and all its gradients: the device's float32 against float64, relative to the largest magnitude of each. */
+export function checkKernels(op: Op, given: readonly Given[], tolerance = 2e-6, seed = 1): void {
+  const { xs, y, feeds, free } = build(op, given, seed);
+  const dy = input("dy", y.shape);
+  const grads = gradients(y, xs, { seed: dy }).filter((grad, i) => grad !== null && free[i]) as Tensor[];
+  if (grads.length) feeds.set(dy, sample(sizeOf(y.shape), seed + 99));
+  compare([y, ...grads], feeds, tolerance);
+}
+
+/** What the device computes for these outputs against what they mean. */
+export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, Values>, tolerance: number): void {
+  using program = new Program(device(), outputs);
+  for (const [tensor, values] of feeds) {
+    if (!program.plan.places.has(tensor)) continue;
+    program.feed(tensor, tensor.dtype === "u32" ? Uint32Array.from(values) : Float32Array.from(values));
+  }
+  program.run();
+  const wanted = interpret(outputs, feeds);
+  outputs.forEach((output, i) => {
+    const got =
+      output.dtype === "u32" ? program.read(output, new Uint32Array(sizeOf(output.shape))) : program.read(output);
+    const error = largestError(got, wanted[i]!);
+    expect(error, `${output.name} [${output.shape}]`).toBeLessThanOrEqual(tolerance);
+  });
+}
+
+/** Largest difference, relative to the largest wanted magnitude. NaN counts as infinite. */
+export function largestError(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  let largest = 0;
+  let error = 0;
+  for (let i = 0; i < wanted.length; i++) {
+    largest = Math.max(largest, Math.abs(wanted[i]!));
+    const difference = Math.abs(got[i]! - wanted[i]!);
+    error = Math.max(error, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference);
+  }
+  return largest === 0 ? error : error / largest;
+}
