@@ -82,6 +82,7 @@ export function planBytes({ slotSizes }: Plan): number {
 function checkInPlace(nodes: readonly Tensor[], places: ReadonlyMap<Tensor, Place>): void {
   const writers = new Map<Tensor, Tensor>();
   for (const node of nodes) {
+    if (!node.dispatch) continue; // a view reads nothing
     for (const x of node.inputs) {
       const place = places.get(x)!;
       const writer = writers.get(place.root);

@@ -27,14 +27,13 @@ import {
 import { input, view } from "../../src/tensor/tensor";
 import { checkGradient, checkKernels, compare, type Given, type Op, sample } from "../support/oracle";
 
-const ids = (count: number, below: number): Given => ({
+const idValues = (count: number, below: number) => Array.from({ length: count }, (_, i) => (i * 7 + (i >> 2)) % below);
+const ids = (count: number, below: number): Given => ({ shape: [count], values: idValues(count, below) });
+/** Ids of which every third is to be ignored. */
+const some = (count: number, below: number): Given => ({
   shape: [count],
-  values: Array.from({ length: count }, (_, i) => (i * 7 + (i >> 2)) % below),
+  values: idValues(count, below).map((id, i) => (i % 3 === 1 ? IGNORE : id)),
 });
-const some = (count: number, below: number): Given => {
-  const { values } = ids(count, below) as { values: number[] };
-  return { shape: [count], values: values.map((id, i) => (i % 3 === 1 ? IGNORE : id)) };
-};
 
 type Case = [name: string, op: Op, given: (n: number) => Given[], tolerance?: number];
 

@@ -1,0 +1,214 @@
+/**
+ * GPT-2, whole: sizes, parameters, initialisation and forward pass. Pre-layer-norm blocks, tanh GELU, learned positions, head
+ * tied to the token embedding (https://cdn.openai.com/better-language-models/language_models.pdf, section 2.3). Parameters
+ * have the names and shapes of Hugging Face's checkpoints; Conv1D weights lie [in, out].
+ */
+import { recompute } from "../autograd/gradients";
+import { add } from "../ops/add";
+import { attention } from "../ops/attention";
+import { attentionDecode, cacheAppend } from "../ops/attention-decode";
+import { dropout } from "../ops/dropout";
+import { gather } from "../ops/gather";
+import { gelu } from "../ops/gelu";
+import { layerNorm } from "../ops/layer-norm";
+import { matmul } from "../ops/matmul";
+import { sizeOf } from "../tensor/shape";
+import { input, type Tensor } from "../tensor/tensor";
+import { headLoss } from "./head";
+import { layOut, type ParameterSpec, type Parameters, parameter } from "./parameters";
+
+export interface Gpt2Config {
+  /** Tokens in the vocabulary. */
+  readonly vocabulary: number;
+  /** The longest sequence: number of learned positions. */
+  readonly context: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Channels of the residual stream. */
+  readonly width: number;
+  readonly epsilon: number;
+}
+
+interface Size {
+  readonly layers: number;
+  readonly heads: number;
+  readonly width: number;
+  readonly context: number;
+}
+
+const size = (layers: number, heads: number, width: number, context: number): Size => ({
+  layers,
+  heads,
+  width,
+  context,
+});
+
+/**
+ * Named sizes. GPT-2's: https://huggingface.co/openai-community. GPT-3's eight: https://arxiv.org/abs/2005.14165, table 2.1; where
+ * its heads times its head size differ from its width (XL, 13B), heads of 128 channels that fill the width are used.
+ */
+export const presets: Readonly<Record<string, Size>> = {
+  micro: size(2, 4, 128, 128),
+  tiny: size(4, 4, 256, 256),
+  distilgpt2: size(6, 12, 768, 1024),
+  gpt2: size(12, 12, 768, 1024),
+  "gpt2-medium": size(24, 16, 1024, 1024),
+  "gpt2-large": size(36, 20, 1280, 1024),
+  "gpt2-xl": size(48, 25, 1600, 1024),
+  "gpt3-small": size(12, 12, 768, 2048),
+  "gpt3-medium": size(24, 16, 1024, 2048),
+  "gpt3-large": size(24, 16, 1536, 2048),
+  "gpt3-xl": size(24, 16, 2048, 2048),
+  "gpt3-2.7b": size(32, 32, 2560, 2048),
+  "gpt3-6.7b": size(32, 32, 4096, 2048),
+  "gpt3-13b": size(40, 40, 5120, 2048),
+  "gpt3-175b": size(96, 96, 12288, 2048),
+};
+
+export interface Gpt2 {
+  readonly config: Gpt2Config;
+  readonly parameters: Parameters;
+  /** Sequences of one length -> the last layer's normalised rows [B T, C]. */
+  hidden(tokens: Tensor, positions: Tensor, options: HiddenOptions): Tensor;
+  /** Rows [N, C] -> logits [N, V]. */
+  logits(hidden: Tensor): Tensor;
+  /** weight * the summed cross-entropy of the targets, the logits by chunks. */
+  loss(hidden: Tensor, targets: Tensor, weight: Tensor): Tensor;
+}
+
+export interface HiddenOptions {
+  /** Tokens in each sequence. */
+  readonly length: number;
+  /** Applied after the embedding, the attention projection and the MLP, as GPT-2 does it. */
+  readonly dropout?: { readonly rate: number; readonly seed: Tensor };
+  /** Frees each block's activations and computes them again in the backward pass. */
+  readonly recompute?: boolean;
+  readonly cache?: Cache;
+}
+
+/** Where keys and values go while decoding: one tensor [B, length, 2 C] a layer. After the pass `layers` holds the new ones. */
+export interface Cache {
+  readonly layers: Tensor[];
+  /** First position of the new tokens of each sequence: [B] (u32). */
+  readonly positions: Tensor;
+}
+
+/** Keys and values of `batch` sequences of up to `length` positions, for each layer. */
+export function cacheTensors({ layers, width }: Gpt2Config, batch: number, length: number): Tensor[] {
+  return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
+}
+
+export function gpt2(config: Gpt2Config): Gpt2 {
+  const parameters = layOut(specs(config));
+  const weight = (name: string): Tensor => parameter(parameters, name).tensor;
+  const table = weight("wte.weight");
+  return {
+    config,
+    parameters,
+    hidden: (tokens, positions, options) => hidden(config, weight, tokens, positions, options),
+    logits: (rows) => matmul(rows, table, { transposeB: true }),
+    loss: (rows, targets, scale) => headLoss(rows, table, { targets, weight: scale }),
+  };
+}
+
+/** Weights N(0, 0.02), those that write to the residual stream smaller by sqrt(2 L), biases 0, norms 1. */
+function specs({ vocabulary, context, layers, width: C }: Gpt2Config): ParameterSpec[] {
+  const matrix = (name: string, shape: number[], std = 0.02): ParameterSpec => ({
+    name,
+    shape,
+    init: { std },
+    decay: true,
+  });
+  const vector = (name: string, length: number, value = 0): ParameterSpec => ({
+    name,
+    shape: [length],
+    init: { value },
+    decay: false,
+  });
+  const norm = (name: string) => [vector(`${name}.weight`, C, 1), vector(`${name}.bias`, C)];
+  const residualStd = 0.02 / Math.sqrt(2 * layers);
+  const block = (h: string) => [
+    ...norm(`${h}.ln_1`),
+    matrix(`${h}.attn.c_attn.weight`, [C, 3 * C]),
+    vector(`${h}.attn.c_attn.bias`, 3 * C),
+    matrix(`${h}.attn.c_proj.weight`, [C, C], residualStd),
+    vector(`${h}.attn.c_proj.bias`, C),
+    ...norm(`${h}.ln_2`),
+    matrix(`${h}.mlp.c_fc.weight`, [C, 4 * C]),
+    vector(`${h}.mlp.c_fc.bias`, 4 * C),
+    matrix(`${h}.mlp.c_proj.weight`, [4 * C, C], residualStd),
+    vector(`${h}.mlp.c_proj.bias`, C),
+  ];
+  return [
+    matrix("wte.weight", [vocabulary, C]),
+    matrix("wpe.weight", [context, C]),
+    ...Array.from({ length: layers }, (_, i) => block(`h.${i}`)).flat(),
+    ...norm("ln_f"),
+  ];
+}
+
+type Weight = (name: string) => Tensor;
+
+function hidden(
+  { layers, heads, epsilon }: Gpt2Config,
+  weight: Weight,
+  tokens: Tensor,
+  positions: Tensor,
+  options: HiddenOptions,
+): Tensor {
+  const { length, cache, dropout: drop } = options;
+  let streams = 0;
+  const dropped = (x: Tensor) => (drop ? dropout(x, drop.seed, { rate: drop.rate, stream: streams++ }) : x);
+  const norm = (x: Tensor, name: string) => layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), epsilon);
+  const linear = (x: Tensor, name: string) => matmul(x, weight(`${name}.weight`), { bias: weight(`${name}.bias`) });
+
+  const attend = (x: Tensor, layer: number): Tensor => {
+    const qkv = linear(norm(x, `h.${layer}.ln_1`), `h.${layer}.attn.c_attn`);
+    if (!cache) return attention(qkv, { tokens: length, heads });
+    cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache.positions, heads);
+    const oneToken = sizeOf(tokens.shape) === sizeOf(cache.positions.shape);
+    return oneToken
+      ? attentionDecode(qkv, cache.positions, cache.layers[layer]!, heads)
+      : attention(qkv, { tokens: length, heads });
+  };
+  const block = (x: Tensor, layer: number): Tensor => {
+    const h = `h.${layer}`;
+    const attended = add(x, dropped(linear(attend(x, layer), `${h}.attn.c_proj`)));
+    const inner = gelu(linear(norm(attended, `${h}.ln_2`), `${h}.mlp.c_fc`));
+    return add(attended, dropped(linear(inner, `${h}.mlp.c_proj`)));
+  };
+
+  let x = dropped(add(gather(weight("wte.weight"), tokens), gather(weight("wpe.weight"), positions)));
+  for (let layer = 0; layer < layers; layer++) {
+    x = options.recompute
+      ? recomputed(
+          block,
+          x,
+          layer,
+          weight,
+          () => streams,
+          (n) => (streams = n),
+        )
+      : block(x, layer);
+  }
+  return norm(x, "ln_f");
+}
+
+/** A block whose second computation draws the same dropout masks as its first. */
+function recomputed(
+  block: (x: Tensor, layer: number) => Tensor,
+  x: Tensor,
+  layer: number,
+  weight: Weight,
+  streams: () => number,
+  setStreams: (n: number) => void,
+): Tensor {
+  const first = streams();
+  const again = (x: Tensor) => {
+    setStreams(first);
+    return block(x, layer);
+  };
+  const names = ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"];
+  const weights = names.flatMap((name) => ["weight", "bias"].map((part) => weight(`h.${layer}.${name}.${part}`)));
+  return recompute(again, x, ...weights);
+}
