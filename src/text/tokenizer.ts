@@ -1,0 +1,108 @@
+/** Text <-> token ids, by Hugging Face's tokenizers: reads any tokenizer.json. */
+import { join } from "node:path";
+import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
+import { codeOf, messageOf, UserError } from "../errors";
+import { END_OF_TEXT, type TokenizerFiles } from "./files";
+
+export interface Tokenizer {
+  /** Ids are below this. */
+  readonly size: number;
+  /** The id that ends a document, if there is one. */
+  readonly endOfText: number | null;
+  readonly files: TokenizerFiles;
+  /** Throws a UserError on a character that the vocabulary does not have. */
+  encode(text: string): number[];
+  decode(ids: readonly number[]): string;
+  /** The token as written in the vocabulary. */
+  token(id: number): string;
+  /** Whether text may be cut before white space that follows something else, and its parts encoded on their own. */
+  readonly cutsAtSpaces: boolean;
+}
+
+/** Makes a tokenizer from the two parsed files. `where` names them in errors. */
+export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): Tokenizer {
+  let inner: HuggingFace;
+  try {
+    inner = new HuggingFace(files.tokenizer, files.config);
+  } catch (cause) {
+    throw new UserError(`${where} is not a tokenizer that can be read: ${messageOf(cause)}`, {
+      hint: "a tokenizer.json has a model with a vocab, and for BPE its merges",
+      cause,
+    });
+  }
+  const vocabulary = inner.get_vocab(true);
+  if (vocabulary.size === 0) throw new UserError(`${where} has no vocabulary`);
+  const size = Math.max(...vocabulary.values()) + 1;
+  const eos = files.config.eos_token;
+  const endOfText = inner.token_to_id(typeof eos === "string" ? eos : END_OF_TEXT) ?? null;
+  const characters = isCharacterLevel(files.tokenizer);
+  const decode = (ids: readonly number[]) => inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  return {
+    size,
+    endOfText,
+    files,
+    encode: (text) => {
+      const { ids } = inner.encode(text, { add_special_tokens: false });
+      if (characters && decode(ids) !== text) throw unknownCharacter(text, vocabulary);
+      return ids;
+    },
+    decode,
+    token: (id) => inner.id_to_token(id) ?? "",
+    cutsAtSpaces: cutsAtSpaces(files.tokenizer),
+  };
+}
+
+/** Reads tokenizer.json, and tokenizer_config.json if there is one, from a directory. */
+export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+  const path = join(directory, "tokenizer.json");
+  const tokenizer = await readJson(path);
+  if (!tokenizer) {
+    throw new UserError(`no tokenizer at ${path}`, { hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one" });
+  }
+  const config = (await readJson(join(directory, "tokenizer_config.json"))) ?? {};
+  return tokenizerFrom({ tokenizer, config }, path);
+}
+
+async function readJson(path: string): Promise<Record<string, unknown> | null> {
+  let text: string;
+  try {
+    text = await Bun.file(path).text();
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return null;
+    throw new UserError(`${path} cannot be read: ${messageOf(error)}`);
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    throw new Error("expected an object");
+  } catch (cause) {
+    throw new UserError(`${path} is not valid JSON: ${messageOf(cause)}`, { hint: "the file may be truncated; fetch or train it again", cause });
+  }
+}
+
+function unknownCharacter(text: string, vocabulary: ReadonlyMap<string, number>): UserError {
+  const unknown = [...text].find((character) => !vocabulary.has(character)) ?? "";
+  return new UserError(`the tokenizer has no token for ${JSON.stringify(unknown)}`, {
+    hint: "a character-level vocabulary knows only the characters of its training text",
+  });
+}
+
+interface PreTokenizer {
+  readonly type?: string;
+  readonly add_prefix_space?: boolean;
+  readonly use_regex?: boolean;
+  readonly pattern?: { readonly Regex?: string };
+}
+
+/** One token a character, as trainCharacters writes it. What it does not know it would drop without a word. */
+function isCharacterLevel(tokenizer: Readonly<Record<string, unknown>>): boolean {
+  const split = tokenizer.pre_tokenizer as PreTokenizer | null;
+  return split?.type === "Split" && split.pattern?.Regex === "[\\s\\S]";
+}
+
+/** Byte-level BPE on GPT-2's split, and character level, never join a non-space with white space behind it. */
+function cutsAtSpaces(tokenizer: Readonly<Record<string, unknown>>): boolean {
+  const split = tokenizer.pre_tokenizer as PreTokenizer | null;
+  if (tokenizer.normalizer || !split) return false;
+  return isCharacterLevel(tokenizer) || (split.type === "ByteLevel" && split.add_prefix_space === false && split.use_regex !== false);
+}
