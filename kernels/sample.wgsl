@@ -2,7 +2,7 @@
 //   forward   repetition penalty, temperature, top-k, top-p, min-p, then one draw; temperature 0 takes the likeliest.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
 //             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
-// settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, position).
+// settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, counter).
 
 struct Params {
   rows: u32,
@@ -23,7 +23,7 @@ const PENALTY = 4u;
 @group(0) @binding(3) var<storage, read> counts: array<u32>;
 @group(0) @binding(4) var<storage, read> settings: array<f32>;
 @group(0) @binding(5) var<storage, read> seeds: array<u32>;
-@group(0) @binding(6) var<storage, read> positions: array<u32>;
+@group(0) @binding(6) var<storage, read> counters: array<u32>;
 
 var<workgroup> floats: array<f32, LANES>;
 var<workgroup> integers: array<u32, LANES>;
@@ -159,7 +159,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   for (var i = 0u; i < lane; i++) {
     before += floats[i];
   }
-  let random = f32(pcg(positions[row] + pcg(pcg(seeds[row]))) >> 8u) / 16777216.0;
+  let random = f32(pcg(counters[row] + pcg(pcg(seeds[row]))) >> 8u) / 16777216.0;
   let aim = random * total;
 
   // The first kept token whose running sum passes the aim.

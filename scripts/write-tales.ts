@@ -8,5 +8,10 @@ const tales = new Set<string>();
 while (tales.size < COUNT) tales.add(tale(dice));
 const text = [...tales].join("<|endoftext|>\n");
 await Bun.write("data/tales.txt", text);
-const words = new Set(text.replaceAll("<|endoftext|>", " ").toLowerCase().match(/[a-z]+/g));
+const words = new Set(
+  text
+    .replaceAll("<|endoftext|>", " ")
+    .toLowerCase()
+    .match(/[a-z]+/g),
+);
 console.log(`data/tales.txt: ${text.length} bytes, ${tales.size} tales, ${words.size} different words`);

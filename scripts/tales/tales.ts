@@ -1,5 +1,5 @@
 /** Tales of the world: each a few sentences by one of several plots. Every fact that a tale states is true in the world. */
-import { type Dice, type Person, people, personNamed, type Place, placeNamed, places, seasons, tradeOf } from "./world";
+import { type Dice, type Person, type Place, people, personNamed, placeNamed, places, seasons, tradeOf } from "./world";
 
 /** One tale, ending in a line break. */
 export function tale(dice: Dice): string {
@@ -55,7 +55,11 @@ function closing(dice: Dice, a: Person, b: Person): string {
 
 function feeling(dice: Dice, who: Person): string {
   const word = dice.pick(["happy", "sad", "tired", "proud", "hungry", "curious", "worried", "glad"]);
-  return dice.pick([`${who.name} was very ${word}.`, `This made ${who.name} ${word}.`, `${who.name} felt ${word} all day.`]);
+  return dice.pick([
+    `${who.name} was very ${word}.`,
+    `This made ${who.name} ${word}.`,
+    `${who.name} felt ${word} all day.`,
+  ]);
 }
 
 /** Somebody, and the friend of the world's facts. */
@@ -73,12 +77,28 @@ const lost: Plot = (dice) => {
     introduction(dice, a),
     `${a.name} had ${an(a.owns)}.`,
     opening(dice),
-    dice.pick([`But the ${a.owns} was gone.`, `Then ${a.name} could not find the ${a.owns}.`, `${a.name} lost the ${a.owns} on the way home.`]),
-    dice.pick([`"Where is my ${a.owns}?" cried ${a.name}.`, feeling(dice, a), `${a.name} looked under the bed and behind the door.`]),
-    dice.pick([`${a.name} asked ${b.name} for help.`, `The best friend of ${a.name} was ${b.name}, who came at once.`, `${b.name} the ${b.kind} heard this and came to help.`]),
+    dice.pick([
+      `But the ${a.owns} was gone.`,
+      `Then ${a.name} could not find the ${a.owns}.`,
+      `${a.name} lost the ${a.owns} on the way home.`,
+    ]),
+    dice.pick([
+      `"Where is my ${a.owns}?" cried ${a.name}.`,
+      feeling(dice, a),
+      `${a.name} looked under the bed and behind the door.`,
+    ]),
+    dice.pick([
+      `${a.name} asked ${b.name} for help.`,
+      `The best friend of ${a.name} was ${b.name}, who came at once.`,
+      `${b.name} the ${b.kind} heard this and came to help.`,
+    ]),
     `They looked by the ${dice.pick(places).name}, but it was not there.`,
     scenery(dice, where),
-    dice.pick([`There they found the ${a.owns}.`, `${b.name} saw something bright, and it was the ${a.owns}.`, `And there, by the ${where.name}, lay the ${a.owns}.`]),
+    dice.pick([
+      `There they found the ${a.owns}.`,
+      `${b.name} saw something bright, and it was the ${a.owns}.`,
+      `And there, by the ${where.name}, lay the ${a.owns}.`,
+    ]),
     closing(dice, a, b),
   ];
 };
@@ -90,9 +110,17 @@ const gift: Plot = (dice) => {
     opening(dice),
     `It was the birthday of ${b.name} the ${b.kind}.`,
     introduction(dice, a),
-    dice.pick([`"What does ${b.name} like?" thought ${a.name}.`, `${a.name} wanted to bring a gift.`, `${a.name} had no coins for a gift.`]),
+    dice.pick([
+      `"What does ${b.name} like?" thought ${a.name}.`,
+      `${a.name} wanted to bring a gift.`,
+      `${a.name} had no coins for a gift.`,
+    ]),
     dice.pick([`${b.name} loved ${b.food} more than anything.`, `Everybody knew that ${b.name} liked ${b.food}.`]),
-    dice.pick([`So ${a.name} went to the market and bought some ${b.food}.`, `So ${a.name}, who was ${an(a.trade)}, ${does} and made ${makes}.`, `So ${a.name} filled a basket with ${b.food}.`]),
+    dice.pick([
+      `So ${a.name} went to the market and bought some ${b.food}.`,
+      `So ${a.name}, who was ${an(a.trade)}, ${does} and made ${makes}.`,
+      `So ${a.name} filled a basket with ${b.food}.`,
+    ]),
     `Then ${a.name} walked to the ${b.home}, where ${b.name} lived.`,
     scenery(dice, placeNamed(b.home)),
     dice.pick([`"This is for you," said ${a.name}.`, `"Happy birthday," said ${a.name}.`]),
@@ -105,12 +133,30 @@ const fear: Plot = (dice) => {
   const { a, b } = pair(dice);
   return [
     introduction(dice, a),
-    dice.pick([`${a.name} was brave, but ${a.name} was afraid of ${a.fear}.`, `Only one thing frightened ${a.name}, and that was ${a.fear}.`]),
+    dice.pick([
+      `${a.name} was brave, but ${a.name} was afraid of ${a.fear}.`,
+      `Only one thing frightened ${a.name}, and that was ${a.fear}.`,
+    ]),
     opening(dice),
-    dice.pick([`${a.name} thought of ${a.fear} and began to shake.`, `That night ${a.name} dreamed of ${a.fear}.`, `A loud noise came from the ${a.home}, and ${a.name} hid under a blanket.`]),
-    dice.pick([`${b.name} the ${b.kind} came and sat down.`, `"Do not worry," said ${b.name}.`, `${b.name} brought some ${a.food} and a light.`]),
-    dice.pick([`"I am afraid of ${b.fear} too," said ${b.name}. "Everybody is afraid of something."`, `"When I think of ${b.fear}, I sing a song," said ${b.name}.`]),
-    dice.pick([`So they sang until the morning came.`, `So they counted the stars together.`, `So they held hands and waited.`]),
+    dice.pick([
+      `${a.name} thought of ${a.fear} and began to shake.`,
+      `That night ${a.name} dreamed of ${a.fear}.`,
+      `A loud noise came from the ${a.home}, and ${a.name} hid under a blanket.`,
+    ]),
+    dice.pick([
+      `${b.name} the ${b.kind} came and sat down.`,
+      `"Do not worry," said ${b.name}.`,
+      `${b.name} brought some ${a.food} and a light.`,
+    ]),
+    dice.pick([
+      `"I am afraid of ${b.fear} too," said ${b.name}. "Everybody is afraid of something."`,
+      `"When I think of ${b.fear}, I sing a song," said ${b.name}.`,
+    ]),
+    dice.pick([
+      `So they sang until the morning came.`,
+      `So they counted the stars together.`,
+      `So they held hands and waited.`,
+    ]),
     dice.pick([`After that ${a.fear} did not seem so bad.`, `${a.name} was not so afraid any more.`]),
     closing(dice, a, b),
   ];
@@ -125,8 +171,15 @@ const work: Plot = (dice) => {
     introduction(dice, a),
     dice.pick([`Every morning ${a.name} ${does}.`, `${a.name} was the best ${a.trade} by the ${a.home}.`]),
     dice.pick([`One day ${b.name} the ${b.kind} came by and watched.`, `Then ${b.name} came from the ${b.home}.`]),
-    dice.pick([`"Can you make ${makes} for me?" asked ${b.name}.`, `"What are you doing?" asked ${b.name}.`, `"I need ${makes}," said ${b.name}.`]),
-    dice.pick([`"Yes," said ${a.name}, "but you must help me."`, `"I am ${an(a.trade)}," said ${a.name}. "I can make ${makes}."`]),
+    dice.pick([
+      `"Can you make ${makes} for me?" asked ${b.name}.`,
+      `"What are you doing?" asked ${b.name}.`,
+      `"I need ${makes}," said ${b.name}.`,
+    ]),
+    dice.pick([
+      `"Yes," said ${a.name}, "but you must help me."`,
+      `"I am ${an(a.trade)}," said ${a.name}. "I can make ${makes}."`,
+    ]),
     dice.pick([`They worked until the sun went down.`, `${a.name} ${does}, and ${b.name} swept the floor.`]),
     dice.pick([`At last there was ${makes}, and it was good.`, `In the evening they had ${makes}.`]),
     `${b.name} paid with some ${dice.pick([a.food, b.food])}.`,
@@ -147,7 +200,11 @@ const race: Plot = (dice) => {
     from === to ? `They ran three times round the ${from.name}.` : `They ran from the ${from.name} to the ${to.name}.`,
     opening(dice),
     scenery(dice, to),
-    dice.pick([`At first ${slower.name} was ahead.`, `${slower.name} fell over a root and got up again.`, `${slower.name} stopped to eat some ${slower.food}.`]),
+    dice.pick([
+      `At first ${slower.name} was ahead.`,
+      `${slower.name} fell over a root and got up again.`,
+      `${slower.name} stopped to eat some ${slower.food}.`,
+    ]),
     dice.pick([`But ${winner.name} did not stop and won the race.`, `In the end ${winner.name} won by a nose.`]),
     dice.pick([`The prize was a bag of ${winner.food}.`, `${winner.name} got a bag of ${winner.food} and shared it.`]),
     closing(dice, slower, winner),
@@ -160,13 +217,25 @@ const visit: Plot = (dice) => {
   const met = other(dice, a, b);
   return [
     introduction(dice, a),
-    dice.pick([`${a.name} wanted to visit ${b.name} by the ${b.home}.`, `A letter came from ${b.name}, who lived by the ${b.home}.`]),
+    dice.pick([
+      `${a.name} wanted to visit ${b.name} by the ${b.home}.`,
+      `A letter came from ${b.name}, who lived by the ${b.home}.`,
+    ]),
     opening(dice),
     `The way went past the ${way.name}.`,
     scenery(dice, way),
-    dice.pick([`There ${a.name} met ${met.name} the ${met.kind}.`, `On the way came ${met.name}, ${an(met.colour)} ${met.kind}.`]),
-    dice.pick([`"Where are you going?" asked ${met.name}.`, `"Good morning," said ${met.name}. "I am ${an(met.trade)}."`]),
-    dice.pick([`"To the ${b.home}," said ${a.name}. "My friend ${b.name} lives there."`, `"I am going to see ${b.name}," said ${a.name}.`]),
+    dice.pick([
+      `There ${a.name} met ${met.name} the ${met.kind}.`,
+      `On the way came ${met.name}, ${an(met.colour)} ${met.kind}.`,
+    ]),
+    dice.pick([
+      `"Where are you going?" asked ${met.name}.`,
+      `"Good morning," said ${met.name}. "I am ${an(met.trade)}."`,
+    ]),
+    dice.pick([
+      `"To the ${b.home}," said ${a.name}. "My friend ${b.name} lives there."`,
+      `"I am going to see ${b.name}," said ${a.name}.`,
+    ]),
     dice.pick([`${met.name} gave ${a.name} some ${met.food} for the road.`, `They walked together for a while.`]),
     `At last ${a.name} came to the ${b.home}.`,
     dice.pick([`${b.name} opened the door and danced for joy.`, `They ate ${b.food} and talked until night.`]),
@@ -184,8 +253,15 @@ const storm: Plot = (dice) => {
     introduction(dice, home),
     dice.pick([`The wind took the roof of the house.`, `The water rose up to the door.`, `A tree fell on the path.`]),
     feeling(dice, home),
-    dice.pick([`${helper.name} the ${helper.kind} came with ${an(helper.owns)}.`, `${helper.name}, who was ${an(helper.trade)}, came to help.`]),
-    dice.pick([`All night they worked in the rain.`, `Together they mended everything.`, `Step by step they made it whole again.`]),
+    dice.pick([
+      `${helper.name} the ${helper.kind} came with ${an(helper.owns)}.`,
+      `${helper.name}, who was ${an(helper.trade)}, came to help.`,
+    ]),
+    dice.pick([
+      `All night they worked in the rain.`,
+      `Together they mended everything.`,
+      `Step by step they made it whole again.`,
+    ]),
     `In the morning the sky was clear.`,
     closing(dice, home, helper),
   ];
@@ -207,7 +283,10 @@ const lesson: Plot = (dice) => {
     { ask: `What is there at the ${place.name}?`, answer: `At the ${place.name} there is ${place.has}` },
   ]);
   return [
-    dice.pick([`Otto the owl was the teacher, and the school was in the tower.`, `In the tower Otto the owl held a lesson.`]),
+    dice.pick([
+      `Otto the owl was the teacher, and the school was in the tower.`,
+      `In the tower Otto the owl held a lesson.`,
+    ]),
     opening(dice),
     `${a.name} the ${a.kind} sat in the first row.`,
     `"${question.ask}" asked Otto.`,
@@ -225,8 +304,14 @@ const night: Plot = (dice) => {
     introduction(dice, a),
     dice.pick([`${a.name} could not sleep.`, `${a.name} was still awake.`]),
     dice.pick([`"Why is the moon so round?" asked ${a.name}.`, `"How many stars are there?" asked ${a.name}.`]),
-    dice.pick([`"I do not know," said ${b.name}. "Let us ask Otto in the morning."`, `"As many as there are leaves in the forest," said ${b.name}.`]),
-    dice.pick([`They sat by the ${a.home} and ate ${a.food}.`, `${b.name} told a story about the ${dice.pick(places).name}.`]),
+    dice.pick([
+      `"I do not know," said ${b.name}. "Let us ask Otto in the morning."`,
+      `"As many as there are leaves in the forest," said ${b.name}.`,
+    ]),
+    dice.pick([
+      `They sat by the ${a.home} and ate ${a.food}.`,
+      `${b.name} told a story about the ${dice.pick(places).name}.`,
+    ]),
     dice.pick([`Soon ${a.name} closed both eyes.`, `Then the wind sang, and all was quiet.`]),
     `"Good night," said ${b.name}.`,
   ];
@@ -241,8 +326,16 @@ const trade: Plot = (dice) => {
     scenery(dice, placeNamed("market")),
     dice.pick([`Mila the cat was the trader there.`, `Mila the cat sat behind her baskets.`]),
     `"How much is the ${a.food}?" asked ${a.name}.`,
-    dice.pick([`"Three coins," said Mila.`, `"Five coins," said Mila, "or a good story."`, `"What can you give me for it?" asked Mila.`]),
-    dice.pick([`${a.name} had only two coins and ${an(a.owns)}.`, `${a.name} told her about the ${a.home}.`, `${a.name}, who was ${an(a.trade)}, gave her ${tradeOf(a).makes}.`]),
+    dice.pick([
+      `"Three coins," said Mila.`,
+      `"Five coins," said Mila, "or a good story."`,
+      `"What can you give me for it?" asked Mila.`,
+    ]),
+    dice.pick([
+      `${a.name} had only two coins and ${an(a.owns)}.`,
+      `${a.name} told her about the ${a.home}.`,
+      `${a.name}, who was ${an(a.trade)}, gave her ${tradeOf(a).makes}.`,
+    ]),
     dice.pick([`Mila laughed and gave ${a.name} a full basket.`, `"That is fair," said Mila.`]),
     `${a.name} carried the ${a.food} back to the ${a.home}.`,
     feeling(dice, a),

@@ -8,11 +8,17 @@ export type Season = (typeof world.seasons)[number];
 export const { people, places, seasons } = world;
 
 export function personNamed(name: string): Person {
-  return known(people.find((person) => person.name === name), name);
+  return known(
+    people.find((person) => person.name === name),
+    name,
+  );
 }
 
 export function placeNamed(name: string): Place {
-  return known(places.find((place) => place.name === name), name);
+  return known(
+    places.find((place) => place.name === name),
+    name,
+  );
 }
 
 /** What somebody of this trade does and makes. */

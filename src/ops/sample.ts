@@ -11,35 +11,31 @@ export interface SampleInputs {
   readonly settings: Tensor;
   /** Random seed of each sequence: [B] (u32). */
   readonly seeds: Tensor;
-  /** Position that each sequence is at, the counter of its draws: [B] (u32). */
-  readonly positions: Tensor;
+  /** How many tokens each sequence has drawn before this one: [B] (u32). */
+  readonly counters: Tensor;
 }
 
 /**
  * One token a sequence: [B, V] -> [B] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1), temperature,
  * top-k, top-p (https://arxiv.org/abs/1904.09751), min-p (https://arxiv.org/abs/2407.01082), in this order; tokens equal to the
- * last one kept are kept too. The same seed and position draw the same token.
+ * last one kept are kept too. The same seed and counter draw the same token.
  */
-export function sample(logits: Tensor, { counts, settings, seeds, positions }: SampleInputs): Tensor {
+export function sample(logits: Tensor, { counts, settings, seeds, counters }: SampleInputs): Tensor {
   const { rows, columns } = matrixOf("sample", "logits", logits.shape);
   expectShape("sample", "counts", counts.shape, logits.shape);
   expectShape("sample", "settings", settings.shape, [5]);
   expectShape("sample", "seeds", seeds.shape, [rows]);
-  expectShape("sample", "positions", positions.shape, [rows]);
+  expectShape("sample", "counters", counters.shape, [rows]);
   return tensor({
     name: "sample",
     shape: [rows],
     dtype: "u32",
-    inputs: [logits, counts, settings, seeds, positions],
+    inputs: [logits, counts, settings, seeds, counters],
     reference: (...values) =>
       new Float64Array(rows).map((_, b) => {
-        const [logits, counts, settings, seeds, positions] = values as [Values, Values, Values, Values, Values];
+        const [logits, counts, settings, seeds, counters] = values as [Values, Values, Values, Values, Values];
         const row = (values: Values) => values.subarray(b * columns, (b + 1) * columns);
-        return draw(
-          keptMasses(row(logits), row(counts), settings),
-          settings[0]!,
-          randomAt(seeds[b]!, 0, positions[b]!),
-        );
+        return draw(keptMasses(row(logits), row(counts), settings), settings[0]!, randomAt(seeds[b]!, 0, counters[b]!));
       }),
     dispatch: ({ software }) => ({
       kernel: { name: "sample", source, entry: "forward", constants: { LANES: software ? 8 : 256 } },

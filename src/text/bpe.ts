@@ -17,7 +17,8 @@ interface Word {
 /** Merges until the vocabulary is full or nothing occurs twice. Deterministic: of equally frequent pairs the older ids win. */
 export function trainBpe(texts: Iterable<string>, { size, onProgress }: TrainBpe): TokenizerFiles {
   const mergeCount = size - 257;
-  if (mergeCount < 0) throw new UserError(`a byte-level vocabulary needs at least 257 tokens, got ${size}`, { exitCode: 2 });
+  if (mergeCount < 0)
+    throw new UserError(`a byte-level vocabulary needs at least 257 tokens, got ${size}`, { exitCode: 2 });
   const words = countWords(texts);
   const pairs = new Pairs(words);
   const tokens = [...characterOfByte];
@@ -108,7 +109,8 @@ class Pairs {
     }
     this.counts.delete(key);
     this.places.delete(key);
-    for (const pair of touched) this.push({ left: Math.floor(pair / SHIFT), right: pair % SHIFT, count: this.counts.get(pair) ?? 0 });
+    for (const pair of touched)
+      this.push({ left: Math.floor(pair / SHIFT), right: pair % SHIFT, count: this.counts.get(pair) ?? 0 });
   }
 
   private each({ ids }: Word, f: (left: number, right: number) => void): void {

@@ -3,7 +3,8 @@ import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
 
 export function trainCharacters(texts: Iterable<string>): TokenizerFiles {
   const characters = new Set<string>();
-  for (const text of texts) for (const part of text.split(END_OF_TEXT)) for (const character of part) characters.add(character);
+  for (const text of texts)
+    for (const part of text.split(END_OF_TEXT)) for (const character of part) characters.add(character);
   const sorted = [...characters].sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
   return tokenizerFiles({
     vocabulary: Object.fromEntries([...sorted, END_OF_TEXT].map((token, id) => [token, id])),

@@ -24,7 +24,15 @@ export function tokenizerFiles({ vocabulary, merges, preTokenizer, decoder, endO
       truncation: null,
       padding: null,
       added_tokens: [
-        { id: endOfText, content: END_OF_TEXT, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+        {
+          id: endOfText,
+          content: END_OF_TEXT,
+          single_word: false,
+          lstrip: false,
+          rstrip: false,
+          normalized: false,
+          special: true,
+        },
       ],
       normalizer: null,
       pre_tokenizer: preTokenizer,

@@ -36,7 +36,8 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const eos = files.config.eos_token;
   const endOfText = inner.token_to_id(typeof eos === "string" ? eos : END_OF_TEXT) ?? null;
   const characters = isCharacterLevel(files.tokenizer);
-  const decode = (ids: readonly number[]) => inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  const decode = (ids: readonly number[]) =>
+    inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   return {
     size,
     endOfText,
@@ -57,10 +58,18 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const path = join(directory, "tokenizer.json");
   const tokenizer = await readJson(path);
   if (!tokenizer) {
-    throw new UserError(`no tokenizer at ${path}`, { hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one" });
+    throw new UserError(`no tokenizer at ${path}`, {
+      hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one",
+    });
   }
   const config = (await readJson(join(directory, "tokenizer_config.json"))) ?? {};
   return tokenizerFrom({ tokenizer, config }, path);
+}
+
+/** Writes both files into an existing directory, where loadTokenizer and Hugging Face's tools read them. */
+export async function writeTokenizer(directory: string, { tokenizer, config }: TokenizerFiles): Promise<void> {
+  await Bun.write(join(directory, "tokenizer.json"), `${JSON.stringify(tokenizer)}\n`);
+  await Bun.write(join(directory, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }
 
 async function readJson(path: string): Promise<Record<string, unknown> | null> {
@@ -76,7 +85,10 @@ async function readJson(path: string): Promise<Record<string, unknown> | null> {
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
     throw new Error("expected an object");
   } catch (cause) {
-    throw new UserError(`${path} is not valid JSON: ${messageOf(cause)}`, { hint: "the file may be truncated; fetch or train it again", cause });
+    throw new UserError(`${path} is not valid JSON: ${messageOf(cause)}`, {
+      hint: "the file may be truncated; fetch or train it again",
+      cause,
+    });
   }
 }
 
@@ -104,5 +116,8 @@ function isCharacterLevel(tokenizer: Readonly<Record<string, unknown>>): boolean
 function cutsAtSpaces(tokenizer: Readonly<Record<string, unknown>>): boolean {
   const split = tokenizer.pre_tokenizer as PreTokenizer | null;
   if (tokenizer.normalizer || !split) return false;
-  return isCharacterLevel(tokenizer) || (split.type === "ByteLevel" && split.add_prefix_space === false && split.use_regex !== false);
+  return (
+    isCharacterLevel(tokenizer) ||
+    (split.type === "ByteLevel" && split.add_prefix_space === false && split.use_regex !== false)
+  );
 }

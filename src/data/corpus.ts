@@ -1,0 +1,91 @@
+/** Text files in, token ids out: each file is tokenised once, in worker threads, into a cache on disk. */
+import { mkdir, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { codeOf, messageOf, UserError } from "../errors";
+import type { Tokenizer } from "../text/tokenizer";
+import { encodeChunks } from "./encode";
+
+export type TokenArray = Uint16Array | Uint32Array;
+
+export interface CorpusOptions {
+  readonly tokenizer: Tokenizer;
+  /** Characters encoded so far, and in all. Called only while a file is tokenised. */
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly cacheDirectory?: string;
+}
+
+/** Changes whenever the cache's contents would. */
+const VERSION = 1;
+
+/** The tokens of a text file, from the cache if this text was tokenised by this tokenizer before. */
+export async function tokensOf(
+  path: string,
+  { tokenizer, onProgress, cacheDirectory = defaultCache() }: CorpusOptions,
+): Promise<TokenArray> {
+  const text = await readText(path);
+  const key = Bun.hash
+    .xxHash64(JSON.stringify([VERSION, tokenizer.files.tokenizer]), Bun.hash.xxHash64(text))
+    .toString(16)
+    .padStart(16, "0");
+  const wide = tokenizer.size > 65536;
+  const cached = join(cacheDirectory, `${key}-${text.length}.${wide ? "u32" : "u16"}`);
+  if (!(await Bun.file(cached).exists())) {
+    const ids = await encodeChunks(text, tokenizer, onProgress);
+    await writeCache(cached, cacheDirectory, wide ? ids : Uint16Array.from(ids));
+  }
+  const bytes = Bun.mmap(cached);
+  return wide ? new Uint32Array(bytes.buffer, 0, bytes.length / 4) : new Uint16Array(bytes.buffer, 0, bytes.length / 2);
+}
+
+/** Where caches go: DAWNGRAD_CACHE, or dawngrad/ in the user's cache folder. */
+export function defaultCache(): string {
+  return process.env.DAWNGRAD_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "dawngrad");
+}
+
+async function writeCache(path: string, directory: string, ids: TokenArray): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    await mkdir(directory, { recursive: true });
+    await Bun.write(temporary, ids);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw new UserError(`the token cache ${directory} cannot be written: ${messageOf(error)}`, {
+      hint: "set DAWNGRAD_CACHE to a folder with room",
+      cause: error,
+    });
+  }
+}
+
+/** A text file as text. Refuses what is missing, empty, or not UTF-8. */
+export async function readText(path: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Bun.file(path).bytes();
+  } catch (error) {
+    const why =
+      codeOf(error) === "ENOENT"
+        ? "there is no such file"
+        : codeOf(error) === "EISDIR"
+          ? "it is a folder"
+          : messageOf(error);
+    throw new UserError(`the corpus ${path} cannot be read: ${why}`, { hint: "give the path of a text file" });
+  }
+  if (bytes.length === 0) throw new UserError(`the corpus ${path} is empty`, { hint: "give the path of a text file" });
+  const text = textFrom(bytes);
+  if (text === null || text.includes("\0")) {
+    throw new UserError(`the corpus ${path} is not text: it holds bytes that are not UTF-8`, {
+      hint: "convert it to UTF-8 first",
+    });
+  }
+  return text;
+}
+
+function textFrom(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}

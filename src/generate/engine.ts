@@ -1,0 +1,279 @@
+/**
+ * The decoding engine: prompts of token ids in, columns of token ids out. It knows no text. A prefill program runs the
+ * prompts, padded on the right to a power of two; a decode program runs one token a sequence over the key-value cache.
+ * Tokens are drawn on the device, so a step reads back one id a sequence.
+ */
+import { Program } from "../autograd/program";
+import { type Buffer, type Device, type Slice, whole } from "../device/device";
+import { UserError } from "../errors";
+import { cacheTensors, type Gpt2 } from "../model/gpt2";
+import type { Slab } from "../model/slab";
+import { countTokens } from "../ops/count";
+import { gather } from "../ops/gather";
+import { pcg } from "../ops/random";
+import { sample } from "../ops/sample";
+import { input, type Tensor } from "../tensor/tensor";
+import type { Sampling } from "./sampling";
+
+export interface GenerateOptions extends Sampling {
+  /** Asked after each new token; true ends that sequence. The token itself is still given out. */
+  readonly ends?: (row: number, id: number) => boolean;
+}
+
+/** The new token of each sequence, or null for one that has ended. */
+export type Column = readonly (number | null)[];
+
+export class Engine implements Disposable {
+  private readonly device: Device;
+  private readonly model: Gpt2;
+  private readonly weights: Slab;
+  private readonly sessions = new Map<string, Session>();
+
+  constructor(device: Device, model: Gpt2, weights: Slab) {
+    this.device = device;
+    this.model = model;
+    this.weights = weights;
+  }
+
+  /** Writes on after each prompt, one column of tokens at a time. Stops when all have ended or `maxTokens` were given. */
+  *generate(prompts: readonly (readonly number[])[], options: GenerateOptions): Generator<Column> {
+    const { context } = this.model.config;
+    prompts.forEach((prompt) => {
+      this.checkPrompt(prompt);
+    });
+    const longest = Math.max(...prompts.map(({ length }) => length));
+    const session = this.session(prompts.length, longest + options.maxTokens);
+    const rows = prompts.map((prompt, row) => ({
+      ids: [...prompt],
+      at: 0,
+      ended: false,
+      seed: pcg((options.seed + row) >>> 0),
+    }));
+    session.begin(rows, options);
+
+    for (let drawn = 0; drawn < options.maxTokens && rows.some(({ ended }) => !ended); drawn++) {
+      // When a sequence has filled the context, all go on from the later half of what they have.
+      const full = rows.some(({ at }) => at >= context);
+      if (full) for (const row of rows) row.ids = row.ids.slice(-Math.max(1, context >> 1));
+      const ids = drawn === 0 || full ? session.prefill(rows, drawn) : session.decode(rows, drawn);
+      const column = rows.map((row, i) => {
+        const id = ids[i]!;
+        row.ids.push(id);
+        if (row.ended) return null;
+        row.ended = options.ends?.(i, id) ?? false;
+        return id;
+      });
+      yield column;
+    }
+  }
+
+  /** Logits of the token that follows the prompt. */
+  nextLogits(prompt: readonly number[]): Float32Array {
+    this.checkPrompt(prompt);
+    return this.session(1, prompt.length + 1).nextLogits(prompt);
+  }
+
+  private checkPrompt(prompt: readonly number[]): void {
+    const { context, vocabulary } = this.model.config;
+    if (prompt.length === 0)
+      throw new UserError("a prompt has no tokens", { hint: "give a prompt of at least one character" });
+    if (prompt.length > context) {
+      throw new UserError(`the prompt has ${prompt.length} tokens, and the model's context is ${context}`, {
+        hint: "shorten the prompt",
+      });
+    }
+    const bad = prompt.find((id) => !(id >= 0 && id < vocabulary));
+    if (bad !== undefined) throw new UserError(`token ${bad} is not in the model's vocabulary of ${vocabulary}`);
+  }
+
+  private session(batch: number, tokens: number): Session {
+    const capacity = Math.min(this.model.config.context, roundUp(tokens));
+    const key = `${batch} ${capacity}`;
+    let session = this.sessions.get(key);
+    if (!session) {
+      session = new Session(this.device, this.model, this.weights, { batch, capacity });
+      this.sessions.set(key, session);
+    }
+    return session;
+  }
+
+  [Symbol.dispose](): void {
+    for (const session of this.sessions.values()) session[Symbol.dispose]();
+    this.sessions.clear();
+  }
+}
+
+/** A power of two, at least 16: so that few programs serve all lengths. */
+function roundUp(tokens: number): number {
+  return 2 ** Math.max(4, Math.ceil(Math.log2(tokens)));
+}
+
+interface Row {
+  ids: number[];
+  /** Tokens that the cache holds. */
+  at: number;
+  ended: boolean;
+  readonly seed: number;
+}
+
+interface Pass {
+  readonly program: Program;
+  readonly tokens: Tensor;
+  readonly positions: Tensor;
+  readonly starts: Tensor;
+  readonly lastRows: Tensor | null;
+  readonly counters: Tensor;
+  readonly logits: Tensor;
+  readonly drawn: Tensor;
+}
+
+/** The programs and the cache for one batch size and one capacity. */
+class Session implements Disposable {
+  private readonly device: Device;
+  private readonly model: Gpt2;
+  private readonly batch: number;
+  private readonly capacity: number;
+  private readonly buffers: Buffer[] = [];
+  private readonly bind: Map<Tensor, Slice>;
+  private readonly cache: Tensor[];
+  private readonly counts: Tensor;
+  private readonly settings: Tensor;
+  private readonly seeds: Tensor;
+  private readonly prefills = new Map<number, Pass>();
+  private decoding: Pass | null = null;
+
+  constructor(device: Device, model: Gpt2, weights: Slab, { batch, capacity }: { batch: number; capacity: number }) {
+    this.device = device;
+    this.model = model;
+    this.batch = batch;
+    this.capacity = capacity;
+    const { vocabulary, width } = model.config;
+    this.cache = cacheTensors(model.config, batch, capacity);
+    this.counts = input("counts", [batch, vocabulary], "u32");
+    this.settings = input("settings", [5]);
+    this.seeds = input("seeds", [batch], "u32");
+    this.bind = weights.bind();
+    for (const layer of this.cache) this.own(layer, 4 * batch * capacity * 2 * width);
+    this.own(this.counts, 4 * batch * vocabulary);
+    this.own(this.settings, 20);
+    this.own(this.seeds, 4 * batch);
+  }
+
+  private own(tensor: Tensor, sizeBytes: number): void {
+    const buffer = this.device.allocate(sizeBytes);
+    this.buffers.push(buffer);
+    this.bind.set(tensor, { ...whole(buffer), sizeBytes });
+  }
+
+  begin(rows: readonly Row[], { temperature, topK, topP, minP, repetitionPenalty }: Sampling): void {
+    const { vocabulary } = this.model.config;
+    const counts = new Uint32Array(this.batch * vocabulary);
+    rows.forEach(({ ids }, row) => {
+      for (const id of ids) counts[row * vocabulary + id]!++;
+    });
+    this.device.upload(this.bind.get(this.counts)!, counts);
+    this.device.upload(
+      this.bind.get(this.settings)!,
+      new Float32Array([temperature, topK, topP, minP, repetitionPenalty]),
+    );
+    this.device.upload(
+      this.bind.get(this.seeds)!,
+      Uint32Array.from(rows, ({ seed }) => seed),
+    );
+  }
+
+  /** Runs whole prompts and draws the token after each. */
+  prefill(rows: Row[], drawn: number): Uint32Array {
+    const length = Math.min(this.capacity, roundUp(Math.max(...rows.map(({ ids }) => ids.length))));
+    const pass = this.prefillPass(length);
+    feedPrompts(pass, rows, length);
+    for (const row of rows) row.at = row.ids.length;
+    return this.draw(pass, drawn);
+  }
+
+  /** Runs the last token of each sequence and draws the next. */
+  decode(rows: Row[], drawn: number): Uint32Array {
+    this.decoding ??= this.pass(1);
+    const { program, tokens, positions, starts } = this.decoding;
+    const at = Uint32Array.from(rows, ({ at }) => Math.min(at, this.capacity - 1));
+    program.feed(
+      tokens,
+      Uint32Array.from(rows, ({ ids }) => ids.at(-1)!),
+    );
+    program.feed(positions, at);
+    program.feed(starts, at);
+    for (const row of rows) row.at++;
+    return this.draw(this.decoding, drawn);
+  }
+
+  nextLogits(prompt: readonly number[]): Float32Array {
+    const row = { ids: [...prompt], at: 0, ended: false, seed: 0 };
+    this.begin([row], { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0, maxTokens: 1 });
+    const length = Math.min(this.capacity, roundUp(prompt.length));
+    const pass = this.prefillPass(length);
+    feedPrompts(pass, [row], length);
+    this.draw(pass, 0);
+    return pass.program.read(pass.logits);
+  }
+
+  private draw({ program, counters, drawn }: Pass, count: number): Uint32Array {
+    program.feed(counters, new Uint32Array(this.batch).fill(count));
+    program.run();
+    return program.read(drawn, new Uint32Array(this.batch));
+  }
+
+  private prefillPass(length: number): Pass {
+    let pass = this.prefills.get(length);
+    if (!pass) {
+      pass = this.pass(length);
+      this.prefills.set(length, pass);
+    }
+    return pass;
+  }
+
+  /** The program that runs `length` tokens a sequence. */
+  private pass(length: number): Pass {
+    const rows = this.batch * length;
+    const tokens = input("tokens", [rows], "u32");
+    const positions = input("positions", [rows], "u32");
+    const starts = input("starts", [this.batch], "u32");
+    const lastRows = length > 1 ? input("last rows", [this.batch], "u32") : null;
+    const counters = input("counters", [this.batch], "u32");
+    const cache = { layers: [...this.cache], positions: starts };
+    const hidden = this.model.hidden(tokens, positions, { length, cache });
+    const logits = this.model.logits(lastRows ? gather(hidden, lastRows) : hidden);
+    const drawn = sample(logits, { counts: this.counts, settings: this.settings, seeds: this.seeds, counters });
+    const outputs = [logits, drawn, countTokens(this.counts, drawn), ...cache.layers];
+    const program = new Program(this.device, outputs, { bind: this.bind });
+    return { program, tokens, positions, starts, lastRows, counters, logits, drawn };
+  }
+
+  [Symbol.dispose](): void {
+    for (const { program } of this.prefills.values()) program[Symbol.dispose]();
+    this.decoding?.program[Symbol.dispose]();
+    for (const buffer of this.buffers) buffer.free();
+  }
+}
+
+/** Prompts padded on the right: causality keeps the padding from changing anything before it. */
+function feedPrompts(
+  { program, tokens, positions, starts, lastRows }: Pass,
+  rows: readonly Row[],
+  length: number,
+): void {
+  const ids = new Uint32Array(rows.length * length);
+  rows.forEach((row, i) => {
+    ids.set(row.ids, i * length);
+  });
+  program.feed(tokens, ids);
+  program.feed(
+    positions,
+    Uint32Array.from(ids, (_, i) => i % length),
+  );
+  program.feed(starts, new Uint32Array(rows.length));
+  if (lastRows)
+    program.feed(
+      lastRows,
+      Uint32Array.from(rows, (row, i) => i * length + row.ids.length - 1),
+    );
+}

@@ -1,0 +1,35 @@
+/** metrics.jsonl: one object a line, the source of truth; and TensorBoard's event files from the same call. */
+import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { openEvents } from "./tensorboard";
+
+export interface Metrics {
+  /** `step` counts finished steps. */
+  write(step: number, values: Readonly<Record<string, number>>): void;
+}
+
+/** Opens both in a run's folder. Lines past `fromStep`, of a run that was cut off, are dropped: those steps come again. */
+export function openMetrics(directory: string, fromStep: number): Metrics {
+  const path = join(directory, "metrics.jsonl");
+  if (existsSync(path)) keepUpTo(path, fromStep);
+  const events = openEvents(directory);
+  return {
+    write(step, values) {
+      appendFileSync(path, `${JSON.stringify({ step, ...values })}\n`);
+      events.write(step, values);
+    },
+  };
+}
+
+function keepUpTo(path: string, step: number): void {
+  const lines = readFileSync(path, "utf8").split("\n");
+  const kept = lines.filter((line) => {
+    try {
+      return (JSON.parse(line) as { step: number }).step <= step;
+    } catch {
+      return false; // the last line of a killed run may be cut off
+    }
+  });
+  writeFileSync(`${path}.tmp`, kept.map((line) => `${line}\n`).join(""));
+  renameSync(`${path}.tmp`, path);
+}

@@ -1,0 +1,161 @@
+/** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
+import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
+import { codeOf, messageOf, UserError } from "../errors";
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** First byte of its data, from the file's beginning. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface SafetensorsFile extends Disposable {
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Copies an F32 tensor's values into `into`, which has its size. */
+  read(info: TensorInfo, into: Float32Array): void;
+}
+
+/** As the reference implementation limits it. */
+const MAX_HEADER_BYTES = 100_000_000;
+const bytesOf: Readonly<Record<string, number>> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+};
+
+/** Opens a file and checks its whole header. Throws a UserError that names what is wrong. */
+export function openSafetensors(path: string): SafetensorsFile {
+  const bad = (why: string) =>
+    new UserError(`${path} is not a whole safetensors file: ${why}`, {
+      hint: "it may be truncated or damaged; save or fetch it again",
+    });
+  let fd: number;
+  let size: number;
+  try {
+    fd = openSync(path, "r");
+    size = statSync(path).size;
+  } catch (error) {
+    throw new UserError(
+      `${path} cannot be read: ${codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error)}`,
+    );
+  }
+  try {
+    const header = readHeader(fd, size, bad);
+    return {
+      ...header,
+      read(info, into) {
+        if (info.dtype !== "F32")
+          throw new UserError(`${path}: tensor ${info.name} has type ${info.dtype}, expected F32`);
+        const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
+        if (bytes.length !== info.end - info.start)
+          throw new Error(`${info.name}: ${info.end - info.start} bytes read into ${bytes.length}`);
+        for (let at = 0; at < bytes.length; ) {
+          const count = readSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 28), info.start + at);
+          if (count === 0) throw bad(`it ends inside ${info.name}`);
+          at += count;
+        }
+      },
+      [Symbol.dispose]: () => closeSync(fd),
+    };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+function readHeader(fd: number, size: number, bad: (why: string) => UserError) {
+  const length = new Uint8Array(8);
+  if (readSync(fd, length, 0, 8, 0) < 8) throw bad("it has no header");
+  const headerBytes = new DataView(length.buffer).getBigUint64(0, true);
+  if (headerBytes > BigInt(MAX_HEADER_BYTES)) throw bad(`its header claims ${headerBytes} bytes`);
+  if (8 + Number(headerBytes) > size) throw bad(`its header claims ${headerBytes} bytes, and the file has ${size}`);
+  const raw = new Uint8Array(Number(headerBytes));
+  readSync(fd, raw, 0, raw.length, 8);
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
+  } catch {
+    throw bad("its header is not JSON");
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw bad("its header is not an object");
+  const { __metadata__: metadata = {}, ...entries } = parsed as Record<string, unknown>;
+  const begin = 8 + raw.length;
+  const tensors = new Map(
+    Object.entries(entries).map(([name, entry]) => [name, tensorInfo(name, entry, { begin, size, bad })]),
+  );
+  const ordered = [...tensors.values()].sort((a, b) => a.start - b.start || a.end - b.end);
+  ordered.forEach((info, i) => {
+    if (i > 0 && info.start < ordered[i - 1]!.end) throw bad(`${info.name} overlaps ${ordered[i - 1]!.name}`);
+  });
+  return { tensors, metadata: metadata as Record<string, string> };
+}
+
+function tensorInfo(
+  name: string,
+  entry: unknown,
+  { begin, size, bad }: { begin: number; size: number; bad: (why: string) => UserError },
+): TensorInfo {
+  const {
+    dtype,
+    shape,
+    data_offsets: offsets,
+  } = (entry ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
+  const whole = (list: unknown): list is number[] =>
+    Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
+  if (typeof dtype !== "string" || !bytesOf[dtype]) throw bad(`${name} has the unknown type ${JSON.stringify(dtype)}`);
+  if (!whole(shape)) throw bad(`${name} has no valid shape`);
+  if (!whole(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!)
+    throw bad(`${name} has no valid data_offsets`);
+  const [start, end] = [begin + offsets[0]!, begin + offsets[1]!];
+  if (end > size) throw bad(`${name} ends at byte ${end}, and the file has ${size}`);
+  const wanted = shape.reduce((product, n) => product * n, 1) * bytesOf[dtype];
+  if (end - start !== wanted) throw bad(`${name} of shape [${shape}] needs ${wanted} bytes and has ${end - start}`);
+  return { name, dtype, shape, start, end };
+}
+
+export interface NamedValues {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+/** Writes an F32 file and syncs it to disk. Written in place: give it a temporary name and rename. */
+export function writeSafetensors(
+  path: string,
+  tensors: readonly NamedValues[],
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): void {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  let at = 0;
+  for (const { name, shape, values } of tensors) {
+    header[name] = { dtype: "F32", shape, data_offsets: [at, at + values.byteLength] };
+    at += values.byteLength;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const padded = Math.ceil(json.length / 8) * 8;
+  const head = new Uint8Array(8 + padded).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
+  head.set(json, 8);
+  const fd = openSync(path, "w");
+  try {
+    writeAll(fd, head);
+    for (const { values } of tensors) writeAll(fd, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 28));
+}
