@@ -1,0 +1,87 @@
+/** Prompts of text in, text out: the engine's tokens decoded as they come, cut at stop strings and at the end of a document. */
+import { UserError } from "../errors";
+import type { Sampling } from "../generate/sampling";
+import { textStream } from "../text/stream";
+import type { OpenModel } from "./model";
+
+export interface CompleteOptions extends Sampling {
+  /** Text that ends an answer; it is not given out. */
+  readonly stop?: readonly string[];
+}
+
+/** A piece of new text for one prompt. */
+export interface Piece {
+  readonly row: number;
+  readonly text: string;
+}
+
+/** Why an answer ended, and what it cost. */
+export interface Ending {
+  readonly reason: "stop" | "length";
+  readonly tokens: number;
+}
+
+/** Continues every prompt, giving out text as soon as it is certain. Returns how each ended. */
+export function* complete(
+  { engine, tokenizer }: Pick<OpenModel, "engine" | "tokenizer">,
+  prompts: readonly string[],
+  options: CompleteOptions,
+): Generator<Piece, Ending[]> {
+  const stop = options.stop?.filter((text) => text !== "") ?? [];
+  const rows = prompts.map(() => ({ stream: textStream(tokenizer), held: "", stopped: false, tokens: 0 }));
+  const ids = prompts.map((prompt) => {
+    const encoded = tokenizer.encode(prompt);
+    if (encoded.length) return encoded;
+    if (tokenizer.endOfText === null)
+      throw new UserError("the prompt is empty", { hint: "give a prompt of at least one character" });
+    return [tokenizer.endOfText]; // an empty prompt begins a new document
+  });
+  const waiting: Piece[] = [];
+  const ends = (row: number, id: number): boolean => {
+    const state = rows[row]!;
+    state.tokens++;
+    if (id === tokenizer.endOfText) {
+      state.stopped = true;
+      return true;
+    }
+    state.held += state.stream.push(id);
+    const cut = firstStop(state.held, stop);
+    if (cut !== null) {
+      waiting.push({ row, text: state.held.slice(0, cut) });
+      state.held = "";
+      state.stopped = true;
+      return true;
+    }
+    const certain = state.held.length - possibleStart(state.held, stop);
+    if (certain > 0) waiting.push({ row, text: state.held.slice(0, certain) });
+    state.held = state.held.slice(certain);
+    return false;
+  };
+  for (const _column of engine.generate(ids, { ...options, ends })) {
+    yield* waiting;
+    waiting.length = 0;
+  }
+  yield* waiting;
+  for (const [row, state] of rows.entries()) {
+    const rest = state.held + (state.stopped && state.held === "" && stop.length ? "" : state.stream.end());
+    if (rest) yield { row, text: rest };
+  }
+  return rows.map(({ stopped, tokens }) => ({ reason: stopped ? "stop" : "length", tokens }));
+}
+
+/** Where the first stop string begins, or null. */
+function firstStop(text: string, stop: readonly string[]): number | null {
+  const found = stop.map((s) => text.indexOf(s)).filter((at) => at >= 0);
+  return found.length ? Math.min(...found) : null;
+}
+
+/** How many characters at the end may be the beginning of a stop string. */
+function possibleStart(text: string, stop: readonly string[]): number {
+  let most = 0;
+  for (const s of stop) {
+    for (let length = Math.min(s.length - 1, text.length); length > most; length--) {
+      if (text.endsWith(s.slice(0, length))) most = length;
+    }
+  }
+  return most;
+}

@@ -1,0 +1,21 @@
+/** Files that travel inside the executable: the configs and the sample data, found by the path that they have in the project. */
+import { existsSync } from "node:fs";
+import demo from "../../configs/demo.toml" with { type: "file" };
+import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
+import smoke from "../../configs/smoke.toml" with { type: "file" };
+import tales from "../../data/tales.txt" with { type: "file" };
+
+const embedded: Readonly<Record<string, string>> = {
+  "configs/demo.toml": demo as unknown as string,
+  "configs/shakespeare-char.toml": shakespeare as unknown as string,
+  "configs/smoke.toml": smoke as unknown as string,
+  "data/tales.txt": tales,
+};
+
+/** The path itself if it exists, else the embedded file of that name, else the path unchanged. */
+export function findFile(path: string): string {
+  return existsSync(path) ? path : (embedded[path.replace(/^\.\//, "")] ?? path);
+}
+
+/** Names of the configs inside. */
+export const embeddedConfigs = Object.keys(embedded).filter((name) => name.startsWith("configs/"));

@@ -1,0 +1,174 @@
+/** A config's stages in order, in one run folder: made, resumed, or found finished. */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { readText } from "../data/corpus";
+import type { Device } from "../device/device";
+import { UserError } from "../errors";
+import { sampling } from "../generate/sampling";
+import { type Console, duration, memory, short } from "../log/console";
+import { type Gpt2, gpt2 } from "../model/gpt2";
+import { initialise } from "../model/parameters";
+import { Slab } from "../model/slab";
+import { stages } from "../stages";
+import { trainBpe } from "../text/bpe";
+import { trainCharacters } from "../text/characters";
+import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import { fit } from "../train/fit";
+import { lockFolder, unwritable } from "../train/lock";
+import { complete } from "./complete";
+import { type Config, modelConfig } from "./config";
+import { findFile } from "./embedded";
+import { openModel } from "./model";
+
+export interface RunOptions {
+  readonly device: Device;
+  /** The run's folder. */
+  readonly directory: string;
+  readonly console: Console;
+  readonly signal: AbortSignal;
+  /** Where the continuations of `[generate]` go. */
+  readonly write: (text: string) => void;
+}
+
+/** Runs a config to its end, or until interrupted. Run again, it goes on where it was. */
+export async function runPipeline(config: Config, options: RunOptions): Promise<"finished" | "interrupted"> {
+  const { device, directory, console, signal } = options;
+  using _lock = lockFolder(directory);
+  keepConfig(directory, config);
+  const tokenizer = await runTokenizer(config, directory, console);
+  const model = gpt2(modelConfig(config.model, tokenizer.size));
+  console.note(
+    `model: ${short(model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${model.config.context}`,
+  );
+  {
+    using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) });
+    for (const stage of config.stage) {
+      const outcome = await runStage(stage, config, options, { tokenizer, model, weights });
+      if (outcome === "interrupted" || signal.aborted) return "interrupted";
+    }
+  }
+  if (config.generate) await writeContinuations(config.generate, config.seed, options);
+  return "finished";
+}
+
+interface Made {
+  readonly tokenizer: Tokenizer;
+  readonly model: Gpt2;
+  readonly weights: Slab;
+}
+
+async function runStage(
+  config: Config["stage"][number],
+  { seed }: Config,
+  { device, directory, console, signal }: RunOptions,
+  made: Made,
+) {
+  const folder = join(directory, config.name);
+  mkdirSync(folder, { recursive: true });
+  using stage = await stages[config.kind].build(config, { device, seed, console, find: findFile, ...made });
+  const { reason, progress } = await fit(stage, {
+    name: config.name,
+    device,
+    settings: config,
+    directory: folder,
+    console,
+    signal,
+  });
+  const best =
+    progress.bestLoss === null
+      ? ""
+      : `, best validation loss ${progress.bestLoss.toFixed(4)} at step ${progress.bestStep}`;
+  console.note(`${config.name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}`);
+  if (reason === "interrupted") console.note(`saved in ${folder}; run the same command again to go on`);
+  return reason;
+}
+
+/** The run's resolved config is kept beside it; another config may not go on in the same folder. */
+function keepConfig(directory: string, config: Config): void {
+  const path = join(directory, "run.json");
+  const text = `${JSON.stringify(config, null, 2)}\n`;
+  if (existsSync(path)) {
+    const different = firstDifference(JSON.parse(readFileSync(path, "utf8")), JSON.parse(text));
+    if (!different) return;
+    throw new UserError(`${directory} holds a run with another config: ${different}`, {
+      hint: "choose another folder with --out, or another name in the config",
+      exitCode: 2,
+    });
+  }
+  try {
+    writeFileSync(`${path}.tmp`, text);
+    renameSync(`${path}.tmp`, path);
+  } catch (error) {
+    throw unwritable(directory, error);
+  }
+}
+
+/** `stage.0.optim.lr was 0.001 and is 0.002`, or null where nothing differs. What is written after training may differ. */
+function firstDifference(before: unknown, now: unknown, path = ""): string | null {
+  if (path === "generate") return null;
+  if (typeof before !== "object" || typeof now !== "object" || before === null || now === null) {
+    return Object.is(before, now) ? null : `${path} was ${JSON.stringify(before)} and is ${JSON.stringify(now)}`;
+  }
+  for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    const at = path ? `${path}.${key}` : key;
+    const found = firstDifference((before as Record<string, unknown>)[key], (now as Record<string, unknown>)[key], at);
+    if (found) return found;
+  }
+  return null;
+}
+
+/** The run's own copy of its tokenizer, trained the first time. */
+async function runTokenizer(
+  { tokenizer: wanted, stage }: Config,
+  directory: string,
+  console: Console,
+): Promise<Tokenizer> {
+  const folder = join(directory, "tokenizer");
+  if (!existsSync(join(folder, "tokenizer_config.json"))) {
+    mkdirSync(folder, { recursive: true });
+    if (wanted.kind === "file") await writeTokenizer(folder, (await loadTokenizer(wanted.path)).files);
+    else {
+      const texts = [];
+      for (const path of [stage[0]!.data].flat()) texts.push(await readText(findFile(path)));
+      const onProgress = (done: number, total: number) =>
+        console.status(`training the tokenizer  ${done}/${total} merges`);
+      const files =
+        wanted.kind === "bpe"
+          ? trainBpe(texts, { size: wanted.size, onProgress: throttled(onProgress) })
+          : trainCharacters(texts);
+      console.done();
+      await writeTokenizer(folder, files);
+    }
+  }
+  return loadTokenizer(folder);
+}
+
+/** Calls through at most once in half a second. */
+export function throttled(f: (done: number, total: number) => void): (done: number, total: number) => void {
+  let last = performance.now();
+  return (done, total) => {
+    if (performance.now() - last < 500) return;
+    last = performance.now();
+    f(done, total);
+  };
+}
+
+async function writeContinuations(
+  { prompts, tokens, temperature }: NonNullable<Config["generate"]>,
+  seed: number,
+  { device, directory, write }: RunOptions,
+) {
+  using opened = await openModel(device, directory);
+  for (const prompt of prompts) {
+    write(`\n${prompt}`);
+    for (const { text } of complete(opened, [prompt], sampling.parse({ temperature, maxTokens: tokens, seed })))
+      write(text);
+    write("\n");
+  }
+}
+
+/** One line about the device a command runs on. */
+export function deviceLine({ info, traits }: Device): string {
+  const note = info.kind === "software" ? " (software: no GPU was found)" : "";
+  return `device: ${info.name}, ${info.backend}${note}, bindings up to ${memory(traits.maxBindingBytes)}`;
+}

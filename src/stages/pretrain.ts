@@ -1,0 +1,160 @@
+/** Pretraining: the next token on long text, as GPT-2 and nanoGPT do it (https://github.com/karpathy/nanoGPT, train.py). */
+import { z } from "zod";
+import { Program } from "../autograd/program";
+import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../data/batches";
+import { tokensOf } from "../data/corpus";
+import { UserError } from "../errors";
+import { Engine } from "../generate/engine";
+import { sampling } from "../generate/sampling";
+import { writeModel } from "../model/checkpoint";
+import { input } from "../tensor/tensor";
+import { writeTokenizer } from "../text/tokenizer";
+import { training } from "../train/settings";
+import type { Batch, Stage } from "../train/stage";
+import type { Context } from "./context";
+
+export const schema = z.strictObject({
+  kind: z.literal("pretrain").meta({ description: "the next token on long text" }),
+  name: z
+    .string()
+    .regex(/^[\w-]+$/)
+    .default("pretrain")
+    .meta({ description: "the stage's folder in the run" }),
+  data: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .meta({ description: "text file or files; <|endoftext|> ends a document" }),
+  validation: z
+    .union([z.number().gt(0).lt(1), z.string()])
+    .default(0.1)
+    .meta({ description: "share of the text's end that is held out, or a text file" }),
+  dropout: z.number().min(0).lt(1).default(0).meta({ description: "share of activations dropped in training" }),
+  recompute: z
+    .boolean()
+    .default(false)
+    .meta({ description: "keep no activations inside blocks: less memory, a third more work" }),
+  ...training,
+});
+
+export type PretrainConfig = z.infer<typeof schema>;
+
+export async function build(config: PretrainConfig, context: Context): Promise<Stage & Disposable> {
+  const { device, seed, model, weights, tokenizer } = context;
+  const { batch } = config;
+  const { rows, tokens: length, accumulate } = batch;
+  if (length > model.config.context) {
+    throw new UserError(`batch.tokens is ${length}, and the model's context is ${model.config.context}`, {
+      hint: "use fewer tokens a row or a larger model.context",
+      exitCode: 2,
+    });
+  }
+  const { train, validation } = await readSplit(config, context);
+  const size = rows * length;
+  const tokens = input("tokens", [size], "u32");
+  const positions = input("positions", [size], "u32");
+  const targets = input("targets", [size], "u32");
+  const weight = input("weight", [1]);
+  const dropoutSeed = input("dropout seed", [1], "u32");
+  const dropped = config.dropout > 0;
+  const hidden = model.hidden(tokens, positions, {
+    length,
+    recompute: config.recompute,
+    ...(dropped && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
+  });
+
+  const rowPositions = Uint32Array.from({ length: size }, (_, i) => i % length);
+  const held = evaluation(config, context, validation, rowPositions);
+  const engine = new Engine(device, model, weights);
+  return {
+    parameters: model.parameters,
+    weights,
+    inputs: { tokens, positions, targets, weight, ...(dropped && { dropoutSeed }) },
+    loss: model.loss(hidden, targets, weight),
+    constants: { positions: rowPositions, weight: new Float32Array([1 / (size * accumulate)]) },
+    tokensPerStep: size * accumulate,
+    batches: (firstStep) => batches(firstStep * accumulate),
+    evaluate: held.loss,
+    samples: () => writeSamples(config, context, engine),
+    async writeModel(directory) {
+      await writeModel(directory, model, weights.download(), tokenizer.endOfText);
+      await writeTokenizer(directory, tokenizer.files);
+    },
+    [Symbol.dispose]() {
+      held[Symbol.dispose]();
+      engine[Symbol.dispose]();
+    },
+  };
+
+  async function* batches(first: number): AsyncGenerator<Batch, never> {
+    const into = windowOf(batch);
+    const drop = new Uint32Array(1);
+    for (let index = first; ; index++) {
+      randomWindows(train, batch, { seed, index, into });
+      drop[0] = index;
+      yield { ...into, ...(dropped && { dropoutSeed: drop }) };
+    }
+  }
+}
+
+async function readSplit({ data, validation, batch }: PretrainConfig, { tokenizer, find, console }: Context) {
+  const read = (path: string) =>
+    tokensOf(find(path), {
+      tokenizer,
+      onProgress: (done, total) => console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
+    });
+  const parts = [];
+  for (const path of [data].flat()) parts.push(await read(path));
+  console.done();
+  const all = parts.length === 1 ? parts[0]! : Uint32Array.from(parts.flatMap((part) => [...part]));
+  expectWindow(all, batch.tokens, "the corpus");
+  const split =
+    typeof validation === "number" ? splitOff(all, validation) : { train: all, validation: await read(validation) };
+  expectWindow(split.train, batch.tokens, "the training text");
+  expectWindow(split.validation, batch.tokens, "the validation text");
+  return split;
+}
+
+/** Mean loss over evenly spaced windows of the held-out text, without dropout. */
+function evaluation(
+  { batch, evaluate }: PretrainConfig,
+  { device, model, weights }: Context,
+  from: Uint16Array | Uint32Array,
+  rowPositions: Uint32Array,
+) {
+  const size = batch.rows * batch.tokens;
+  const tokens = input("tokens", [size], "u32");
+  const positions = input("positions", [size], "u32");
+  const targets = input("targets", [size], "u32");
+  const weight = input("weight", [1]);
+  const loss = model.loss(model.hidden(tokens, positions, { length: batch.tokens }), targets, weight);
+  const program = new Program(device, [loss], { bind: weights.bind() });
+  program.feed(positions, rowPositions);
+  program.feed(weight, new Float32Array([1 / size]));
+  const into = windowOf(batch);
+  const one = new Float32Array(1);
+  return {
+    loss() {
+      let total = 0;
+      for (let index = 0; index < evaluate.batches; index++) {
+        evenWindows(from, batch, { index, count: evaluate.batches, into });
+        program.feed(tokens, into.tokens);
+        program.feed(targets, into.targets);
+        program.run();
+        device.download(program.slice(loss), one);
+        total += one[0]!;
+      }
+      return total / evaluate.batches;
+    },
+    [Symbol.dispose]: () => program[Symbol.dispose](),
+  };
+}
+
+function writeSamples({ samples }: PretrainConfig, { tokenizer, seed }: Context, engine: Engine): string[] {
+  const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
+  return samples.prompts.map((prompt) => {
+    const ids: number[] = [];
+    const ends = (_row: number, id: number) => id === tokenizer.endOfText;
+    for (const [id] of engine.generate([tokenizer.encode(prompt)], { ...options, ends }))
+      if (id !== tokenizer.endOfText) ids.push(id!);
+    return `  | ${(prompt + tokenizer.decode(ids)).trim().replaceAll("\n", "\n  | ")}`;
+  });
+}

@@ -1,0 +1,87 @@
+/** The parts of a config that every training stage shares: each field with its type, bounds, default and sentence. */
+import { z } from "zod";
+
+export const batch = z.strictObject({
+  rows: z.int().min(1).max(65536).default(8).meta({ description: "sequences of a micro-batch" }),
+  tokens: z
+    .int()
+    .min(2)
+    .max(65536)
+    .default(128)
+    .meta({ description: "tokens of a sequence; at most the model's context" }),
+  accumulate: z
+    .int()
+    .min(1)
+    .max(65536)
+    .default(1)
+    .meta({ description: "micro-batches whose gradients are added up for one step" }),
+});
+
+export const optim = z.strictObject({
+  steps: z
+    .int()
+    .min(1)
+    .max(2 ** 31)
+    .meta({ description: "optimizer steps in all" }),
+  lr: z.number().gt(0).max(10).default(6e-4).meta({ description: "peak learning rate" }),
+  schedule: z
+    .enum(["cosine", "linear", "constant", "wsd"])
+    .default("cosine")
+    .meta({ description: "how the rate falls after the warm-up; wsd: warm-up, stable, decay" }),
+  warmup: z.int().min(0).default(0).meta({ description: "steps of linear warm-up" }),
+  floor: z.number().min(0).max(1).default(0.1).meta({ description: "what the rate ends at, as a share of the peak" }),
+  decay: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.2)
+    .meta({ description: "wsd only: the share of the steps over which the rate falls" }),
+  beta1: z.number().min(0).lt(1).default(0.9).meta({ description: "AdamW's first-moment decay" }),
+  beta2: z.number().min(0).lt(1).default(0.95).meta({ description: "AdamW's second-moment decay" }),
+  epsilon: z.number().gt(0).default(1e-8).meta({ description: "AdamW's epsilon" }),
+  weightDecay: z.number().min(0).max(10).default(0.1).meta({ description: "decoupled weight decay, on matrices only" }),
+  clip: z.number().min(0).default(1).meta({ description: "largest global norm of the gradients; 0 does not clip" }),
+});
+
+export const evaluate = z.strictObject({
+  every: z.int().min(1).default(250).meta({ description: "steps between evaluations" }),
+  batches: z
+    .int()
+    .min(1)
+    .default(20)
+    .meta({ description: "micro-batches of an evaluation, spread evenly over the validation text" }),
+  patience: z
+    .int()
+    .min(0)
+    .default(0)
+    .meta({ description: "evaluations without a better loss after which training stops; 0 never stops" }),
+});
+
+export const save = z.strictObject({
+  every: z.int().min(1).default(500).meta({ description: "steps between checkpoints" }),
+  keep: z
+    .int()
+    .min(1)
+    .default(2)
+    .meta({ description: "latest checkpoints that are kept; the best one is kept besides" }),
+});
+
+export const samples = z.strictObject({
+  every: z.int().min(0).default(0).meta({ description: "steps between samples; 0 for none" }),
+  prompts: z.array(z.string().min(1)).min(1).default(["\n"]).meta({ description: "what to continue" }),
+  tokens: z.int().min(1).default(60).meta({ description: "tokens of a sample" }),
+  temperature: z.number().min(0).max(100).default(0.8).meta({ description: "0 takes the likeliest token" }),
+});
+
+export const training = {
+  batch: batch.prefault({}),
+  optim,
+  evaluate: evaluate.prefault({}),
+  save: save.prefault({}),
+  samples: samples.prefault({}),
+  logEvery: z.int().min(1).default(10).meta({ description: "steps between log lines" }),
+};
+
+export type Training = {
+  readonly [K in keyof typeof training]: z.infer<(typeof training)[K]>;
+};
