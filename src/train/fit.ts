@@ -5,6 +5,7 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { type Console, duration, short } from "../log/console";
 import { openMetrics } from "../log/metrics";
+import type { Parameters } from "../model/parameters";
 import { accumulate } from "../ops/add";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
@@ -109,17 +110,30 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
 
 /** One micro-batch forward and backward: gradients and loss are added onto the optimizer's slab. */
 function compile(device: Device, stage: Stage, optimizer: AdamW): Program {
-  const targets = stage.parameters.list.map(({ tensor }) => tensor);
-  const slices = targets.map(({ name, shape }) => input(`gradient of ${name}`, shape));
-  const total = input("loss of the step", [1]);
-  const updated = gradients(stage.loss, targets, { into: new Map(targets.map((target, i) => [target, slices[i]!])) });
-  const outputs = [...updated.filter((grad): grad is Tensor => grad !== null), accumulate(total, stage.loss)];
+  const { outputs, slices, total } = trainingGraph(stage.loss, stage.parameters);
   const bind = new Map([
     ...stage.weights.bind(),
     ...optimizer.gradients.bind(slices),
     [total, { ...optimizer.tail, sizeBytes: 4 }] as const,
   ]);
   return new Program(device, outputs, { bind });
+}
+
+export interface TrainingGraph {
+  readonly outputs: readonly Tensor[];
+  /** What each parameter's gradient is added onto: to be bound to the gradient slab. */
+  readonly slices: readonly Tensor[];
+  /** [1]: what the loss is added onto. */
+  readonly total: Tensor;
+}
+
+/** The graph of a micro-batch with its backward pass. */
+export function trainingGraph(loss: Tensor, parameters: Parameters): TrainingGraph {
+  const targets = parameters.list.map(({ tensor }) => tensor);
+  const slices = targets.map(({ name, shape }) => input(`gradient of ${name}`, shape));
+  const total = input("loss of the step", [1]);
+  const updated = gradients(loss, targets, { into: new Map(targets.map((target, i) => [target, slices[i]!])) });
+  return { outputs: [...updated.filter((grad) => grad !== null), accumulate(total, loss)], slices, total };
 }
 
 /** Lets signals and timers run between steps. */

@@ -1,0 +1,33 @@
+/** What a config would do, as text: stages, sizes, memory. */
+import { memory, short } from "../log/console";
+import { gpt2 } from "../model/gpt2";
+import { type Config, modelConfig } from "./config";
+import { memoryOf } from "./memory";
+
+/** For `run --plan`. The vocabulary of a tokenizer that is yet to be trained is taken as large as it may become. */
+export function planText(config: Config): string {
+  const { tokenizer } = config;
+  const vocabulary = tokenizer.kind === "bpe" ? tokenizer.size : tokenizer.kind === "character" ? 256 : 50257;
+  const model = gpt2(modelConfig(config.model, vocabulary));
+  const { layers, heads, width, context } = model.config;
+  const lines = [
+    `run ${config.name}, seed ${config.seed}`,
+    `model: ${layers} layers, ${heads} heads, width ${width}, context ${context}, ${short(model.parameters.count)} parameters`,
+    `tokenizer: ${tokenizer.kind}${tokenizer.kind === "bpe" ? ` of ${tokenizer.size} tokens` : ""}`,
+  ];
+  config.stage.forEach((stage, i) => {
+    const { batch, optim, evaluate, save } = stage;
+    const tokens = batch.rows * batch.tokens * batch.accumulate;
+    const needed = memoryOf(model, { ...batch, recompute: stage.recompute });
+    lines.push(
+      `stage ${i + 1}: ${stage.kind} on ${[stage.data].flat().join(", ")}`,
+      `  ${optim.steps} steps of ${batch.rows} x ${batch.tokens} x ${batch.accumulate} = ${tokens} tokens, ${short(optim.steps * tokens)} in all`,
+      `  AdamW, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
+      `  evaluation every ${evaluate.every} steps, a checkpoint every ${save.every}, ${save.keep} kept`,
+      `  device memory: ${memory(needed.trainingBytes)}`,
+    );
+  });
+  if (config.generate)
+    lines.push(`then ${config.generate.prompts.length} continuations of ${config.generate.tokens} tokens`);
+  return `${lines.join("\n")}\n`;
+}

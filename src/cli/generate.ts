@@ -1,0 +1,106 @@
+import { defineCommand } from "citty";
+import { z } from "zod";
+import { type CompleteOptions, complete } from "../app/complete";
+import { openModel } from "../app/model";
+import { UserError } from "../errors";
+import { likeliest } from "../generate/probabilities";
+import { sampling } from "../generate/sampling";
+import { openConsole } from "../log/console";
+import { all, deviceArg, numberOf, openFor } from "./options";
+
+/** `dawngrad generate`: continues prompts. */
+export default defineCommand({
+  meta: { name: "generate", description: "continues prompts with a trained model" },
+  args: {
+    model: { type: "string", required: true, description: "a run folder, a checkpoint, or a model directory" },
+    prompt: { type: "string", description: "what to continue; may be repeated; read from standard input if absent" },
+    maxTokens: { type: "string", default: "100", description: "tokens to write at most" },
+    temperature: { type: "string", default: "0.8", description: "0 takes the likeliest token" },
+    topK: { type: "string", default: "0", description: "keep the K likeliest tokens; 0 keeps all" },
+    topP: { type: "string", default: "1", description: "keep the likeliest tokens whose probabilities reach this sum" },
+    minP: { type: "string", default: "0", description: "keep tokens at least this likely, relative to the likeliest" },
+    repetitionPenalty: {
+      type: "string",
+      default: "1",
+      description: "above 1, tokens that have occurred become less likely",
+    },
+    seed: { type: "string", default: "1337", description: "the same seed and prompt give the same text" },
+    stop: { type: "string", description: "text that ends the answer; may be repeated" },
+    topTokens: { type: "string", description: "prints the K likeliest next tokens with their probabilities instead" },
+    json: { type: "boolean", description: "prints one JSON object a prompt" },
+    ...deviceArg,
+  },
+  async run({ args, rawArgs }) {
+    const options = optionsOf(args, all(rawArgs, "stop"));
+    const given = all(rawArgs, "prompt");
+    const prompts = given.length ? given : [await standardInput()];
+    const console = openConsole();
+    using device = openFor(args.device, console);
+    using opened = await openModel(device, args.model);
+
+    if (args.topTokens !== undefined) {
+      const count = numberOf("top-tokens", args.topTokens);
+      for (const prompt of prompts) {
+        const found = likeliest(opened.engine.nextLogits(opened.tokenizer.encode(prompt)), count);
+        const tokens = found.map(({ id, probability }) => ({ id, text: opened.tokenizer.decode([id]), probability }));
+        if (args.json) print(`${JSON.stringify({ prompt, tokens })}\n`);
+        else
+          for (const { id, text, probability } of tokens)
+            print(`${probability.toFixed(6)}  ${String(id).padStart(6)}  ${JSON.stringify(text)}\n`);
+      }
+      return;
+    }
+    const texts = prompts.map(() => "");
+    const pieces = complete(opened, prompts, options);
+    const streaming = prompts.length === 1 && !args.json;
+    if (streaming) print(prompts[0]!);
+    let step = pieces.next();
+    for (; !step.done; step = pieces.next()) {
+      texts[step.value.row] += step.value.text;
+      if (streaming) print(step.value.text);
+    }
+    const endings = step.value;
+    if (streaming) print("\n");
+    else
+      prompts.forEach((prompt, i) => {
+        print(
+          args.json
+            ? `${JSON.stringify({ prompt, text: texts[i], ...endings[i] })}\n`
+            : `${i ? "\n" : ""}${prompt}${texts[i]}\n`,
+        );
+      });
+  },
+});
+
+const print = (text: string) => process.stdout.write(text);
+
+interface Args {
+  readonly maxTokens: string;
+  readonly temperature: string;
+  readonly topK: string;
+  readonly topP: string;
+  readonly minP: string;
+  readonly repetitionPenalty: string;
+  readonly seed: string;
+}
+
+function optionsOf(args: Args, stop: string[]): CompleteOptions {
+  const names = ["maxTokens", "temperature", "topK", "topP", "minP", "repetitionPenalty", "seed"] as const;
+  const raw = Object.fromEntries(names.map((name) => [name, numberOf(name, args[name])]));
+  const result = sampling.safeParse(raw);
+  if (!result.success)
+    throw new UserError(z.prettifyError(result.error).replaceAll("\n", " "), {
+      hint: "--help lists the options",
+      exitCode: 2,
+    });
+  return { ...result.data, stop };
+}
+
+async function standardInput(): Promise<string> {
+  if (process.stdin.isTTY)
+    throw new UserError("no prompt was given", {
+      hint: 'give --prompt "Once upon a time", or text on standard input',
+      exitCode: 2,
+    });
+  return (await Bun.stdin.text()).replace(/\n$/, "");
+}

@@ -1,0 +1,120 @@
+/** The command line: the root command, its help, and how errors are told. Subcommands are loaded only when they are called. */
+import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
+import manifest from "../../package.json";
+import { messageOf, UserError } from "../errors";
+
+const root = defineCommand({
+  meta: {
+    name: "dawngrad",
+    version: manifest.version,
+    description: "trains GPT-2 models on any GPU, and writes with them",
+  },
+  subCommands: {
+    pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
+    run: () => import("./run").then((m) => m.default as CommandDef),
+    generate: () => import("./generate").then((m) => m.default as CommandDef),
+    tokenizer: () => import("./tokenizer").then((m) => m.default as CommandDef),
+    inspect: () => import("./inspect").then((m) => m.default as CommandDef),
+    bench: () => import("./bench").then((m) => m.default as CommandDef),
+    doctor: () => import("./doctor").then((m) => m.default as CommandDef),
+  },
+});
+
+export async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on("error", leaveOnClosedPipe);
+  try {
+    if (argv.length === 1 && ["--version", "-v"].includes(argv[0]!)) {
+      console.log(manifest.version);
+      return;
+    }
+    const { command, parent, rest } = await find(argv);
+    if (argv.length === 0 || rest.some((arg) => arg === "--help" || arg === "-h")) {
+      const usage = await renderUsage(command, parent);
+      console.log(process.stdout.isTTY ? usage : Bun.stripANSI(usage));
+      return;
+    }
+    if (command.subCommands) throw await unknownCommand(command, rest);
+    checkFlags((command.args ?? {}) as ArgsDef, rest);
+    await runCommand(command, { rawArgs: [...rest] });
+  } catch (error) {
+    report(error);
+  }
+}
+
+interface Found {
+  readonly command: CommandDef;
+  readonly parent?: CommandDef;
+  readonly rest: readonly string[];
+}
+
+/** The command that the first words name, and the words after them. */
+async function find(argv: readonly string[]): Promise<Found> {
+  let found: Found = { command: root as CommandDef, rest: argv };
+  for (;;) {
+    const sub = (found.command.subCommands as Record<string, CommandDef | (() => Promise<CommandDef>)> | undefined)?.[
+      found.rest[0] ?? ""
+    ];
+    if (!sub) return found;
+    found = {
+      command: typeof sub === "function" ? await sub() : sub,
+      parent: found.command,
+      rest: found.rest.slice(1),
+    };
+  }
+}
+
+async function unknownCommand({ subCommands }: CommandDef, rest: readonly string[]): Promise<UserError> {
+  const names = Object.keys(subCommands ?? {});
+  const { nearest } = await import("../app/config");
+  const near = nearest(rest[0] ?? "", names);
+  const what = rest[0] === undefined ? "a command is missing" : `there is no command ${rest[0]}`;
+  return new UserError(what, { hint: near ? `did you mean ${near}?` : `commands: ${names.join(", ")}`, exitCode: 2 });
+}
+
+const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+
+/** citty takes any flag without a word; a misspelt one must not go unseen. */
+function checkFlags(args: ArgsDef, rest: readonly string[]): void {
+  const flags = Object.entries(args).filter(([, { type }]) => type !== "positional");
+  const names = flags.map(([name]) => kebab(name));
+  for (let i = 0; i < rest.length; i++) {
+    const word = rest[i]!;
+    if (word === "--") return;
+    if (!word.startsWith("-") || word === "-" || /^-\d/.test(word)) continue;
+    const [flag = ""] = word.replace(/^--?/, "").split("=");
+    const found = flags.find(([name]) => name === flag || kebab(name) === flag)?.[1];
+    if (!found) throw unknownFlag(word, flag, names);
+    if (found.type === "boolean" || word.includes("=")) continue;
+    if (rest[i + 1] === undefined) throw new UserError(`--${flag} needs a value`, { exitCode: 2 });
+    i++; // its value, which may look like a flag
+  }
+}
+
+function unknownFlag(word: string, flag: string, names: readonly string[]): UserError {
+  const near = names.find((name) => name.startsWith(flag.slice(0, 4)) || flag.startsWith(name));
+  return new UserError(`there is no option ${word}`, {
+    hint: near ? `did you mean --${near}? --help lists all` : "--help lists all",
+    exitCode: 2,
+  });
+}
+
+/** One sentence and a hint for a user's mistake; a stack for ours. */
+function report(error: unknown): void {
+  if (error instanceof UserError) {
+    console.error(`error: ${error.message}`);
+    if (error.hint) console.error(`hint: ${error.hint}`);
+    process.exitCode = error.exitCode;
+  } else if ((error as { code?: string })?.code === "EARG") {
+    console.error(`error: ${messageOf(error)}\nhint: --help shows how the command is called`);
+    process.exitCode = 2;
+  } else {
+    console.error(error);
+    console.error("this is a bug in dawngrad: please report it with the lines above");
+    process.exitCode = 1;
+  }
+}
+
+function leaveOnClosedPipe(error: Error & { code?: string }): void {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+}

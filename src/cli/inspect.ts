@@ -1,0 +1,102 @@
+import { existsSync } from "node:fs";
+import { defineCommand } from "citty";
+import { modelConfig, readConfigFile } from "../app/config";
+import { findFile } from "../app/embedded";
+import { type Memory, memoryOf } from "../app/memory";
+import { modelDirectory } from "../app/model";
+import { UserError } from "../errors";
+import { memory } from "../log/console";
+import { readConfig, readSlab } from "../model/checkpoint";
+import { type Gpt2, gpt2, presets } from "../model/gpt2";
+import { numberOf } from "./options";
+
+/** `dawngrad inspect`: a model's or a config's parameters and memory. */
+export default defineCommand({
+  meta: { name: "inspect", description: "parameters by tensor, and memory for inference and training" },
+  args: {
+    target: {
+      type: "positional",
+      required: true,
+      description: "a run, a checkpoint, a model directory, a config file, or a preset",
+    },
+    rows: { type: "string", description: "sequences of a training batch (default: the config's, or 1)" },
+    tokens: { type: "string", description: "tokens of a sequence (default: the config's, or the context)" },
+    vocabulary: { type: "string", default: "50257", description: "tokens of the vocabulary, for a preset" },
+    json: { type: "boolean", description: "prints one JSON object" },
+  },
+  async run({ args }) {
+    const { model, rows, tokens, recompute } = await find(args.target, numberOf("vocabulary", args.vocabulary));
+    const shape = {
+      rows: args.rows ? numberOf("rows", args.rows) : rows,
+      tokens: args.tokens ? numberOf("tokens", args.tokens) : tokens,
+      recompute,
+    };
+    if (!(shape.rows >= 1 && shape.tokens >= 1 && shape.tokens <= model.config.context)) {
+      throw new UserError(
+        `a batch of ${shape.rows} x ${shape.tokens} does not fit a context of ${model.config.context}`,
+        { exitCode: 2 },
+      );
+    }
+    const needed = memoryOf(model, shape);
+    if (args.json) process.stdout.write(`${JSON.stringify(asJson(model, needed, shape))}\n`);
+    else process.stdout.write(asText(model, needed, shape));
+  },
+});
+
+interface Shape {
+  readonly rows: number;
+  readonly tokens: number;
+  readonly recompute: boolean;
+}
+
+async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 } & Shape> {
+  const preset = presets[target];
+  if (preset && !existsSync(target)) {
+    const model = gpt2({ ...preset, vocabulary, epsilon: 1e-5 });
+    return { model, rows: 1, tokens: preset.context, recompute: false };
+  }
+  if (target.endsWith(".toml")) {
+    const config = await readConfigFile(target);
+    const { tokenizer } = config;
+    const model = gpt2(
+      modelConfig(
+        config.model,
+        tokenizer.kind === "bpe" ? tokenizer.size : tokenizer.kind === "character" ? 256 : vocabulary,
+      ),
+    );
+    const { batch, recompute } = config.stage[0]!;
+    return { model, rows: batch.rows, tokens: batch.tokens, recompute };
+  }
+  const directory = modelDirectory(findFile(target));
+  const model = gpt2(await readConfig(directory));
+  readSlab(`${directory}/model.safetensors`, model.parameters); // refuses what does not fit
+  return { model, rows: 1, tokens: model.config.context, recompute: false };
+}
+
+function asJson({ config, parameters }: Gpt2, needed: Memory, batch: Shape) {
+  return {
+    config,
+    parameters: parameters.count,
+    tensors: parameters.list.map(({ name, shape, size }) => ({ name, shape, size })),
+    memory: needed,
+    batch,
+  };
+}
+
+function asText({ config, parameters }: Gpt2, needed: Memory, { rows, tokens }: Shape): string {
+  const widest = Math.max(...parameters.list.map(({ name }) => name.length));
+  const lines = parameters.list.map(({ name, shape, size, decay }) => {
+    return `${name.padEnd(widest)}  ${`[${shape.join(", ")}]`.padStart(16)}  ${size.toLocaleString("en").padStart(14)}${decay ? "  decay" : ""}`;
+  });
+  const { layers, heads, width, context, vocabulary } = config;
+  return [
+    ...lines,
+    "",
+    `${parameters.count.toLocaleString("en")} parameters: ${layers} layers, ${heads} heads, width ${width}, context ${context}, vocabulary ${vocabulary}`,
+    `weights            ${memory(needed.weightsBytes)}`,
+    `inference          ${memory(needed.inferenceBytes)} (one sequence of ${context} tokens)`,
+    `training           ${memory(needed.trainingBytes)} (AdamW, ${rows} x ${tokens} tokens a micro-batch)`,
+    `largest binding    ${memory(needed.largestBytes)}`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,51 @@
+/** Options that several commands share, and how their values are read. */
+import type { Device } from "../device/device";
+import { openDevice } from "../device/open";
+import { UserError } from "../errors";
+import type { Console } from "../log/console";
+
+export const deviceArg = {
+  device: { type: "string", default: "auto", description: "auto, gpu, software, or a part of an adapter's name" },
+} as const;
+
+/** Opens the device and, when `auto` had to fall back on a software adapter, says so. */
+export function openFor(wanted: string, console: Console): Device {
+  const device = openDevice(wanted);
+  if (wanted === "auto" && device.info.kind === "software") {
+    console.note(`no GPU was found: running on ${device.info.name}, a software adapter`);
+  }
+  return device;
+}
+
+/** A number from an option's text. */
+export function numberOf(name: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || Number.isNaN(value))
+    throw new UserError(`--${name} is ${JSON.stringify(text)}, expected a number`, { exitCode: 2 });
+  return value;
+}
+
+/** Every value of an option that may be given more than once. citty keeps only the last. */
+export function all(rawArgs: readonly string[], ...names: readonly string[]): string[] {
+  const values: string[] = [];
+  rawArgs.forEach((word, i) => {
+    for (const name of names) {
+      if (word === `--${name}`) values.push(rawArgs[i + 1] ?? "");
+      else if (word.startsWith(`--${name}=`)) values.push(word.slice(name.length + 3));
+    }
+  });
+  return values;
+}
+
+/** Aborted by the first Ctrl-C (or SIGTERM), so that work can be saved; the second one ends the program at once. */
+export function interruptible(console: Console): AbortSignal {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    console.note("stopping after this step; once more to stop at once");
+    controller.abort();
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  return controller.signal;
+}
