@@ -6,6 +6,9 @@ import type { Tokenizer } from "../text/tokenizer";
 /** Characters of a part. */
 const PART = 1 << 17;
 
+/** In the executable all modules are one file at the root, beside which the worker lies under its path from src/. */
+const workerUrl = new URL(import.meta.url.includes("$bunfs") ? "./data/encode-worker.js" : "./encode-worker.ts", import.meta.url).href;
+
 export interface EncodeRequest {
   readonly files: Tokenizer["files"];
   readonly parts: readonly string[];
@@ -54,7 +57,7 @@ async function encodeInWorkers(
   await Promise.all(
     Array.from({ length: count }, (_, w) => {
       const mine = share(w);
-      const worker = new Worker(new URL("./encode-worker.ts", import.meta.url).href);
+      const worker = new Worker(workerUrl);
       return new Promise<void>((resolve, reject) => {
         worker.onerror = (event) => reject(new Error(`the tokenising thread failed: ${event.message}`));
         let left = mine.length;

@@ -37,7 +37,7 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const endOfText = inner.token_to_id(typeof eos === "string" ? eos : END_OF_TEXT) ?? null;
   const characters = isCharacterLevel(files.tokenizer);
   const decode = (ids: readonly number[]) =>
-    inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   return {
     size,
     endOfText,
