@@ -7,7 +7,10 @@ import type { Tokenizer } from "../text/tokenizer";
 const PART = 1 << 17;
 
 /** In the executable all modules are one file at the root, beside which the worker lies under its path from src/. */
-const workerUrl = new URL(import.meta.url.includes("$bunfs") ? "./data/encode-worker.js" : "./encode-worker.ts", import.meta.url).href;
+const workerUrl = new URL(
+  import.meta.url.includes("$bunfs") ? "./data/encode-worker.js" : "./encode-worker.ts",
+  import.meta.url,
+).href;
 
 export interface EncodeRequest {
   readonly files: Tokenizer["files"];

@@ -1,0 +1,104 @@
+/** The planner on random graphs: no tensor loses its buffer while something still needs it. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { interpret } from "../../src/autograd/interpret";
+import { isFed, plan } from "../../src/autograd/plan";
+import { printGraph } from "../../src/autograd/print";
+import { Program } from "../../src/autograd/program";
+import { accumulate, add, gelu, mul } from "../../src/ops";
+import { input, type Tensor, view } from "../../src/tensor/tensor";
+import { device } from "../support/device";
+import { compare, sample } from "../support/oracle";
+
+/** A graph from a list of choices: each step makes a node from earlier ones. */
+function graphOf(choices: readonly (readonly [number, number, number])[]): Tensor[] {
+  const nodes: Tensor[] = [input("x", [64]), input("y", [64]), input("z", [128])];
+  const sized = (length: number, at: number) => {
+    const fitting = nodes.filter(({ shape }) => shape[0] === length);
+    return fitting[at % fitting.length]!;
+  };
+  for (const [op, a, b] of choices) {
+    const length = b % 2 ? 64 : 128;
+    if (op === 0) nodes.push(add(sized(length, a), sized(length, b)));
+    else if (op === 1) nodes.push(mul(sized(length, a), sized(length, b)));
+    else if (op === 2) nodes.push(gelu(sized(length, a)));
+    else nodes.push(view(sized(128, a), [64], { offset: b % 2 ? 64 : 0 }));
+  }
+  return nodes;
+}
+
+const choices = fc.array(fc.tuple(fc.nat(3), fc.nat(50), fc.nat(50)), { minLength: 1, maxLength: 40 });
+
+test("no live tensor shares a slot with another", () => {
+  fc.assert(
+    fc.property(choices, (list) => {
+      const nodes = graphOf(list);
+      const outputs = nodes.slice(-2);
+      const { nodes: order, places, slots } = plan(outputs);
+      const owner = new Map<number, Tensor>();
+      for (const node of order) if (isFed(node)) owner.set(slots.get(node)!, node);
+      for (const node of order) {
+        for (const x of node.inputs) {
+          const { root } = places.get(x)!;
+          expect(owner.get(slots.get(root)!)).toBe(root);
+        }
+        const { root } = places.get(node)!;
+        if (root === node) owner.set(slots.get(node)!, node);
+      }
+      for (const output of outputs) {
+        const { root } = places.get(output)!;
+        expect(owner.get(slots.get(root)!)).toBe(root);
+      }
+    }),
+    { numRuns: 200, seed: 1 },
+  );
+});
+
+test("random graphs compute what they mean", () => {
+  fc.assert(
+    fc.property(choices, (list) => {
+      const nodes = graphOf(list);
+      const feeds = new Map(nodes.slice(0, 3).map((x, i) => [x, sample(x.shape[0]!, i)]));
+      const outputs = nodes.slice(-3);
+      if (interpret(outputs, feeds).some((values) => values.some((v) => Math.abs(v) > 1e6))) return;
+      compare(outputs, feeds, 1e-4);
+    }),
+    { numRuns: 25, seed: 2 },
+  );
+});
+
+describe("in-place nodes", () => {
+  test("live in their first input's buffer", () => {
+    const [x, y] = [input("x", [4]), input("y", [4])];
+    const onto = accumulate(gelu(x), y);
+    const { places } = plan([onto]);
+    expect(places.get(onto)!.root).toBe(onto.inputs[0]!);
+  });
+  test("may not be followed by a read of what they have overwritten", () => {
+    const [x, y] = [input("x", [4]), input("y", [4])];
+    const before = gelu(x);
+    const onto = accumulate(before, y);
+    expect(() => plan([onto, mul(before, y)])).toThrow(/overwritten it in place/);
+  });
+});
+
+test("a chain of temporaries needs two buffers beside its ends", () => {
+  let x: Tensor = input("x", [8]);
+  for (let i = 0; i < 50; i++) x = gelu(x);
+  expect(plan([x]).slotSizes.length).toBeLessThanOrEqual(4);
+});
+
+test("a program says what was not fed and what does not fit", () => {
+  const [x, y] = [input("x", [4]), input("y", [4])];
+  const sum = add(x, y);
+  using program = new Program(device(), [sum]);
+  program.feed(x, new Float32Array(4));
+  expect(() => program.run()).toThrow("nothing was fed to y");
+  expect(() => program.feed(y, new Float32Array(3))).toThrow("got 3 values, expected 4");
+});
+
+test("a graph prints as one line a node", () => {
+  const x = input("x", [2, 3]);
+  const y = gelu(x);
+  expect(printGraph([y])).toBe(`%${x.id} x [2, 3] (slot 0)\n%${y.id} gelu [2, 3] <- %${x.id} (slot 1)`);
+});

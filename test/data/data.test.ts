@@ -1,0 +1,132 @@
+import { describe, expect, test } from "bun:test";
+import { readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { tale } from "../../scripts/tales/tales";
+import { diceOf, people, personNamed } from "../../scripts/tales/world";
+import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../../src/data/batches";
+import { readText, tokensOf } from "../../src/data/corpus";
+import { trainCharacters } from "../../src/text/characters";
+import { tokenizerFrom } from "../../src/text/tokenizer";
+import { temporaryFolder } from "../support/folder";
+
+describe("a corpus", () => {
+  test("is tokenised once and then read from the cache", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "text.txt");
+    const cacheDirectory = join(folder.path, "cache");
+    writeFileSync(path, "abcabc");
+    const tokenizer = tokenizerFrom(trainCharacters(["abc"]));
+    let calls = 0;
+    const counting = { ...tokenizer, encode: (text: string) => (calls++, tokenizer.encode(text)) };
+    const first = [...(await tokensOf(path, { tokenizer: counting, cacheDirectory }))];
+    const second = [...(await tokensOf(path, { tokenizer: counting, cacheDirectory }))];
+    expect(first).toEqual([0, 1, 2, 0, 1, 2]);
+    expect(second).toEqual(first);
+    expect(calls).toBe(1);
+    writeFileSync(path, "abcabcc");
+    expect((await tokensOf(path, { tokenizer: counting, cacheDirectory })).length).toBe(7);
+    expect(readdirSync(cacheDirectory).length).toBe(2);
+  });
+  test.each([
+    ["missing", null, /there is no such file/],
+    ["empty", new Uint8Array(0), /is empty/],
+    ["binary", Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 0), /is not text/],
+    ["not UTF-8", Uint8Array.of(0x61, 0xff, 0xfe), /not UTF-8/],
+  ])("that is %s is refused with one sentence", async (_name, bytes, message) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "text.txt");
+    if (bytes) writeFileSync(path, bytes);
+    expect(readText(path)).rejects.toThrow(message);
+  });
+  test("that is a folder is refused", () => {
+    using folder = temporaryFolder();
+    expect(readText(folder.path)).rejects.toThrow(/cannot be read/);
+  });
+});
+
+describe("batches", () => {
+  const tokens = Uint16Array.from({ length: 1000 }, (_, i) => i);
+  const shape = { rows: 4, tokens: 10 };
+  test("are a function of (seed, index)", () => {
+    const [a, b, c] = [windowOf(shape), windowOf(shape), windowOf(shape)];
+    randomWindows(tokens, shape, { seed: 1, index: 5, into: a });
+    randomWindows(tokens, shape, { seed: 1, index: 5, into: b });
+    randomWindows(tokens, shape, { seed: 1, index: 6, into: c });
+    expect(a).toEqual(b);
+    expect(a).not.toEqual(c);
+  });
+  test("have the next token as the target", () => {
+    const into = windowOf(shape);
+    for (let index = 0; index < 50; index++) {
+      randomWindows(tokens, shape, { seed: 9, index, into });
+      into.tokens.forEach((id, i) => {
+        expect(into.targets[i]).toBe(id + 1);
+      });
+    }
+  });
+  test("reach every place", () => {
+    const small = tokens.subarray(0, 14);
+    const starts = new Set<number>();
+    const into = windowOf(shape);
+    for (let index = 0; index < 100; index++) {
+      randomWindows(small, shape, { seed: 2, index, into });
+      for (let row = 0; row < 4; row++) starts.add(into.tokens[row * 10]!);
+    }
+    expect([...starts].sort()).toEqual([0, 1, 2, 3]);
+  });
+  test("for evaluation are spread evenly and stay inside", () => {
+    const into = windowOf(shape);
+    const starts: number[] = [];
+    for (let index = 0; index < 5; index++) {
+      evenWindows(tokens, shape, { index, count: 5, into });
+      for (let row = 0; row < 4; row++) starts.push(into.tokens[row * 10]!);
+    }
+    expect(starts).toEqual(starts.toSorted((a, b) => a - b));
+    expect(starts[1]! - starts[0]!).toBe(49);
+    expect(starts.at(-1)!).toBeLessThan(990);
+  });
+  test("need a row and its next token", () => {
+    expect(() => expectWindow(tokens.subarray(0, 10), 10, "the corpus")).toThrow(
+      "the corpus has 10 tokens, fewer than one row of 10",
+    );
+    expectWindow(tokens.subarray(0, 11), 10, "the corpus");
+  });
+  test("come from a split without overlap", () => {
+    const { train, validation } = splitOff(tokens, 0.1);
+    expect([train.length, validation.length, validation[0]]).toEqual([900, 100, 900]);
+  });
+});
+
+describe("the tales", () => {
+  const text = Array.from(
+    { length: 300 },
+    (
+      (dice) => () =>
+        tale(dice)
+    )(diceOf(5)),
+  ).join("");
+  test("are a function of the seed", () => {
+    expect(
+      Array.from(
+        { length: 300 },
+        (
+          (dice) => () =>
+            tale(dice)
+        )(diceOf(5)),
+      ).join(""),
+    ).toBe(text);
+  });
+  test("state only facts of the world", () => {
+    for (const [, name, home] of text.matchAll(/([A-Z]\w+) was an? \w+ and lived by the (\w+)\./g))
+      expect(personNamed(name!).home).toBe(home!);
+    for (const [, name, fear] of text.matchAll(/but (\w+) was afraid of ([\w ]+)\./g))
+      expect(personNamed(name!).fear).toBe(fear!);
+    for (const { friend, name } of people) expect(personNamed(friend).friend).toBe(name);
+  });
+  test("in data/tales.txt are what the generator writes", async () => {
+    const file = await Bun.file("data/tales.txt").text();
+    const dice = diceOf(2026);
+    expect(file.startsWith(`${tale(dice)}<|endoftext|>\n${tale(dice)}`)).toBe(true);
+    expect(file.length).toBeGreaterThan(2 ** 20);
+  });
+});

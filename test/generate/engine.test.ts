@@ -1,0 +1,157 @@
+import { describe, expect, test } from "bun:test";
+import { complete } from "../../src/app/complete";
+import { Program } from "../../src/autograd/program";
+import { Engine } from "../../src/generate/engine";
+import { likeliest } from "../../src/generate/probabilities";
+import { type Sampling, sampling } from "../../src/generate/sampling";
+import type { Gpt2 } from "../../src/model/gpt2";
+import type { Slab } from "../../src/model/slab";
+import { input } from "../../src/tensor/tensor";
+import { trainCharacters } from "../../src/text/characters";
+import { tokenizerFrom } from "../../src/text/tokenizer";
+import { device } from "../support/device";
+import { toy, toyModel } from "../support/model";
+
+const greedy = sampling.parse({ temperature: 0, maxTokens: 12 });
+const hot: Sampling = { ...greedy, temperature: 1.2, topK: 30, topP: 0.95, repetitionPenalty: 1.1 };
+const prompts = [[3, 7, 1], [12], [40, 2, 2, 9, 33, 21, 8, 5, 17, 3, 3, 3, 49, 0, 1, 2, 3]];
+
+function collect(engine: Engine, given: readonly number[][], options: Parameters<Engine["generate"]>[1]): number[][] {
+  const rows = given.map((): number[] => []);
+  for (const column of engine.generate(given, options))
+    column.forEach((id, row) => {
+      if (id !== null) rows[row]!.push(id);
+    });
+  return rows;
+}
+
+/** Greedy decoding without a cache: the whole sequence again for every token. */
+function recomputed(model: Gpt2, weights: Slab, prompt: readonly number[], count: number): number[] {
+  const ids = [...prompt];
+  for (let i = 0; i < count; i++) {
+    const length = ids.length;
+    const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
+    const logits = model.logits(model.hidden(tokens, positions, { length }));
+    using program = new Program(device(), [logits], { bind: weights.bind() });
+    program.feed(tokens, Uint32Array.from(ids));
+    program.feed(
+      positions,
+      Uint32Array.from(ids, (_, t) => t),
+    );
+    program.run();
+    const last = program.read(logits).subarray((length - 1) * toy.vocabulary);
+    ids.push(last.indexOf(last.reduce((a, b) => Math.max(a, b))));
+  }
+  return ids.slice(prompt.length);
+}
+
+describe("decoding", () => {
+  test("with the cache equals full recomputation", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    for (const prompt of prompts) {
+      expect(collect(engine, [prompt], greedy)[0]).toEqual(
+        recomputed(made.model, made.weights, prompt, greedy.maxTokens),
+      );
+    }
+  });
+
+  test.each([
+    ["greedy", greedy],
+    ["sampled", hot],
+  ])("%s: a row in a batch equals that row alone", (_name, options) => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const together = collect(engine, prompts, options);
+    prompts.forEach((prompt, row) => {
+      expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
+    });
+  });
+
+  test("is a function of the seed", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const options = { ...hot, maxTokens: 10 };
+    expect(collect(engine, [prompts[0]!], options)).toEqual(collect(engine, [prompts[0]!], options));
+    expect(collect(engine, [prompts[0]!], options)).not.toEqual(
+      collect(engine, [prompts[0]!], { ...options, seed: 5 }),
+    );
+  });
+
+  test("goes on past the context from the later half of the text", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const long = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 60 })[0]!;
+    expect(long.length).toBe(60);
+    // Up to the context it is plain decoding; then the last 16 of the first 33 tokens are a new prompt.
+    const plain = recomputed(made.model, made.weights, prompts[0]!, 30);
+    expect(long.slice(0, 30)).toEqual(plain);
+    const half = [...prompts[0]!, ...plain].slice(-toy.context / 2);
+    expect(long.slice(30, 40)).toEqual(recomputed(made.model, made.weights, half, 10));
+  });
+
+  test("ends each row when it is told to", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    let asked = 0;
+    const rows = collect(engine, prompts, { ...hot, ends: (row) => row === 0 && ++asked === 3 });
+    expect(rows.map(({ length }) => length)).toEqual([3, 12, 12]);
+  });
+
+  test("a repetition penalty forbids what has occurred when it is large", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const [row] = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 25, repetitionPenalty: 100 });
+    expect(new Set([...row!, ...prompts[0]!]).size).toBeGreaterThan(20);
+  });
+
+  test.each([
+    ["no tokens", [], /has no tokens/],
+    ["more tokens than the context", Array.from({ length: 33 }, () => 1), /33 tokens, and the model's context is 32/],
+    ["a token that is not in the vocabulary", [50], /token 50 is not in/],
+  ])("refuses a prompt of %s", (_name, prompt, message) => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    expect(() => [...engine.generate([prompt], greedy)]).toThrow(message);
+  });
+});
+
+test("the likeliest next tokens have the softmax's probabilities", () => {
+  expect(likeliest(Float32Array.from([0, Math.log(3), Math.log(4)]), 2)).toEqual([
+    { id: 2, probability: expect.closeTo(0.5, 6) },
+    { id: 1, probability: expect.closeTo(0.375, 6) },
+  ]);
+});
+
+describe("text", () => {
+  // 49 characters and the end of text: the toy model's 50 tokens.
+  const alphabet = Array.from({ length: 49 }, (_, i) => String.fromCharCode(65 + i)).join("");
+  const tokenizer = tokenizerFrom(trainCharacters([alphabet]));
+  const run = (prompt: string, options: object) => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const pieces = complete({ engine, tokenizer }, [prompt], { ...greedy, ...options });
+    const texts: string[] = [];
+    let step = pieces.next();
+    for (; !step.done; step = pieces.next()) texts.push(step.value.text);
+    return { text: texts.join(""), texts, ending: step.value[0]! };
+  };
+
+  test("streams what is generated", () => {
+    const { text, texts, ending } = run("DH", {});
+    expect(texts.length).toBeGreaterThan(1);
+    expect(ending).toEqual({ reason: "length", tokens: 12 });
+    expect(text.length).toBe(12);
+  });
+  test("is cut before a stop string, of which no part is given out", () => {
+    const { text } = run("DH", {});
+    const stop = text.slice(5, 8);
+    const cut = run("DH", { stop: ["never", stop] });
+    expect(cut.text).toBe(text.slice(0, text.indexOf(stop)));
+    expect(cut.ending.reason).toBe("stop");
+  });
+  test("held back for a stop string that does not come is given out at the end", () => {
+    const { text } = run("DH", {});
+    expect(run("DH", { stop: [`${text.at(-1)}~~~`] }).text).toBe(text);
+  });
+});

@@ -1,0 +1,109 @@
+import { describe, expect, test } from "bun:test";
+import { gradients } from "../../src/autograd/gradients";
+import { plan, planBytes } from "../../src/autograd/plan";
+import { gpt2, presets } from "../../src/model/gpt2";
+import { headLoss } from "../../src/model/head";
+import { initialise, parameter } from "../../src/model/parameters";
+import { IGNORE } from "../../src/ops";
+import { input, type Tensor } from "../../src/tensor/tensor";
+import { toy } from "../support/model";
+import { compare, sample } from "../support/oracle";
+
+// The counts of the released checkpoints: docs of huggingface.co/openai-community; distilgpt2 likewise.
+test.each([
+  ["distilgpt2", 81_912_576],
+  ["gpt2", 124_439_808],
+  ["gpt2-medium", 354_823_168],
+  ["gpt2-large", 774_030_080],
+  ["gpt2-xl", 1_557_611_200],
+])("%s has %i parameters", (preset, count) => {
+  expect(gpt2({ ...presets[preset]!, vocabulary: 50257, epsilon: 1e-5 }).parameters.count).toBe(count);
+});
+
+test("GPT-3's eight sizes are there, in order of size", () => {
+  const sizes = Object.keys(presets).filter((name) => name.startsWith("gpt3"));
+  const counts = sizes.map((name) => gpt2({ ...presets[name]!, vocabulary: 50257, epsilon: 1e-5 }).parameters.count);
+  expect(sizes.length).toBe(8);
+  expect(counts).toEqual(counts.toSorted((a, b) => a - b));
+  expect(counts.at(-1)! / 1e9).toBeCloseTo(175, -1);
+});
+
+describe("initialisation", () => {
+  const model = gpt2({ ...toy, layers: 8, width: 64 });
+  const values = initialise(model.parameters, 5);
+  const stdOf = (name: string) => {
+    const { offset, size } = parameter(model.parameters, name);
+    const part = values.subarray(offset, offset + size);
+    const mean = part.reduce((a, b) => a + b, 0) / size;
+    return Math.sqrt(part.reduce((a, b) => a + (b - mean) ** 2, 0) / size);
+  };
+  test("weights are N(0, 0.02), those into the residual stream smaller by sqrt(2 L)", () => {
+    expect(stdOf("h.3.mlp.c_fc.weight")).toBeCloseTo(0.02, 3);
+    expect(stdOf("wte.weight")).toBeCloseTo(0.02, 3);
+    expect(stdOf("h.3.mlp.c_proj.weight")).toBeCloseTo(0.02 / 4, 4);
+    expect(stdOf("h.0.attn.c_proj.weight")).toBeCloseTo(0.02 / 4, 3);
+  });
+  test("it is a function of the seed", () => {
+    expect(initialise(model.parameters, 5)).toEqual(values);
+    expect(initialise(model.parameters, 6)).not.toEqual(values);
+  });
+  test("only matrices decay", () => {
+    for (const { shape, decay } of model.parameters.list) expect(decay).toBe(shape.length === 2);
+  });
+});
+
+describe("the chunked head", () => {
+  const N = 150;
+  const [x, table, weight] = [input("x", [N, 8]), input("table", [70, 8]), input("weight", [1])];
+  const targets = input("targets", [N], "u32");
+  const feeds = new Map<Tensor, Float64Array>([
+    [x, sample(N * 8, 1)],
+    [table, sample(70 * 8, 2)],
+    [weight, Float64Array.of(Math.fround(1 / N))],
+    [targets, Float64Array.from({ length: N }, (_, i) => (i % 9 === 4 ? IGNORE : (i * 13) % 70))],
+  ]);
+  const build = (rowsAtOnce: number) => {
+    const loss = headLoss(x, table, { targets, weight, rowsAtOnce });
+    return [loss, ...gradients(loss, [x, table])] as Tensor[];
+  };
+  test("gives the same loss and gradients in one chunk and in three", () => {
+    const [whole, chunked] = [build(192), build(64)];
+    compare([...whole, ...chunked], feeds, 1e-5);
+  });
+  test("adds its gradient onto a slab", () => {
+    const slab = input("slab", [70, 8]);
+    const loss = headLoss(x, table, { targets, weight, rowsAtOnce: 64 });
+    const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
+    compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
+  });
+  test("keeps only one chunk's logits and their gradient", () => {
+    const bytes = planBytes(plan(build(64)));
+    expect(bytes).toBeLessThan(planBytes(plan(build(192))));
+  });
+});
+
+test("recompute needs less memory and gives the same gradients, dropout included", () => {
+  const model = gpt2({ ...toy, layers: 3 });
+  const values = initialise(model.parameters, 1);
+  const T = 8;
+  const [tokens, positions, targets] = ["tokens", "positions", "targets"].map((name) => input(name, [2 * T], "u32"));
+  const [weight, seed] = [input("weight", [1]), input("seed", [1], "u32")];
+  const targetsOf = model.parameters.list.map(({ tensor }) => tensor);
+  const build = (recompute: boolean) => {
+    const hidden = model.hidden(tokens!, positions!, { length: T, recompute, dropout: { rate: 0.2, seed } });
+    return gradients(model.loss(hidden, targets!, weight), targetsOf) as Tensor[];
+  };
+  const [plain, again] = [build(false), build(true)];
+  const feeds = new Map<Tensor, Float64Array>([
+    [tokens!, Float64Array.from({ length: 2 * T }, (_, i) => (i * 7) % 50)],
+    [targets!, Float64Array.from({ length: 2 * T }, (_, i) => (i * 3) % 50)],
+    [positions!, Float64Array.from({ length: 2 * T }, (_, i) => i % T)],
+    [weight, Float64Array.of(0.0625)],
+    [seed, Float64Array.of(99)],
+    ...model.parameters.list.map(
+      ({ tensor, offset, size }) => [tensor, Float64Array.from(values.subarray(offset, offset + size))] as const,
+    ),
+  ]);
+  compare([...plain, ...again], feeds, 2e-5);
+  expect(planBytes(plan(again, new Set(targetsOf)))).toBeLessThan(planBytes(plan(plain, new Set(targetsOf))));
+});

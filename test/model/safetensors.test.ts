@@ -1,0 +1,72 @@
+import { describe, expect, test } from "bun:test";
+import { truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../../src/errors";
+import { openSafetensors, writeSafetensors } from "../../src/model/safetensors";
+import { temporaryFolder } from "../support/folder";
+
+const tensors = [
+  { name: "a", shape: [2, 3], values: Float32Array.of(1, -2, 3.5, 0, 1e-30, 4) },
+  { name: "b.weight", shape: [1], values: Float32Array.of(7) },
+];
+
+test("what is written is read back bit for bit", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "x.safetensors");
+  writeSafetensors(path, tensors);
+  using file = openSafetensors(path);
+  expect(file.metadata).toEqual({ format: "pt" });
+  for (const { name, shape, values } of tensors) {
+    const info = file.tensors.get(name)!;
+    const into = new Float32Array(values.length);
+    file.read(info, into);
+    expect(info.shape).toEqual(shape);
+    expect(into).toEqual(values);
+  }
+});
+
+/** A file with this header and so many bytes of data. */
+function hostile(header: unknown, dataBytes = 8, claimed?: bigint): Uint8Array {
+  const json = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
+  const bytes = new Uint8Array(8 + json.length + dataBytes);
+  new DataView(bytes.buffer).setBigUint64(0, claimed ?? BigInt(json.length), true);
+  bytes.set(json, 8);
+  return bytes;
+}
+
+const one = (over: object) => ({ x: { dtype: "F32", shape: [2], data_offsets: [0, 8], ...over } });
+
+describe("a damaged file is refused with one sentence", () => {
+  const cases: [string, Uint8Array, RegExp][] = [
+    ["no header", new Uint8Array(3), /no header/],
+    ["a header beyond the file", hostile(one({}), 8, 1000n), /claims 1000 bytes/],
+    ["a header of absurd size", hostile(one({}), 8, 2n ** 63n), /claims 9223372036854775808 bytes/],
+    ["a header that is not JSON", hostile("{not json"), /not JSON/],
+    ["a header that is a list", hostile([1]), /not an object/],
+    ["an unknown type", hostile(one({ dtype: "F7" })), /unknown type "F7"/],
+    ["a negative size", hostile(one({ shape: [-2] })), /no valid shape/],
+    ["offsets the wrong way round", hostile(one({ data_offsets: [8, 0] })), /no valid data_offsets/],
+    ["data beyond the file", hostile(one({ shape: [200], data_offsets: [0, 800] })), /ends at byte/],
+    ["a size that is not the shape's", hostile(one({ shape: [1] })), /needs 4 bytes and has 8/],
+    [
+      "tensors that overlap",
+      hostile({ ...one({}), y: { dtype: "F32", shape: [1], data_offsets: [4, 8] } }),
+      /overlaps/,
+    ],
+  ];
+  test.each(cases)("%s", (_name, bytes, message) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.safetensors");
+    writeFileSync(path, bytes);
+    expect(() => openSafetensors(path)).toThrow(UserError);
+    expect(() => openSafetensors(path)).toThrow(message);
+  });
+
+  test("a truncated file", () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.safetensors");
+    writeSafetensors(path, tensors);
+    truncateSync(path, 170);
+    expect(() => openSafetensors(path)).toThrow(/ends at byte/);
+  });
+});

@@ -1,0 +1,91 @@
+/** Sampling: the device draws the token that the float64 meaning draws, or one whose share of the draw touches it. */
+import { describe, expect, test } from "bun:test";
+import { Program } from "../../src/autograd/program";
+import { sample as sampleOp } from "../../src/ops";
+import { randomAt } from "../../src/ops/random";
+import { keptMasses } from "../../src/ops/sample";
+import { input } from "../../src/tensor/tensor";
+import { device } from "../support/device";
+import { sample } from "../support/oracle";
+
+interface Given {
+  readonly logits: Float64Array;
+  readonly counts: Float64Array;
+  readonly settings: readonly number[];
+  readonly rows: number;
+}
+
+/** Draws `draws` tokens for each row on the device. */
+function draw({ logits, counts, settings, rows }: Given, draws: number): number[][] {
+  const V = logits.length / rows;
+  const x = input("x", [rows, V]);
+  const c = input("counts", [rows, V], "u32");
+  const s = input("settings", [5]);
+  const [seeds, counters] = [input("seeds", [rows], "u32"), input("counters", [rows], "u32")];
+  const tokens = sampleOp(x, { counts: c, settings: s, seeds, counters });
+  using program = new Program(device(), [tokens]);
+  program.feed(x, Float32Array.from(logits));
+  program.feed(c, Uint32Array.from(counts));
+  program.feed(s, Float32Array.from(settings));
+  program.feed(
+    seeds,
+    Uint32Array.from({ length: rows }, (_, b) => 1000 + b),
+  );
+  return Array.from({ length: draws }, (_, i) => {
+    program.feed(counters, new Uint32Array(rows).fill(i));
+    program.run();
+    return [...program.read(tokens, new Uint32Array(rows))];
+  });
+}
+
+const cases: [string, number[]][] = [
+  ["plain", [1, 0, 1, 0, 1]],
+  ["hot", [2.5, 0, 1, 0, 1]],
+  ["top-k 1", [1, 1, 1, 0, 1]],
+  ["top-k 5", [0.7, 5, 1, 0, 1]],
+  ["top-p 0.5", [1, 0, 0.5, 0, 1]],
+  ["top-k 20 and top-p 0.8", [1.3, 20, 0.8, 0, 1]],
+  ["min-p 0.2", [1, 0, 1, 0.2, 1]],
+  ["repetition penalty", [1, 10, 1, 0, 1.8]],
+  ["greedy", [0, 0, 1, 0, 1]],
+  ["greedy with a penalty", [0, 0, 1, 0, 1.5]],
+];
+
+describe.each([1, 7, 300])("a vocabulary of %i", (V) => {
+  const rows = 3;
+  const logits = sample(rows * V, V).map((v) => Math.fround(4 * v));
+  const counts = Float64Array.from({ length: rows * V }, (_, i) => (i % 4 === 0 ? i % 3 : 0));
+  test.each(cases)("%s", (_name, settings) => {
+    const rounded = settings.map(Math.fround);
+    draw({ logits, counts, settings, rows }, 12).forEach((tokens, counter) => {
+      tokens.forEach((token, b) => {
+        const row = (values: Float64Array) => values.subarray(b * V, (b + 1) * V);
+        const masses = keptMasses(row(logits), row(counts), Float64Array.from(rounded));
+        const total = masses.reduce((a, m) => a + m, 0);
+        const before = masses.slice(0, token).reduce((a, m) => a + m, 0);
+        expect(masses[token]!).toBeGreaterThan(0);
+        if (settings[0] === 0) return;
+        const aim = randomAt(1000 + b, 0, counter) * total;
+        expect(aim).toBeGreaterThanOrEqual(before - 1e-5 * total);
+        expect(aim).toBeLessThanOrEqual(before + masses[token]! + 1e-5 * total);
+      });
+    });
+  });
+});
+
+test("draws follow the probabilities", () => {
+  const probabilities = [0.5, 0.25, 0.15, 0.1];
+  const given = {
+    logits: Float64Array.from(probabilities, Math.log),
+    counts: new Float64Array(4),
+    settings: [1, 0, 1, 0, 1],
+    rows: 1,
+  };
+  const found = [0, 0, 0, 0];
+  const draws = 2000;
+  for (const [token] of draw(given, draws)) found[token!]!++;
+  probabilities.forEach((p, i) => {
+    // Four standard deviations of a binomial share.
+    expect(Math.abs(found[i]! / draws - p)).toBeLessThan(4 * Math.sqrt((p * (1 - p)) / draws));
+  });
+});

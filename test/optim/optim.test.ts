@@ -1,0 +1,74 @@
+import { describe, expect, test } from "bun:test";
+import { AdamW } from "../../src/optim/adamw";
+import { learningRate, type Schedule } from "../../src/optim/schedule";
+import { device } from "../support/device";
+import { toyModel } from "../support/model";
+
+const base: Schedule = { kind: "cosine", lr: 1, steps: 110, warmup: 10, floor: 0.1, decay: 0.2 };
+
+describe("learning rates", () => {
+  test("rise linearly over the warm-up to the peak", () => {
+    const rates = Array.from({ length: 10 }, (_, step) => learningRate(base, step));
+    expect(rates).toEqual(rates.map((_, i) => (i + 1) / 10));
+  });
+  test.each([
+    ["cosine", [1, 0.55, 0.1]],
+    ["linear", [1, 0.55, 0.1]],
+    ["constant", [1, 1, 1]],
+    ["wsd", [1, 1, 0.1]],
+  ] as const)("%s: after the warm-up, half way, at the end", (kind, wanted) => {
+    [10, 60, 110].forEach((step, i) => {
+      expect(learningRate({ ...base, kind }, step)).toBeCloseTo(wanted[i]!, 10);
+    });
+  });
+  test("wsd is stable until its last share, then falls linearly", () => {
+    const rate = (step: number) => learningRate({ ...base, kind: "wsd" }, step);
+    expect(rate(87)).toBe(1);
+    expect(rate(99)).toBeCloseTo(0.55, 10);
+  });
+});
+
+describe("a step that is not finite", () => {
+  const options = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
+  test.each([
+    ["NaN", Number.NaN],
+    ["infinity", Number.POSITIVE_INFINITY],
+  ])("%s in one gradient is found, and the weights stay as they were", (_name, bad) => {
+    using toy = toyModel();
+    using optimizer = new AdamW(device(), toy.weights, options);
+    const step = (gradient: Float32Array, at: number) => {
+      optimizer.zero();
+      optimizer.gradients.upload(gradient);
+      optimizer.update(1e-3, at);
+    };
+    const good = new Float32Array(toy.model.parameters.size).fill(0.01);
+    step(good, 0);
+    expect(optimizer.read().badStep).toBeNull();
+    const before = toy.weights.download();
+    const spoiled = good.slice();
+    spoiled[777] = bad;
+    step(spoiled, 1);
+    step(good, 2);
+    expect(optimizer.read().badStep).toBe(1);
+    expect(toy.weights.download()).toEqual(before);
+  });
+  test("a loss that is not finite is found with good gradients", () => {
+    using toy = toyModel();
+    using optimizer = new AdamW(device(), toy.weights, options);
+    optimizer.zero();
+    device().upload(optimizer.tail, new Float32Array([Number.NaN]));
+    optimizer.update(1e-3, 4);
+    expect(optimizer.read().badStep).toBe(4);
+  });
+  test("gradients are scaled down to the clip norm", () => {
+    using toy = toyModel();
+    using optimizer = new AdamW(device(), toy.weights, { ...options, clip: 0.5 });
+    const { size } = toy.model.parameters;
+    optimizer.zero();
+    optimizer.gradients.upload(new Float32Array(size).fill(2));
+    optimizer.update(1e-3, 0);
+    const norm = 2 * Math.sqrt(size);
+    expect(optimizer.read().norm).toBeCloseTo(norm, 2);
+    expect(optimizer.first.download()[0]!).toBeCloseTo((0.1 * 2 * 0.5) / norm, 7);
+  });
+});

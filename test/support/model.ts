@@ -1,0 +1,20 @@
+/** Small models on the test device. */
+import { type Gpt2, type Gpt2Config, gpt2 } from "../../src/model/gpt2";
+import { initialise } from "../../src/model/parameters";
+import { Slab } from "../../src/model/slab";
+import { device } from "./device";
+
+export const toy: Gpt2Config = { vocabulary: 50, context: 32, layers: 2, heads: 2, width: 16, epsilon: 1e-5 };
+
+/** A model with weights ten times as large as an initialisation's, so that its choices are far apart. */
+export function toyModel(
+  config: Gpt2Config = toy,
+  seed = 3,
+): { model: Gpt2; weights: Slab; values: Float32Array } & Disposable {
+  const model = gpt2(config);
+  const values = initialise(model.parameters, seed);
+  for (const { offset, size, decay } of model.parameters.list)
+    if (decay) for (let i = offset; i < offset + size; i++) values[i]! *= 10;
+  const weights = new Slab(device(), model.parameters, { values });
+  return { model, weights, values, [Symbol.dispose]: () => weights[Symbol.dispose]() };
+}

@@ -1,0 +1,116 @@
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { cutAtSpaces, encodeChunks } from "../../src/data/encode";
+import { trainBpe } from "../../src/text/bpe";
+import { trainCharacters } from "../../src/text/characters";
+import { END_OF_TEXT } from "../../src/text/files";
+import { textStream } from "../../src/text/stream";
+import { loadTokenizer, tokenizerFrom, writeTokenizer } from "../../src/text/tokenizer";
+import { temporaryFolder } from "../support/folder";
+
+const tales = await Bun.file("data/tales.txt").text();
+const bpe = tokenizerFrom(trainBpe([tales], { size: 400 }));
+const anyText = fc.string({ unit: "grapheme", maxLength: 60 }).filter((text) => !text.includes(END_OF_TEXT));
+
+describe("byte-level BPE", () => {
+  test("learns the merges of the textbook example in order of frequency", () => {
+    // low x5, lower x2, newest x6, widest x3: https://arxiv.org/abs/1508.07909, section 3.2, on GPT-2's split.
+    const text = `${"low ".repeat(5)}${"lower ".repeat(2)}${"newest ".repeat(6)}${"widest ".repeat(3)}`;
+    const { merges } = trainBpe([text], { size: 257 + 4 }).tokenizer.model as { merges: string[] };
+    expect(merges.slice(0, 3)).toEqual(["e s", "es t", "l o"]);
+  });
+  test("has the size asked for and knows its end of text", () => {
+    expect(bpe.size).toBe(400);
+    expect(bpe.endOfText).toBe(399);
+    expect(bpe.encode(`a${END_OF_TEXT}b`)[1]).toBe(399);
+  });
+  test("stops early where nothing occurs twice", () => {
+    expect(tokenizerFrom(trainBpe(["abc"], { size: 1000 })).size).toBe(257);
+  });
+  test("gives back any text", () => {
+    fc.assert(
+      fc.property(anyText, (text) => expect(bpe.decode(bpe.encode(text))).toBe(text)),
+      { numRuns: 300, seed: 3 },
+    );
+  });
+  test("compresses the text it was trained on", () => {
+    expect(bpe.encode(tales.slice(0, 20000)).length).toBeLessThan(20000 / 2);
+  });
+  test("refuses a vocabulary smaller than the bytes", () => {
+    expect(() => trainBpe(["abc"], { size: 200 })).toThrow("at least 257 tokens");
+  });
+});
+
+describe("characters", () => {
+  const characters = tokenizerFrom(trainCharacters(["hello\nwörld 😀"]));
+  test("are tokens in code point order", () => {
+    expect(characters.encode("\nh")).toEqual([0, 4]);
+    expect(characters.decode(characters.encode("wörld 😀\nhello"))).toBe("wörld 😀\nhello");
+  });
+  test("that were never seen are refused by name", () => {
+    expect(() => characters.encode("hexe")).toThrow('no token for "x"');
+  });
+});
+
+describe("files", () => {
+  test("are read back by the same reader", async () => {
+    using folder = temporaryFolder();
+    await writeTokenizer(folder.path, bpe.files);
+    const again = await loadTokenizer(folder.path);
+    expect(again.encode("By the mill lived Pip.")).toEqual(bpe.encode("By the mill lived Pip."));
+    expect(again.files.tokenizer).toEqual(JSON.parse(JSON.stringify(bpe.files.tokenizer)));
+  });
+  test.each([
+    ["nothing", null, /no tokenizer at/],
+    ["a cut-off file", '{"model": {"type"', /not valid JSON/],
+    ["a list", "[]", /not valid JSON: expected an object/],
+    ["another kind of file", '{"a": 1}', /not a tokenizer that can be read|no vocabulary/],
+  ])("%s is refused with one sentence", async (_name, text, message) => {
+    using folder = temporaryFolder();
+    if (text !== null) writeFileSync(join(folder.path, "tokenizer.json"), text);
+    expect(loadTokenizer(folder.path)).rejects.toThrow(message);
+  });
+});
+
+describe("streaming", () => {
+  test("holds incomplete UTF-8 back and loses nothing", () => {
+    fc.assert(
+      fc.property(anyText, (text) => {
+        const stream = textStream(bpe);
+        const pieces = bpe.encode(text).map((id) => stream.push(id));
+        expect(pieces.join("") + stream.end()).toBe(text);
+        for (const piece of pieces) if (!text.includes("\ufffd")) expect(piece).not.toContain("\ufffd");
+      }),
+      { numRuns: 200, seed: 4 },
+    );
+  });
+  test("gives a character out only with its last byte", () => {
+    const stream = textStream(bpe);
+    const bytes = bpe.encode("é");
+    expect(bytes.map((id) => stream.push(id))).toEqual(["", "é"]);
+  });
+});
+
+describe("encoding in parts", () => {
+  test("cuts change no token", () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom("a", "'s", " ", "\n", "\t", "1", "é", ".", "  ", "\n\n"), maxLength: 80 }),
+        (text) => {
+          const parts = cutAtSpaces(text, 5);
+          expect(parts.join("")).toBe(text);
+          expect(parts.flatMap((part) => bpe.encode(part))).toEqual(bpe.encode(text));
+        },
+      ),
+      { numRuns: 500, seed: 5 },
+    );
+  });
+  test("in worker threads gives the same tokens, with progress", async () => {
+    const seen: number[] = [];
+    const ids = await encodeChunks(tales, bpe, (done) => seen.push(done));
+    expect([...ids]).toEqual(bpe.encode(tales));
+    expect(seen.at(-1)).toBe(tales.length);
+  });
+});
