@@ -1,7 +1,8 @@
 // Causal self-attention over packed rows qkv [B T, 3 C], with an online softmax: no T x T matrix is stored.
 //   forward    output = [B T, C] rows of softmax(scale q k) v, then at `lse_offset` the log-sum-exps [B H, T].
 //   backward   dqkv [B T, 3 C]; workgroups with z = 0 compute dq, those with z = 1 compute dk and dv.
-//              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale,  dq = ds k,  dk = ds q,  dv = p dO
+//              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale
+//              dq = ds k,  dk = ds q,  dv = p dO
 // One invocation holds one row (a query, or for dk and dv a key) of one head in registers and walks over the others. The
 // rows it walks over are the same for a whole workgroup: with STAGED they pass through shared memory.
 // FlashAttention-2: https://arxiv.org/abs/2307.08691, algorithms 1 and 2.

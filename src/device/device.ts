@@ -73,6 +73,8 @@ export interface Device extends Disposable {
   upload(target: Slice, data: Bytes): void;
   /** Waits for all work submitted so far, then copies `source` into `into`, whose length says how much. */
   download(source: Slice, into: Bytes): void;
+  /** Makes a kernel ready, or throws what is wrong with it. Recordings do this by themselves. */
+  compile(kernel: Kernel): void;
   record(dispatches: readonly Dispatch[]): Recording;
   /** Blocks, without spinning, until all submitted work is done. */
   wait(): void;

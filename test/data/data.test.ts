@@ -17,7 +17,11 @@ describe("a corpus", () => {
     writeFileSync(path, "abcabc");
     const tokenizer = tokenizerFrom(trainCharacters(["abc"]));
     let calls = 0;
-    const counting = { ...tokenizer, encode: (text: string) => (calls++, tokenizer.encode(text)) };
+    const encode = (text: string) => {
+      calls++;
+      return tokenizer.encode(text);
+    };
+    const counting = { ...tokenizer, encode };
     const first = [...(await tokensOf(path, { tokenizer: counting, cacheDirectory }))];
     const second = [...(await tokensOf(path, { tokenizer: counting, cacheDirectory }))];
     expect(first).toEqual([0, 1, 2, 0, 1, 2]);

@@ -1,6 +1,17 @@
 /** The WebGPU device: the seam of device.ts over Dawn. */
 import { UserError } from "../../errors";
-import type { Buffer, Bytes, Device, DeviceInfo, Dispatch, KernelTime, Recording, Slice, Traits } from "../device";
+import type {
+  Buffer,
+  Bytes,
+  Device,
+  DeviceInfo,
+  Dispatch,
+  Kernel,
+  KernelTime,
+  Recording,
+  Slice,
+  Traits,
+} from "../device";
 import { type Adapter, chooseAdapter } from "./adapter";
 import { Pipelines } from "./pipelines";
 import { Profiler } from "./profiler";
@@ -113,6 +124,10 @@ export class WebGpuDevice implements Device, Submission {
       this.check("a staging buffer");
     }
     return this.staging.handle;
+  }
+
+  compile(kernel: Kernel): void {
+    this.pipelines.get(kernel);
   }
 
   record(dispatches: readonly Dispatch[]): Recording {

@@ -1,0 +1,139 @@
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { modelConfig, nearest, readConfigFile } from "../../src/app/config";
+import { memoryOf } from "../../src/app/memory";
+import { planText } from "../../src/app/plan-text";
+import { gpt2, presets } from "../../src/model/gpt2";
+import { temporaryFolder } from "../support/folder";
+
+const good = `name = "x"
+
+[model]
+preset = "micro"
+
+[[stage]]
+kind = "pretrain"
+data = "data/tales.txt"
+batch = { rows = 2, tokens = 16 }
+
+[stage.optim]
+steps = 5
+lr = 1e-3
+`;
+
+async function read(text: string, overrides: string[] = []) {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "c.toml");
+  writeFileSync(path, text);
+  try {
+    return { config: await readConfigFile(path, overrides), message: "" };
+  } catch (error) {
+    return { config: null, message: (error as Error).message.replaceAll(folder.path, "") };
+  }
+}
+
+test("a config gets its defaults from the schema", async () => {
+  const { config } = await read(good);
+  expect(config!.stage[0]).toMatchObject({
+    kind: "pretrain",
+    validation: 0.1,
+    batch: { rows: 2, tokens: 16, accumulate: 1 },
+    optim: { steps: 5, lr: 1e-3, schedule: "cosine", weightDecay: 0.1, clip: 1 },
+    evaluate: { every: 250, batches: 20, patience: 0 },
+  });
+});
+
+test("every shipped config is valid and can be planned", async () => {
+  for await (const path of new Bun.Glob("configs/*.toml").scan()) {
+    const config = await readConfigFile(path);
+    expect(planText(config)).toContain("device memory");
+  }
+});
+
+describe("bad configs name the key and its line", () => {
+  const cases: [string, string, RegExp][] = [
+    [
+      "a misspelt key",
+      good.replace("steps = 5", "stepps = 5\nsteps = 5"),
+      /^\/c\.toml:12: stage\[0\]\.optim\.stepps: unknown key; did you mean steps\?$/,
+    ],
+    [
+      "a misspelt key in an inline table",
+      good.replace("rows = 2", "row = 2"),
+      /^\/c\.toml:9: stage\[0\]\.batch\.row: unknown key; did you mean rows\?$/,
+    ],
+    ["an unknown key", `colour = 1\n${good}`, /^\/c\.toml:1: colour: unknown key$/],
+    [
+      "a value out of range",
+      good.replace("lr = 1e-3", "lr = -1"),
+      /^\/c\.toml:13: stage\[0\]\.optim\.lr: Too small: expected number to be >0$/,
+    ],
+    ["a wrong type", good.replace('preset = "micro"', "preset = 3"), /^\/c\.toml:4: model\.preset: /],
+    [
+      "a missing key",
+      good.replace("steps = 5\n", ""),
+      /^\/c\.toml:11: stage\[0\]\.optim\.steps: expected number, received undefined$/,
+    ],
+    ["an unknown stage", good.replace('kind = "pretrain"', 'kind = "pretain"'), /^\/c\.toml:7: stage\[0\]\.kind: /],
+    [
+      "heads that do not share the width out",
+      good.replace('preset = "micro"', "width = 100\nheads = 6"),
+      /width 100 is not a multiple of 4 times 6 heads/,
+    ],
+    ["broken TOML", good.replace('name = "x"', 'name = "x'), /not valid TOML.*\/c\.toml:1: name = "x\)$/s],
+  ];
+  test.each(cases)("%s", async (_name, text, wanted) => {
+    const { message } = await read(text);
+    expect(message).toMatch(wanted);
+  });
+  test("a missing file", () => {
+    expect(readConfigFile("/nowhere/x.toml")).rejects.toThrow(
+      "the config /nowhere/x.toml cannot be read: there is no such file",
+    );
+  });
+});
+
+describe("--set", () => {
+  test("overrides values by path, as TOML or as a bare word", async () => {
+    const { config } = await read(good, [
+      "stage.0.optim.lr=2e-2",
+      "name=other",
+      "model.preset=tiny",
+      "stage.0.samples.prompts=['a', 'b']",
+    ]);
+    expect(config).toMatchObject({
+      name: "other",
+      model: { preset: "tiny" },
+      stage: [{ optim: { lr: 0.02 }, samples: { prompts: ["a", "b"] } }],
+    });
+  });
+  test.each([
+    ["stage.0.optim.lrr=1", /stage\[0\]\.optim\.lrr: unknown key; did you mean lr\?/],
+    ["name", /--set name has no value/],
+    ["name.x=1", /name is not a table/],
+  ])("refuses %s", async (override, wanted) => {
+    const { message } = await read(good, [override]);
+    expect(message).toMatch(wanted);
+  });
+});
+
+test("numbers override a preset", () => {
+  const config = modelConfig({ preset: "gpt2", layers: 3, epsilon: 1e-5 }, 50257);
+  expect(config).toEqual({ vocabulary: 50257, layers: 3, heads: 12, width: 768, context: 1024, epsilon: 1e-5 });
+});
+
+test("near words are found, far ones are not", () => {
+  expect(nearest("stpes", ["steps", "lr"])).toBe("steps");
+  expect(nearest("colour", ["steps", "lr"])).toBeUndefined();
+});
+
+test("memory of GPT-2 is known without a device: four slabs and the activations for training", () => {
+  const model = gpt2({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
+  const plain = memoryOf(model, { rows: 1, tokens: 256, recompute: false });
+  expect(plain.weightsBytes).toBeGreaterThanOrEqual(4 * model.parameters.count);
+  expect(plain.weightsBytes).toBeLessThan(4.01 * model.parameters.count);
+  expect(plain.trainingBytes).toBeGreaterThan(4 * plain.weightsBytes);
+  expect(memoryOf(model, { rows: 1, tokens: 256, recompute: true }).trainingBytes).toBeLessThan(plain.trainingBytes);
+  expect(plain.largestBytes).toBe(4 * 50257 * 768);
+});

@@ -1,0 +1,316 @@
+/** The built executable, end to end, in an empty folder: run with `bun test ./test/e2e/binary.e2e.ts` after `bun run build`. */
+import { afterAll, describe, expect, test } from "bun:test";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const folder = mkdtempSync(join(tmpdir(), "dawngrad-e2e-"));
+const binary = join(folder, "dawngrad");
+copyFileSync(resolve(process.platform === "win32" ? "dist/dawngrad.exe" : "dist/dawngrad"), binary);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Result {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | null;
+}
+
+const env = { ...process.env, DAWNGRAD_CACHE: join(folder, "cache"), PATH: "/usr/bin:/bin" };
+
+function spawn(args: readonly string[]) {
+  return Bun.spawn([binary, ...args], { cwd: folder, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+}
+
+async function run(...args: string[]): Promise<Result> {
+  const child = spawn(args);
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { stdout, stderr, code: await child.exited };
+}
+
+/** Step by step what a run's metrics say, without the speed. */
+function history(name: string): unknown[] {
+  const text = readFileSync(join(folder, name, "pretrain", "metrics.jsonl"), "utf8");
+  return text
+    .trim()
+    .split("\n")
+    .map((line) => ({ ...JSON.parse(line), tokens_per_second: 0 }));
+}
+
+const smoke = ["run", "configs/smoke.toml"];
+const options = ["--set", "stage.0.logEvery=1", "--set", "stage.0.optim.steps=30"];
+
+test("--version answers within 100 ms", async () => {
+  const times: number[] = [];
+  for (let i = 0; i < 7; i++) {
+    const start = performance.now();
+    const { stdout, code } = await run("--version");
+    times.push(performance.now() - start);
+    expect([stdout, code]).toEqual(["0.1.0\n", 0]);
+  }
+  expect(times.sort((a, b) => a - b)[3]!).toBeLessThan(100);
+});
+
+test("doctor finds that training would work", async () => {
+  const { stdout, code } = await run("doctor");
+  expect(stdout).toContain("training would work here");
+  expect(code).toBe(0);
+});
+
+test("every command has help", async () => {
+  for (const command of ["pretrain", "run", "generate", "tokenizer", "inspect", "bench", "doctor"]) {
+    const { stdout, code } = await run(command, "--help");
+    expect(stdout).toContain("USAGE");
+    expect(code).toBe(0);
+  }
+});
+
+describe("a pipeline in an empty folder", () => {
+  test("trains, keeps to stderr what is not data, and continues a prompt", async () => {
+    const { stdout, stderr, code } = await run(...smoke, ...options, "--out", "whole");
+    expect(stderr).toContain("step 30/30");
+    expect(stdout).toContain("Once");
+    expect(stdout).not.toContain("step");
+    expect(code).toBe(0);
+  });
+  test("run again, it is found finished", async () => {
+    const { stderr, code } = await run(...smoke, ...options, "--out", "whole");
+    expect(stderr).not.toContain("loss");
+    expect(code).toBe(0);
+  });
+  test.each(["SIGKILL", "SIGINT"] as const)(
+    "cut off by %s and resumed, it repeats every later loss bit for bit",
+    async (signal) => {
+      const out = `cut-${signal}`;
+      const child = spawn([...smoke, ...options, "--out", out]);
+      let seen = "";
+      const decoder = new TextDecoder();
+      for await (const chunk of child.stderr) {
+        seen += decoder.decode(chunk);
+        if (/step (1[2-9]|2\d)\/30 {2}loss/.test(seen)) break;
+      }
+      child.kill(signal);
+      await child.exited;
+      expect(child.exitCode ?? child.signalCode).toBe(signal === "SIGINT" ? 130 : "SIGKILL");
+      expect(history(out).length).toBeLessThan(history("whole").length);
+      const { stderr, code } = await run(...smoke, ...options, "--out", out);
+      expect(stderr).toContain("resuming after step");
+      expect(code).toBe(0);
+      expect(history(out)).toEqual(history("whole"));
+    },
+  );
+  test("a folder in use by another process is refused", async () => {
+    const child = spawn([...smoke, "--set", "stage.0.optim.steps=100000", "--out", "used"]);
+    const reader = child.stderr.getReader();
+    let seen = "";
+    while (!seen.includes("step 5/")) seen += new TextDecoder().decode((await reader.read()).value);
+    const { stderr, code } = await run(...smoke, "--out", "used");
+    expect(stderr).toContain(`is in use by process ${child.pid}`);
+    expect(code).toBe(1);
+    child.kill("SIGKILL");
+    await child.exited;
+  });
+  test("a folder with another config is refused", async () => {
+    const { stderr, code } = await run(...smoke, "--out", "whole");
+    expect(stderr).toContain("holds a run with another config: stage.0.optim.steps was 30 and is 20");
+    expect(code).toBe(2);
+  });
+  test("--plan shows what would run, and runs nothing", async () => {
+    const { stdout, code } = await run(...smoke, "--plan", "--out", "planned");
+    expect(stdout).toContain("stage 1: pretrain on data/tales.txt");
+    expect([code, existsSync(join(folder, "planned"))]).toEqual([0, false]);
+  });
+});
+
+test("pretrain trains from the command line alone", async () => {
+  writeFileSync(join(folder, "text.txt"), "a rose is a rose is a rose. ".repeat(100));
+  const flags = [
+    "--data",
+    "text.txt",
+    "--tokenizer",
+    "character",
+    "--steps",
+    "4",
+    "--rows",
+    "2",
+    "--tokens",
+    "16",
+    "--out",
+    "flags",
+  ];
+  const { stderr, code } = await run("pretrain", ...flags, "--set", "model.width=32");
+  expect(stderr).toContain("step 4/4");
+  expect(code).toBe(0);
+});
+
+describe("generate", () => {
+  test("streams text to stdout, the same for the same seed", async () => {
+    const first = await run("generate", "--model", "whole", "--prompt", "Once", "--max-tokens", "12");
+    const second = await run("generate", "--model", "whole", "--prompt", "Once", "--max-tokens", "12");
+    expect(first.stdout.startsWith("Once")).toBe(true);
+    expect(first.stdout).toBe(second.stdout);
+  });
+  test("prints one JSON object a prompt", async () => {
+    const { stdout } = await run(
+      "generate",
+      "--model",
+      "whole",
+      "--prompt",
+      "Once",
+      "--prompt",
+      "One day in",
+      "--json",
+      "--temperature",
+      "0",
+      "--max-tokens",
+      "5",
+    );
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.map(({ prompt, tokens }) => [prompt, tokens])).toEqual([
+      ["Once", 5],
+      ["One day in", 5],
+    ]);
+  });
+  test("prints the likeliest next tokens with their probabilities", async () => {
+    const { stdout } = await run("generate", "--model", "whole", "--prompt", "Once", "--top-tokens", "3");
+    const probabilities = stdout
+      .trim()
+      .split("\n")
+      .map((line) => Number(line.split(" ")[0]));
+    expect(probabilities.length).toBe(3);
+    expect(probabilities).toEqual(probabilities.toSorted((a, b) => b - a));
+  });
+});
+
+test("tokenizer trains, encodes and decodes", async () => {
+  expect((await run("tokenizer", "train", "--data", "data/tales.txt", "--size", "300", "--out", "tok")).code).toBe(0);
+  const { stdout } = await run("tokenizer", "encode", "--tokenizer", "tok", "--json", "By the mill");
+  const ids = JSON.parse(stdout) as number[];
+  expect((await run("tokenizer", "decode", "--tokenizer", "tok", ...ids.map(String))).stdout).toBe("By the mill\n");
+});
+
+test("inspect counts GPT-2's parameters", async () => {
+  const { stdout } = await run("inspect", "gpt2", "--json");
+  expect(JSON.parse(stdout).parameters).toBe(124_439_808);
+});
+
+describe("bad input gets one sentence, a hint and an exit code", () => {
+  const damaged = (name: string, harm: (path: string) => void) => {
+    const from = JSON.parse(readFileSync(join(folder, "whole/pretrain/checkpoints.json"), "utf8")).latest as string;
+    mkdirSync(join(folder, name));
+    for (const file of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
+      copyFileSync(join(folder, "whole/pretrain", from, file), join(folder, name, file));
+    }
+    harm(join(folder, name));
+  };
+  const cases: [string, string[], RegExp, number, ((path: string) => void)?][] = [
+    ["no such command", ["trian"], /there is no command trian/, 2],
+    ["a misspelt option", ["generate", "--modle", "x"], /there is no option --modle/, 2],
+    ["an option without its value", ["generate", "--model"], /--model needs a value/, 2],
+    [
+      "a number that is none",
+      ["pretrain", "--data", "x", "--steps", "many"],
+      /--steps is "many", expected a number/,
+      2,
+    ],
+    [
+      "a missing corpus",
+      ["pretrain", "--data", "missing.txt", "--out", "bad1"],
+      /missing\.txt cannot be read: there is no such file/,
+      1,
+    ],
+    [
+      "a corpus shorter than the context",
+      ["pretrain", "--data", "short.txt", "--tokenizer", "character", "--out", "bad2"],
+      /fewer than one row of 128/,
+      1,
+    ],
+    ["an unknown preset", ["pretrain", "--data", "text.txt", "--preset", "huge"], /model\.preset/, 2],
+    [
+      "a batch longer than the context",
+      ["pretrain", "--data", "text.txt", "--tokens", "999", "--out", "bad3"],
+      /batch\.tokens is 999, and the model's context is 128/,
+      2,
+    ],
+    ["an unwritable run folder", ["pretrain", "--data", "text.txt", "--out", "text.txt/run"], /cannot be written/, 1],
+    ["no such model", ["generate", "--model", "nowhere", "--prompt", "x"], /no model at nowhere/, 1],
+    [
+      "no adapter of that name",
+      ["generate", "--model", "whole", "--prompt", "x", "--device", "abacus"],
+      /no adapter fits --device abacus/,
+      2,
+    ],
+    [
+      "a temperature out of range",
+      ["generate", "--model", "whole", "--prompt", "x", "--temperature", "-1"],
+      /temperature/,
+      2,
+    ],
+    [
+      "a prompt longer than the context",
+      ["generate", "--model", "whole", "--prompt", "x ".repeat(200)],
+      /the model's context is 32/,
+      1,
+    ],
+    [
+      "truncated weights",
+      ["generate", "--model", "d1", "--prompt", "x"],
+      /model\.safetensors is not a whole safetensors file/,
+      1,
+      (d) => truncateSync(`${d}/model.safetensors`, 5000),
+    ],
+    [
+      "a header of absurd size",
+      ["generate", "--model", "d2", "--prompt", "x"],
+      /its header claims/,
+      1,
+      (d) => writeFileSync(`${d}/model.safetensors`, new Uint8Array(64).fill(255)),
+    ],
+    [
+      "a corrupt tokenizer",
+      ["generate", "--model", "d3", "--prompt", "x"],
+      /tokenizer\.json is not valid JSON/,
+      1,
+      (d) => truncateSync(`${d}/tokenizer.json`, 99),
+    ],
+    [
+      "a model of another shape",
+      ["generate", "--model", "d4", "--prompt", "x"],
+      /expected \[300,64\]/,
+      1,
+      (d) =>
+        writeFileSync(
+          `${d}/config.json`,
+          readFileSync(`${d}/config.json`, "utf8").replace('"n_embd": 32', '"n_embd": 64'),
+        ),
+    ],
+    [
+      "another kind of model",
+      ["inspect", "d5"],
+      /model_type is "llama"/,
+      1,
+      (d) => writeFileSync(`${d}/config.json`, '{"model_type": "llama"}'),
+    ],
+  ];
+  writeFileSync(join(folder, "short.txt"), "too short");
+  test.each(cases)("%s", async (_name, args, message, code, harm) => {
+    const victim = args.find((word) => /^d\d$/.test(word));
+    if (victim) damaged(victim, harm!);
+    const result = await run(...args);
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).toMatch(/^error: /m);
+    expect(result.stderr).not.toMatch(/^\s+at /m);
+    expect(result.code).toBe(code);
+  });
+});
