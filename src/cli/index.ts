@@ -22,6 +22,8 @@ const root = defineCommand({
 
 export async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on("error", leaveOnClosedPipe);
+  // Nobody reads progress any more: that is no reason to stop training.
+  process.stderr.on("error", () => {});
   try {
     if (argv.length === 1 && ["--version", "-v"].includes(argv[0]!)) {
       console.log(manifest.version);
