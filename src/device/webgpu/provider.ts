@@ -107,6 +107,8 @@ export function instance(): Instance {
 class Instance {
   private readonly lib: Symbols;
   readonly handle: Handle;
+  /** Used again for every wait: a step allocates nothing. */
+  private readonly waiting = new Struct(16);
 
   constructor() {
     let gpu: { lib: Symbols };
@@ -138,7 +140,7 @@ class Instance {
 
   /** Blocks until the future is complete and its callback has run. */
   waitFor(future: bigint | number): void {
-    const info = new Struct(16).u64(0, BigInt(future));
+    const info = this.waiting.u64(0, future).u32(8, 0);
     const status = this.call<number>("wgpuInstanceWaitAny", this.handle, 1n, info, FOREVER_NS);
     if (status !== SUCCESS) throw new Error(`wgpuInstanceWaitAny failed with status ${status}`);
   }
@@ -217,7 +219,7 @@ export class DawnDevice {
   readonly handle: Handle;
   readonly queue: Handle;
   private readonly callbacks: JSCallback[] = [];
-  private readonly done: JSCallback;
+  private readonly whenDone: Struct;
   private readonly mapped: JSCallback;
   private mapStatus = 0;
   private destroyed = false;
@@ -260,7 +262,8 @@ export class DawnDevice {
     if (!handle) throw new UserError(`the adapter gave no device: ${failure || "no reason was given"}`);
     this.handle = handle;
     this.queue = dawn.call("wgpuDeviceGetQueue", this.handle);
-    this.done = this.callback(["u32", "pointer", "pointer"], () => {});
+    const done = this.callback(["u32", "pointer", "pointer"], () => {});
+    this.whenDone = new Struct(40).u32(8, WAIT_ANY_ONLY).handle(16, done.ptr);
     this.mapped = this.callback(["u32", "pointer", "u64", "pointer", "pointer"], (status) => {
       this.mapStatus = status as number;
     });
@@ -340,8 +343,7 @@ export class DawnDevice {
 
   /** A future that completes when all work submitted so far is done. */
   submittedWorkDone(): bigint {
-    const info = new Struct(40).u32(8, WAIT_ANY_ONLY).handle(16, this.done.ptr);
-    return this.dawn.call<bigint>("wgpuQueueOnSubmittedWorkDone", this.queue, info);
+    return this.dawn.call<bigint>("wgpuQueueOnSubmittedWorkDone", this.queue, this.whenDone);
   }
 
   /** Maps a buffer for reading, blocking; `read` sees the mapped bytes, which are gone afterwards. */

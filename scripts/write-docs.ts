@@ -1,0 +1,84 @@
+/** Writes what is generated from the schemas: docs/config.md and configs/schema.json. With --check, only compares. */
+import { z } from "zod";
+import { configSchema } from "../src/app/config";
+
+interface Node {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly required?: readonly string[];
+  readonly items?: Node;
+  readonly anyOf?: readonly Node[];
+  readonly oneOf?: readonly Node[];
+  readonly minimum?: number;
+  readonly exclusiveMinimum?: number;
+  readonly maximum?: number;
+  readonly exclusiveMaximum?: number;
+}
+
+const schema = z.toJSONSchema(configSchema, { io: "input" }) as Node;
+
+function typeOf(node: Node): string {
+  if (node.const !== undefined) return JSON.stringify(node.const);
+  if (node.enum) return node.enum.map((value) => JSON.stringify(value)).join(", ");
+  const options = node.anyOf ?? node.oneOf;
+  if (options) return options.map(typeOf).join(" or ");
+  if (node.type === "array") return `list of ${typeOf(node.items ?? {})}`;
+  const bounds = [
+    node.minimum !== undefined && `>= ${node.minimum}`,
+    node.exclusiveMinimum !== undefined && `> ${node.exclusiveMinimum}`,
+    node.maximum !== undefined && Math.abs(node.maximum) < 2 ** 53 - 1 && `<= ${node.maximum}`,
+    node.exclusiveMaximum !== undefined && `< ${node.exclusiveMaximum}`,
+  ].filter(Boolean);
+  return [node.type ?? "any", ...bounds].join(" ");
+}
+
+/** Rows of the keys under a table, nested tables behind their parents. */
+function rowsOf(node: Node, path: string): string[] {
+  const options = node.anyOf ?? node.oneOf ?? [];
+  const variants = options.length > 0 && options.every(({ properties }) => properties) ? options : [node];
+  const rows: string[] = [];
+  for (const variant of variants) {
+    for (const [key, field] of Object.entries(variant.properties ?? {})) {
+      const at = path ? `${path}.${key}` : key;
+      const inner = field.items?.oneOf || field.items?.properties ? field.items : field;
+      const name = inner === field ? at : `${at}[]`;
+      const nested = rowsOf(inner, name);
+      if (nested.length) rows.push(...nested);
+      else {
+        const needed = variant.required?.includes(key) && field.const === undefined;
+        const fallback =
+          field.default === undefined ? (needed ? "required" : "") : `\`${JSON.stringify(field.default)}\``;
+        rows.push(`| \`${name}\` | ${typeOf(field)} | ${fallback} | ${field.description ?? ""} |`);
+      }
+    }
+  }
+  return rows;
+}
+
+const markdown = `# Every key of a config
+
+Generated from the schemas by \`npm run docs\`. A config is a TOML file; \`--set path=value\` overrides a key, with list
+items by number, such as \`--set stage.0.optim.lr=1e-4\`. Editors complete and check it by \`configs/schema.json\`.
+
+| key | type | default | what it does |
+| --- | --- | --- | --- |
+${rowsOf(schema, "").join("\n")}
+`;
+
+const outputs: [string, string][] = [
+  ["docs/config.md", markdown],
+  ["configs/schema.json", `${JSON.stringify(schema, null, 2)}\n`],
+];
+let stale = 0;
+for (const [path, text] of outputs) {
+  if (!process.argv.includes("--check")) await Bun.write(path, text);
+  else if (!(await Bun.file(path).exists()) || (await Bun.file(path).text()) !== text) {
+    console.error(`${path} is not what the schemas say: run \`npm run docs\``);
+    stale++;
+  }
+}
+process.exit(stale ? 1 : 0);
