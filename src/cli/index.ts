@@ -1,7 +1,7 @@
 /** The command line: the root command, its help, and how errors are told. Subcommands are loaded only when they are called. */
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import manifest from "../../package.json";
-import { messageOf, UserError } from "../errors";
+import { codeOf, messageOf, UserError } from "../errors";
 
 const root = defineCommand({
   meta: {
@@ -100,6 +100,9 @@ function unknownFlag(word: string, flag: string, names: readonly string[]): User
   });
 }
 
+/** What a disk says when it is full, read-only or not ours. */
+const diskErrors = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "EIO"]);
+
 /** One sentence and a hint for a user's mistake; a stack for ours. */
 function report(error: unknown): void {
   if (error instanceof UserError) {
@@ -109,6 +112,11 @@ function report(error: unknown): void {
   } else if ((error as { code?: string })?.code === "EARG") {
     console.error(`error: ${messageOf(error)}\nhint: --help shows how the command is called`);
     process.exitCode = 2;
+  } else if (diskErrors.has(codeOf(error) ?? "")) {
+    console.error(
+      `error: ${messageOf(error)}\nhint: make room or choose another folder; what was saved before is whole`,
+    );
+    process.exitCode = 1;
   } else {
     console.error(error);
     console.error("this is a bug in dawngrad: please report it with the lines above");

@@ -68,6 +68,13 @@ describe("errors abort", () => {
   test("bindings that the kernel does not have", () => {
     expect(() => device().record([fillOf(output, 4, 1, { inputs: [output] })])).toThrow(/binding fill forward: /);
   });
+  test("a tensor larger than one binding may be, with the numbers", () => {
+    const sizeBytes = device().traits.maxBindingBytes + 256;
+    const large = { buffer: output.buffer, offsetBytes: 0, sizeBytes };
+    expect(() => device().record([fillOf(large, 4, 1)])).toThrow(
+      /fill needs a tensor of \d+ MiB in one binding, and this device binds at most \d+ MiB/,
+    );
+  });
   test("and later work is not affected", () => {
     using recording = device().record([fillOf(output, 4, 2.5)]);
     recording.replay();

@@ -26,12 +26,18 @@ interface Result {
 
 const env = { ...process.env, DAWNGRAD_CACHE: join(folder, "cache"), PATH: "/usr/bin:/bin" };
 
-function spawn(args: readonly string[]) {
-  return Bun.spawn([binary, ...args], { cwd: folder, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+function spawn(args: readonly string[], more: Record<string, string> = {}) {
+  return Bun.spawn([binary, ...args], {
+    cwd: folder,
+    env: { ...env, ...more },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
 }
 
-async function run(...args: string[]): Promise<Result> {
-  const child = spawn(args);
+async function run(args: readonly string[], more: Record<string, string> = {}): Promise<Result> {
+  const child = spawn(args, more);
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { stdout, stderr, code: await child.exited };
 }
@@ -66,7 +72,7 @@ test("--version answers within 100 ms", async () => {
   const times: number[] = [];
   for (let i = 0; i < 7; i++) {
     const start = performance.now();
-    const { stdout, code } = await run("--version");
+    const { stdout, code } = await run(["--version"]);
     times.push(performance.now() - start);
     expect([stdout, code]).toEqual(["0.1.0\n", 0]);
   }
@@ -74,14 +80,25 @@ test("--version answers within 100 ms", async () => {
 });
 
 test("doctor finds that training would work", async () => {
-  const { stdout, code } = await run("doctor");
+  const { stdout, code } = await run(["doctor"]);
   expect(stdout).toContain("training would work here");
   expect(code).toBe(0);
 });
 
+test.if(process.platform === "linux")("without a driver, every command says what to install", async () => {
+  const bare = { VK_DRIVER_FILES: "/nonexistent.json", VK_ICD_FILENAMES: "/nonexistent.json" };
+  const doctor = await run(["doctor"], bare);
+  expect(doctor.stdout).toContain("training would not work here");
+  expect(doctor.stdout).toContain("hint: install a Vulkan driver that Dawn accepts");
+  expect(doctor.code).toBe(1);
+  const { stderr, code } = await run([...smoke, "--out", "bare"], bare);
+  expect(stderr).toMatch(/^error: no WebGPU adapter that computes was found\nhint: install/m);
+  expect(code).toBe(1);
+});
+
 test("every command has help", async () => {
   for (const command of ["pretrain", "run", "generate", "tokenizer", "inspect", "bench", "doctor"]) {
-    const { stdout, code } = await run(command, "--help");
+    const { stdout, code } = await run([command, "--help"]);
     expect(stdout).toContain("USAGE");
     expect(code).toBe(0);
   }
@@ -89,14 +106,14 @@ test("every command has help", async () => {
 
 describe("a pipeline in an empty folder", () => {
   test("trains, keeps to stderr what is not data, and continues a prompt", async () => {
-    const { stdout, stderr, code } = await run(...smoke, ...options, "--out", "whole");
+    const { stdout, stderr, code } = await run([...smoke, ...options, "--out", "whole"]);
     expect(stderr).toContain("step 30/30");
     expect(stdout).toContain("Once");
     expect(stdout).not.toContain("step");
     expect(code).toBe(0);
   });
   test("run again, it is found finished", async () => {
-    const { stderr, code } = await run(...smoke, ...options, "--out", "whole");
+    const { stderr, code } = await run([...smoke, ...options, "--out", "whole"]);
     expect(stderr).not.toContain("step 1/30");
     expect(code).toBe(0);
   });
@@ -110,7 +127,7 @@ describe("a pipeline in an empty folder", () => {
       await child.exited;
       expect(child.exitCode ?? child.signalCode).toBe(signal === "SIGINT" ? 130 : "SIGKILL");
       expect(history(out).length).toBeLessThan(history("whole").length);
-      const { stderr, code } = await run(...smoke, ...options, "--out", out);
+      const { stderr, code } = await run([...smoke, ...options, "--out", out]);
       expect(stderr).toContain("resuming after step");
       expect(code).toBe(0);
       expect(history(out)).toEqual(history("whole"));
@@ -119,19 +136,19 @@ describe("a pipeline in an empty folder", () => {
   test("a folder in use by another process is refused", async () => {
     const child = spawn([...smoke, "--set", "stage.0.optim.steps=100000", "--out", "used"]);
     expect(await readUntil(child.stderr, /step 5\//)).toMatch(/step 5\//);
-    const { stderr, code } = await run(...smoke, "--out", "used");
+    const { stderr, code } = await run([...smoke, "--out", "used"]);
     expect(stderr).toContain(`is in use by process ${child.pid}`);
     expect(code).toBe(1);
     child.kill("SIGKILL");
     await child.exited;
   });
   test("a folder with another config is refused", async () => {
-    const { stderr, code } = await run(...smoke, "--out", "whole");
+    const { stderr, code } = await run([...smoke, "--out", "whole"]);
     expect(stderr).toContain("holds a run with another config: stage.0.optim.steps was 30 and is 20");
     expect(code).toBe(2);
   });
   test("--plan shows what would run, and runs nothing", async () => {
-    const { stdout, code } = await run(...smoke, "--plan", "--out", "planned");
+    const { stdout, code } = await run([...smoke, "--plan", "--out", "planned"]);
     expect(stdout).toContain("stage 1: pretrain on data/tales.txt");
     expect([code, existsSync(join(folder, "planned"))]).toEqual([0, false]);
   });
@@ -153,20 +170,20 @@ test("pretrain trains from the command line alone", async () => {
     "--out",
     "flags",
   ];
-  const { stderr, code } = await run("pretrain", ...flags, "--set", "model.width=32");
+  const { stderr, code } = await run(["pretrain", ...flags, "--set", "model.width=32"]);
   expect(stderr).toContain("step 4/4");
   expect(code).toBe(0);
 });
 
 describe("generate", () => {
   test("streams text to stdout, the same for the same seed", async () => {
-    const first = await run("generate", "--model", "whole", "--prompt", "Once", "--max-tokens", "12");
-    const second = await run("generate", "--model", "whole", "--prompt", "Once", "--max-tokens", "12");
+    const first = await run(["generate", "--model", "whole", "--prompt", "Once", "--max-tokens", "12"]);
+    const second = await run(["generate", "--model", "whole", "--prompt", "Once", "--max-tokens", "12"]);
     expect(first.stdout.startsWith("Once")).toBe(true);
     expect(first.stdout).toBe(second.stdout);
   });
   test("prints one JSON object a prompt", async () => {
-    const { stdout } = await run(
+    const { stdout } = await run([
       "generate",
       "--model",
       "whole",
@@ -179,7 +196,7 @@ describe("generate", () => {
       "0",
       "--max-tokens",
       "5",
-    );
+    ]);
     const lines = stdout
       .trim()
       .split("\n")
@@ -190,7 +207,7 @@ describe("generate", () => {
     ]);
   });
   test("prints the likeliest next tokens with their probabilities", async () => {
-    const { stdout } = await run("generate", "--model", "whole", "--prompt", "Once", "--top-tokens", "3");
+    const { stdout } = await run(["generate", "--model", "whole", "--prompt", "Once", "--top-tokens", "3"]);
     const probabilities = stdout
       .trim()
       .split("\n")
@@ -201,14 +218,14 @@ describe("generate", () => {
 });
 
 test("tokenizer trains, encodes and decodes", async () => {
-  expect((await run("tokenizer", "train", "--data", "data/tales.txt", "--size", "300", "--out", "tok")).code).toBe(0);
-  const { stdout } = await run("tokenizer", "encode", "--tokenizer", "tok", "--json", "By the mill");
+  expect((await run(["tokenizer", "train", "--data", "data/tales.txt", "--size", "300", "--out", "tok"])).code).toBe(0);
+  const { stdout } = await run(["tokenizer", "encode", "--tokenizer", "tok", "--json", "By the mill"]);
   const ids = JSON.parse(stdout) as number[];
-  expect((await run("tokenizer", "decode", "--tokenizer", "tok", ...ids.map(String))).stdout).toBe("By the mill\n");
+  expect((await run(["tokenizer", "decode", "--tokenizer", "tok", ...ids.map(String)])).stdout).toBe("By the mill\n");
 });
 
 test("inspect counts GPT-2's parameters", async () => {
-  const { stdout } = await run("inspect", "gpt2", "--json");
+  const { stdout } = await run(["inspect", "gpt2", "--json"]);
   expect(JSON.parse(stdout).parameters).toBe(124_439_808);
 });
 
@@ -316,7 +333,7 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
     const [, args, message, code, harm] = given;
     const victim = args.find((word) => /^d\d$/.test(word));
     if (victim) damaged(victim, harm!);
-    const result = await run(...args);
+    const result = await run(args);
     expect(result.stderr).toMatch(message);
     expect(result.stderr).toMatch(/^error: /m);
     expect(result.stderr).not.toMatch(/^\s+at /m);

@@ -1,5 +1,6 @@
 /** A recorded list of dispatches: bind groups and params made once, then one compute pass a replay. */
-import type { Dispatch, Recording, Slice } from "../device";
+import { UserError } from "../../errors";
+import type { Dispatch, Recording, Slice, Traits } from "../device";
 import type { Param, Pipelines } from "./pipelines";
 import { type DawnDevice, type Handle, usage } from "./provider";
 import type { WebGpuBuffer } from "./webgpu";
@@ -18,6 +19,7 @@ export interface Submission {
   readonly dawn: DawnDevice;
   readonly pipelines: Pipelines;
   readonly uniformAlignment: number;
+  readonly traits: Traits;
   check(what: string): void;
   submit(commands: Handle): void;
   /** Set while profiling: gets each dispatch as a pass of its own. */
@@ -68,6 +70,7 @@ export class WebGpuRecording implements Recording {
     if (bytes.length) on.dawn.writeBuffer(this.params, 0, bytes);
     dispatches.forEach((dispatch, i) => {
       const pipeline = pipelines[i]!;
+      for (const slice of [dispatch.output, ...dispatch.inputs]) expectBinding(slice, dispatch, on.traits);
       const params = { buffer: this.params, offsetBytes: sizeBytes * i, sizeBytes };
       const group = on.dawn.createBindGroup(pipeline.layout, [
         params,
@@ -137,6 +140,17 @@ export class WebGpuRecording implements Recording {
     for (const { group } of this.steps) this.on.dawn.release("BindGroup", group);
     this.on.dawn.releaseBuffer(this.params);
   }
+}
+
+function expectBinding({ sizeBytes }: Slice, { kernel }: Dispatch, { maxBindingBytes }: Traits): void {
+  if (sizeBytes <= maxBindingBytes) return;
+  const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  throw new UserError(
+    `${kernel.name} needs a tensor of ${mib(sizeBytes)} in one binding, and this device binds at most ${mib(maxBindingBytes)}`,
+    {
+      hint: "use a smaller vocabulary, width or context, fewer rows or tokens a batch, or a device with larger bindings",
+    },
+  );
 }
 
 function windowOf({ buffer, offsetBytes, sizeBytes }: Slice) {
