@@ -12,7 +12,7 @@ import { matmul } from "../ops/matmul";
 import { AdamW } from "../optim/adamw";
 import { type Shape, sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
-import { trainingGraph } from "../train/fit";
+import { trainingProgram } from "../train/fit";
 
 export interface Measurement {
   readonly name: string;
@@ -140,13 +140,7 @@ export function trainingStep(
   ];
   const weight = input("weight", [1]);
   const loss = model.loss(model.hidden(tokens, positions, { length }), targets, weight);
-  const { outputs, slices, total } = trainingGraph(loss, model.parameters);
-  const bind = new Map([
-    ...weights.bind(),
-    ...optimizer.gradients.bind(slices),
-    [total, { ...optimizer.tail, sizeBytes: 4 }] as const,
-  ]);
-  const program = new Program(device, outputs, { bind });
+  const program = trainingProgram(device, loss, weights, optimizer);
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
   program.feed(
     positions,

@@ -5,7 +5,7 @@ import { readText } from "../data/corpus";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
-import { type Console, duration, memory, short } from "../log/console";
+import { type Console, duration, short } from "../log/console";
 import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -165,10 +165,4 @@ async function writeContinuations(
       write(text);
     write("\n");
   }
-}
-
-/** One line about the device a command runs on. */
-export function deviceLine({ info, traits }: Device): string {
-  const note = info.kind === "software" ? " (software: no GPU was found)" : "";
-  return `device: ${info.name}, ${info.backend}${note}, bindings up to ${memory(traits.maxBindingBytes)}`;
 }

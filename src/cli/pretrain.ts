@@ -1,8 +1,7 @@
 import { defineCommand } from "citty";
 import { applyOverride, checkConfig } from "../app/config";
-import { runPipeline } from "../app/pipeline";
-import { openConsole } from "../log/console";
-import { all, deviceArg, interruptible, numberOf, openFor } from "./options";
+import { all, deviceArg, numberOf } from "./options";
+import { startRun } from "./start";
 
 /** `dawngrad pretrain --data FILE`: a config of one stage from the command line. */
 export default defineCommand({
@@ -43,19 +42,7 @@ export default defineCommand({
       ],
     };
     for (const override of all(rawArgs, "set")) applyOverride(raw, override);
-    const config = checkConfig(raw);
-    const console = openConsole();
-    const signal = interruptible(console);
-    using device = openFor(args.device, console);
-    const directory = args.out ?? "runs/pretrain";
-    const outcome = await runPipeline(config, {
-      device,
-      directory,
-      console,
-      signal,
-      write: (text) => process.stdout.write(text),
-    });
-    if (outcome === "interrupted") process.exitCode = 130;
+    await startRun(checkConfig(raw), args);
   },
 });
 

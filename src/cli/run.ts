@@ -1,9 +1,8 @@
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config";
-import { runPipeline } from "../app/pipeline";
 import { planText } from "../app/plan-text";
-import { openConsole } from "../log/console";
-import { all, deviceArg, interruptible, openFor } from "./options";
+import { all, deviceArg } from "./options";
+import { startRun } from "./start";
 
 /** `dawngrad run CONFIG`: the stages of a config file, in order. */
 export default defineCommand({
@@ -25,17 +24,6 @@ export default defineCommand({
       process.stdout.write(planText(config));
       return;
     }
-    const console = openConsole();
-    const signal = interruptible(console);
-    using device = openFor(args.device, console);
-    const directory = args.out ?? `runs/${config.name}`;
-    const outcome = await runPipeline(config, {
-      device,
-      directory,
-      console,
-      signal,
-      write: (text) => process.stdout.write(text),
-    });
-    if (outcome === "interrupted") process.exitCode = 130;
+    await startRun(config, args);
   },
 });

@@ -83,7 +83,8 @@ async function encodeInWorkers(
   return joined(results);
 }
 
-function joined(results: readonly Uint32Array[]): Uint32Array {
+/** One run of tokens from several. */
+export function joined(results: readonly (Uint16Array | Uint32Array)[]): Uint32Array {
   const all = new Uint32Array(results.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const ids of results) {

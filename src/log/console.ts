@@ -1,6 +1,4 @@
 /** What a person reads while work goes on, all on stderr: notes, and one status line that is rewritten in place on a terminal. */
-import { styleText } from "node:util";
-
 export interface Console {
   /** A line that stays. */
   note(text: string): void;
@@ -62,6 +60,3 @@ export function short(n: number): string {
 export function memory(sizeBytes: number): string {
   return sizeBytes >= 2 ** 30 ? `${(sizeBytes / 2 ** 30).toFixed(2)} GiB` : `${(sizeBytes / 2 ** 20).toFixed(1)} MiB`;
 }
-
-export const dim = (text: string) => styleText("dim", text, { stream: process.stderr });
-export const bold = (text: string) => styleText("bold", text, { stream: process.stderr });

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { Program } from "../autograd/program";
 import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../data/batches";
 import { tokensOf } from "../data/corpus";
+import { joined } from "../data/encode";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
@@ -104,7 +105,7 @@ async function readSplit({ data, validation, batch }: PretrainConfig, { tokenize
   const parts = [];
   for (const path of [data].flat()) parts.push(await read(path));
   console.done();
-  const all = parts.length === 1 ? parts[0]! : Uint32Array.from(parts.flatMap((part) => [...part]));
+  const all = parts.length === 1 ? parts[0]! : joined(parts);
   expectWindow(all, batch.tokens, "the corpus");
   const split =
     typeof validation === "number" ? splitOff(all, validation) : { train: all, validation: await read(validation) };

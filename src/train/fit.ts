@@ -6,6 +6,7 @@ import { UserError } from "../errors";
 import { type Console, duration, short } from "../log/console";
 import { openMetrics } from "../log/metrics";
 import type { Parameters } from "../model/parameters";
+import type { Slab } from "../model/slab";
 import { accumulate } from "../ops/add";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
@@ -41,7 +42,7 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
   if (index?.finished || progress.step >= optim.steps) return { reason: "finished", progress };
   if (index) console.note(`${name}: resuming after step ${progress.step}`);
 
-  using program = compile(device, stage, optimizer);
+  using program = trainingProgram(device, stage.loss, stage.weights, optimizer);
   for (const [input, values] of Object.entries(stage.constants)) program.feed(stage.inputs[input]!, values);
   const metrics = openMetrics(directory, progress.step);
   const batches = stage.batches(progress.step);
@@ -109,10 +110,10 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
 }
 
 /** One micro-batch forward and backward: gradients and loss are added onto the optimizer's slab. */
-function compile(device: Device, stage: Stage, optimizer: AdamW): Program {
-  const { outputs, slices, total } = trainingGraph(stage.loss, stage.parameters);
+export function trainingProgram(device: Device, loss: Tensor, weights: Slab, optimizer: AdamW): Program {
+  const { outputs, slices, total } = trainingGraph(loss, weights.parameters);
   const bind = new Map([
-    ...stage.weights.bind(),
+    ...weights.bind(),
     ...optimizer.gradients.bind(slices),
     [total, { ...optimizer.tail, sizeBytes: 4 }] as const,
   ]);

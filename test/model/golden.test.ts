@@ -8,7 +8,7 @@ import { Slab } from "../../src/model/slab";
 import { IGNORE } from "../../src/ops";
 import { AdamW } from "../../src/optim/adamw";
 import { input, type Tensor } from "../../src/tensor/tensor";
-import { trainingGraph } from "../../src/train/fit";
+import { trainingProgram } from "../../src/train/fit";
 import golden from "../golden/gpt2.json";
 import { device } from "../support/device";
 import { largestError } from "../support/oracle";
@@ -78,13 +78,7 @@ test("logits, loss and every gradient agree with PyTorch, on the device and in f
 test("ten AdamW steps with clipping agree with PyTorch", () => {
   using weights = new Slab(device(), model.parameters, { values });
   using optimizer = new AdamW(device(), weights, settings);
-  const { outputs, slices, total } = trainingGraph(loss, model.parameters);
-  const bind = new Map([
-    ...weights.bind(),
-    ...optimizer.gradients.bind(slices),
-    [total, { ...optimizer.tail, sizeBytes: 4 }] as const,
-  ]);
-  using program = new Program(device(), outputs, { bind });
+  using program = trainingProgram(device(), loss, weights, optimizer);
   for (const [tensor, data] of fed) program.feed(tensor, data);
   golden.losses.forEach((wanted, step) => {
     optimizer.zero();

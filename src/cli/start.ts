@@ -1,0 +1,18 @@
+/** Running a config from a command: the device, Ctrl-C, the run's folder, the exit code. */
+import type { Config } from "../app/config";
+import { runPipeline } from "../app/pipeline";
+import { openConsole } from "../log/console";
+import { interruptible, openFor } from "./options";
+
+export async function startRun(
+  config: Config,
+  { device: wanted, out }: { device: string; out?: string | undefined },
+): Promise<void> {
+  const console = openConsole();
+  const signal = interruptible(console);
+  using device = openFor(wanted, console);
+  const directory = out ?? `runs/${config.name}`;
+  const write = (text: string) => process.stdout.write(text);
+  const outcome = await runPipeline(config, { device, directory, console, signal, write });
+  if (outcome === "interrupted") process.exitCode = 130;
+}
