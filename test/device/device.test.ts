@@ -148,6 +148,15 @@ function threadTime(): number {
   return Number(stat.split(" ")[0]) / 1e6;
 }
 
+test("a device that is lost says so at the next call", () => {
+  const opened = openDevice(device().info.name);
+  const { dawn } = opened as unknown as {
+    dawn: { dawn: { call(name: string, handle: unknown): void }; handle: unknown };
+  };
+  dawn.dawn.call("wgpuDeviceDestroy", dawn.handle);
+  expect(() => opened.wait()).toThrow(/the device was lost/);
+});
+
 test("profiling names the kernels and their times", () => {
   using step = trainingStep(device(), { rows: 1, length: 8, vocabulary: 64 });
   step.run();

@@ -150,7 +150,7 @@ const cases: Case[] = [
 describe.each(cases)("%s", (name, op, given, tolerance) => {
   // A view carries no gradient unless it is given a rule.
   if (name !== "a view of rows") test("gradient", () => checkGradient(op, given(6)));
-  test.each([1, 16, 17, 67])("kernels at %i", (n) => checkKernels(op, given(n), tolerance));
+  test.each([1, 16, 17, 32, 33, 67])("kernels at %i", (n) => checkKernels(op, given(n), tolerance));
 });
 
 describe("ops without gradients", () => {

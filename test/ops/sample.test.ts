@@ -6,7 +6,7 @@ import { randomAt } from "../../src/ops/random";
 import { keptMasses } from "../../src/ops/sample";
 import { input } from "../../src/tensor/tensor";
 import { device } from "../support/device";
-import { sample } from "../support/oracle";
+import { kernelForms, sample } from "../support/oracle";
 
 interface Given {
   readonly logits: Float64Array;
@@ -16,14 +16,14 @@ interface Given {
 }
 
 /** Draws `draws` tokens for each row on the device. */
-function draw({ logits, counts, settings, rows }: Given, draws: number): number[][] {
+function draw({ logits, counts, settings, rows }: Given, draws: number, on = device()): number[][] {
   const V = logits.length / rows;
   const x = input("x", [rows, V]);
   const c = input("counts", [rows, V], "u32");
   const s = input("settings", [5]);
   const [seeds, counters] = [input("seeds", [rows], "u32"), input("counters", [rows], "u32")];
   const tokens = sampleOp(x, { counts: c, settings: s, seeds, counters });
-  using program = new Program(device(), [tokens]);
+  using program = new Program(on, [tokens]);
   program.feed(x, Float32Array.from(logits));
   program.feed(c, Uint32Array.from(counts));
   program.feed(s, Float32Array.from(settings));
@@ -57,7 +57,9 @@ describe.each([1, 7, 300])("a vocabulary of %i", (V) => {
   const counts = Float64Array.from({ length: rows * V }, (_, i) => (i % 4 === 0 ? i % 3 : 0));
   test.each(cases)("%s", (_name, settings) => {
     const rounded = settings.map(Math.fround);
-    draw({ logits, counts, settings, rows }, 12).forEach((tokens, counter) => {
+    const drawn = Object.values(kernelForms()).flatMap((on) => draw({ logits, counts, settings, rows }, 6, on));
+    drawn.forEach((tokens, i) => {
+      const counter = i % 6;
       tokens.forEach((token, b) => {
         const row = (values: Float64Array) => values.subarray(b * V, (b + 1) * V);
         const masses = keptMasses(row(logits), row(counts), Float64Array.from(rounded));

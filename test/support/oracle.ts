@@ -3,6 +3,7 @@ import { expect } from "bun:test";
 import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
+import type { Device } from "../../src/device/device";
 import { randomAt } from "../../src/ops/random";
 import { type Shape, sizeOf } from "../../src/tensor/shape";
 import { input, type Tensor, type Values } from "../../src/tensor/tensor";
@@ -72,21 +73,30 @@ export function checkKernels(op: Op, given: readonly Given[], tolerance = 2e-6, 
   compare([y, ...grads], feeds, tolerance);
 }
 
-/** What the device computes for these outputs against what they mean. */
+/** What the device computes for these outputs against what they mean, by the kernels for software adapters and by those for GPUs. */
 export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, Values>, tolerance: number): void {
-  using program = new Program(device(), outputs);
-  for (const [tensor, values] of feeds) {
-    if (!program.plan.places.has(tensor)) continue;
-    program.feed(tensor, tensor.dtype === "u32" ? Uint32Array.from(values) : Float32Array.from(values));
-  }
-  program.run();
   const wanted = interpret(outputs, feeds);
-  outputs.forEach((output, i) => {
-    const got =
-      output.dtype === "u32" ? program.read(output, new Uint32Array(sizeOf(output.shape))) : program.read(output);
-    const error = largestError(got, wanted[i]!);
-    expect(error, `${output.name} [${output.shape}]`).toBeLessThanOrEqual(tolerance);
-  });
+  for (const [form, on] of Object.entries(kernelForms())) {
+    using program = new Program(on, outputs);
+    for (const [tensor, values] of feeds) {
+      if (!program.plan.places.has(tensor)) continue;
+      program.feed(tensor, tensor.dtype === "u32" ? Uint32Array.from(values) : Float32Array.from(values));
+    }
+    program.run();
+    outputs.forEach((output, i) => {
+      const size = sizeOf(output.shape);
+      const got = output.dtype === "u32" ? program.read(output, new Uint32Array(size)) : program.read(output);
+      const error = largestError(got, wanted[i]!);
+      expect(error, `${output.name} [${output.shape}], kernels for ${form}`).toBeLessThanOrEqual(tolerance);
+    });
+  }
+}
+
+/** The test device as it is, and as it would be if it were of the other kind: both choices of kernels run on either. */
+export function kernelForms(): Record<string, Device> {
+  const own = device();
+  const other = { ...own.traits, software: !own.traits.software, subgroupSize: 0 };
+  return { [own.info.kind]: own, other: Object.create(own, { traits: { value: other } }) as Device };
 }
 
 /** Largest difference, relative to the largest wanted magnitude. NaN counts as infinite. */
