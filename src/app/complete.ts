@@ -28,7 +28,7 @@ export function* complete(
   options: CompleteOptions,
 ): Generator<Piece, Ending[]> {
   const stop = options.stop?.filter((text) => text !== "") ?? [];
-  const rows = prompts.map(() => ({ stream: textStream(tokenizer), held: "", stopped: false, tokens: 0 }));
+  const rows = prompts.map(() => ({ stream: textStream(tokenizer), held: "", stopped: false, cut: false, tokens: 0 }));
   const ids = prompts.map((prompt) => {
     const encoded = tokenizer.encode(prompt);
     if (encoded.length) return encoded;
@@ -48,8 +48,8 @@ export function* complete(
     const cut = firstStop(state.held, stop);
     if (cut !== null) {
       waiting.push({ row, text: state.held.slice(0, cut) });
-      state.held = "";
       state.stopped = true;
+      state.cut = true;
       return true;
     }
     const certain = state.held.length - possibleStart(state.held, stop);
@@ -62,8 +62,8 @@ export function* complete(
     waiting.length = 0;
   }
   yield* waiting;
-  for (const [row, state] of rows.entries()) {
-    const rest = state.held + (state.stopped && state.held === "" && stop.length ? "" : state.stream.end());
+  for (const [row, { cut, held, stream }] of rows.entries()) {
+    const rest = cut ? "" : held + stream.end();
     if (rest) yield { row, text: rest };
   }
   return rows.map(({ stopped, tokens }) => ({ reason: stopped ? "stop" : "length", tokens }));

@@ -1,11 +1,11 @@
 import { defineCommand } from "citty";
-import { z } from "zod";
 import { type CompleteOptions, complete } from "../app/complete";
 import { openModel } from "../app/model";
 import { UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
+import { kebab } from "./kebab";
 import { all, deviceArg, numberOf, openFor } from "./options";
 
 /** `dawngrad generate`: continues prompts. */
@@ -40,6 +40,9 @@ export default defineCommand({
 
     if (args.topTokens !== undefined) {
       const count = numberOf("top-tokens", args.topTokens);
+      if (!(Number.isInteger(count) && count >= 1)) {
+        throw new UserError(`--top-tokens is ${args.topTokens}, expected a whole number above 0`, { exitCode: 2 });
+      }
       for (const prompt of prompts) {
         const found = likeliest(opened.engine.nextLogits(opened.tokenizer.encode(prompt)), count);
         const tokens = found.map(({ id, probability }) => ({ id, text: opened.tokenizer.decode([id]), probability }));
@@ -88,11 +91,13 @@ function optionsOf(args: Args, stop: string[]): CompleteOptions {
   const names = ["maxTokens", "temperature", "topK", "topP", "minP", "repetitionPenalty", "seed"] as const;
   const raw = Object.fromEntries(names.map((name) => [name, numberOf(name, args[name])]));
   const result = sampling.safeParse(raw);
-  if (!result.success)
-    throw new UserError(z.prettifyError(result.error).replaceAll("\n", " "), {
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    throw new UserError(`--${kebab(String(issue!.path[0]))}: ${issue!.message}`, {
       hint: "--help lists the options",
       exitCode: 2,
     });
+  }
   return { ...result.data, stop };
 }
 

@@ -2,6 +2,7 @@
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import manifest from "../../package.json";
 import { codeOf, messageOf, UserError } from "../errors";
+import { kebab } from "./kebab";
 
 const root = defineCommand({
   meta: {
@@ -72,8 +73,6 @@ async function unknownCommand({ subCommands }: CommandDef, rest: readonly string
   const what = rest[0] === undefined ? "a command is missing" : `there is no command ${rest[0]}`;
   return new UserError(what, { hint: near ? `did you mean ${near}?` : `commands: ${names.join(", ")}`, exitCode: 2 });
 }
-
-const kebab = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
 /** citty takes any flag without a word; a misspelt one must not go unseen. */
 function checkFlags(args: ArgsDef, rest: readonly string[]): void {

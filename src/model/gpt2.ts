@@ -180,35 +180,21 @@ function hidden(
 
   let x = dropped(add(gather(weight("wte.weight"), tokens), gather(weight("wpe.weight"), positions)));
   for (let layer = 0; layer < layers; layer++) {
-    x = options.recompute
-      ? recomputed(
-          block,
-          x,
-          layer,
-          weight,
-          () => streams,
-          (n) => (streams = n),
-        )
-      : block(x, layer);
+    if (!options.recompute) {
+      x = block(x, layer);
+      continue;
+    }
+    const first = streams;
+    const again = (x: Tensor) => {
+      streams = first; // the second computation draws the same dropout masks
+      return block(x, layer);
+    };
+    x = recompute(again, x, ...blockWeights(weight, layer));
   }
   return norm(x, "ln_f");
 }
 
-/** A block whose second computation draws the same dropout masks as its first. */
-function recomputed(
-  block: (x: Tensor, layer: number) => Tensor,
-  x: Tensor,
-  layer: number,
-  weight: Weight,
-  streams: () => number,
-  setStreams: (n: number) => void,
-): Tensor {
-  const first = streams();
-  const again = (x: Tensor) => {
-    setStreams(first);
-    return block(x, layer);
-  };
+function blockWeights(weight: Weight, layer: number): Tensor[] {
   const names = ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"];
-  const weights = names.flatMap((name) => ["weight", "bias"].map((part) => weight(`h.${layer}.${name}.${part}`)));
-  return recompute(again, x, ...weights);
+  return names.flatMap((name) => ["weight", "bias"].map((part) => weight(`h.${layer}.${name}.${part}`)));
 }
