@@ -14,19 +14,30 @@ export default defineCommand({
   args: {
     model: { type: "string", required: true, description: "a run folder, a checkpoint, or a model directory" },
     prompt: { type: "string", description: "what to continue; may be repeated; read from standard input if absent" },
-    maxTokens: { type: "string", default: "100", description: "tokens to write at most" },
+    "max-tokens": { type: "string", default: "100", description: "tokens to write at most" },
     temperature: { type: "string", default: "0.8", description: "0 takes the likeliest token" },
-    topK: { type: "string", default: "0", description: "keep the K likeliest tokens; 0 keeps all" },
-    topP: { type: "string", default: "1", description: "keep the likeliest tokens whose probabilities reach this sum" },
-    minP: { type: "string", default: "0", description: "keep tokens at least this likely, relative to the likeliest" },
-    repetitionPenalty: {
+    "top-k": { type: "string", default: "0", description: "keep the K likeliest tokens; 0 keeps all" },
+    "top-p": {
+      type: "string",
+      default: "1",
+      description: "keep the likeliest tokens whose probabilities reach this sum",
+    },
+    "min-p": {
+      type: "string",
+      default: "0",
+      description: "keep tokens at least this likely, relative to the likeliest",
+    },
+    "repetition-penalty": {
       type: "string",
       default: "1",
       description: "above 1, tokens that have occurred become less likely",
     },
     seed: { type: "string", default: "1337", description: "the same seed and prompt give the same text" },
     stop: { type: "string", description: "text that ends the answer; may be repeated" },
-    topTokens: { type: "string", description: "prints the K likeliest next tokens with their probabilities instead" },
+    "top-tokens": {
+      type: "string",
+      description: "prints the K likeliest next tokens with their probabilities instead",
+    },
     json: { type: "boolean", description: "prints one JSON object a prompt" },
     ...deviceArg,
   },
@@ -38,10 +49,10 @@ export default defineCommand({
     using device = openFor(args.device, console);
     using opened = await openModel(device, args.model);
 
-    if (args.topTokens !== undefined) {
-      const count = numberOf("top-tokens", args.topTokens);
+    if (args["top-tokens"] !== undefined) {
+      const count = numberOf("top-tokens", args["top-tokens"]);
       if (!(Number.isInteger(count) && count >= 1)) {
-        throw new UserError(`--top-tokens is ${args.topTokens}, expected a whole number above 0`, { exitCode: 2 });
+        throw new UserError(`--top-tokens is ${args["top-tokens"]}, expected a whole number above 0`, { exitCode: 2 });
       }
       for (const prompt of prompts) {
         const found = likeliest(opened.engine.nextLogits(opened.tokenizer.encode(prompt)), count);
@@ -77,19 +88,9 @@ export default defineCommand({
 
 const print = (text: string) => process.stdout.write(text);
 
-interface Args {
-  readonly maxTokens: string;
-  readonly temperature: string;
-  readonly topK: string;
-  readonly topP: string;
-  readonly minP: string;
-  readonly repetitionPenalty: string;
-  readonly seed: string;
-}
-
-function optionsOf(args: Args, stop: string[]): CompleteOptions {
+function optionsOf(args: Readonly<Record<string, unknown>>, stop: string[]): CompleteOptions {
   const names = ["maxTokens", "temperature", "topK", "topP", "minP", "repetitionPenalty", "seed"] as const;
-  const raw = Object.fromEntries(names.map((name) => [name, numberOf(name, args[name])]));
+  const raw = Object.fromEntries(names.map((name) => [name, numberOf(kebab(name), String(args[kebab(name)]))]));
   const result = sampling.safeParse(raw);
   if (!result.success) {
     const [issue] = result.error.issues;
