@@ -52,9 +52,9 @@ export class Engine implements Disposable {
     session.begin(rows, options);
 
     for (let drawn = 0; drawn < options.maxTokens && rows.some(({ ended }) => !ended); drawn++) {
-      // When a sequence has filled the context, all go on from the later half of what they have.
-      const full = rows.some(({ at }) => at >= context);
-      if (full) for (const row of rows) row.ids = row.ids.slice(-Math.max(1, context >> 1));
+      // A sequence that has filled the context goes on from the later half of it; the others keep what they have.
+      const full = rows.some(({ at, ended }) => at >= context && !ended);
+      if (full) for (const row of rows) if (row.at >= context) row.ids = row.ids.slice(-Math.max(1, context >> 1));
       const ids = drawn === 0 || full ? session.prefill(rows, drawn) : session.decode(rows, drawn);
       const column = rows.map((row, i) => {
         const id = ids[i]!;
@@ -184,11 +184,15 @@ class Session implements Disposable {
 
   /** Runs whole prompts and draws the token after each. */
   prefill(rows: Row[], drawn: number): Uint32Array {
+    for (const row of rows) row.at = row.ids.length;
+    return this.draw(this.fedPrefill(rows), drawn);
+  }
+
+  private fedPrefill(rows: readonly Row[]): Pass {
     const length = Math.min(this.capacity, roundUp(Math.max(...rows.map(({ ids }) => ids.length))));
     const pass = this.prefillPass(length);
     feedPrompts(pass, rows, length);
-    for (const row of rows) row.at = row.ids.length;
-    return this.draw(pass, drawn);
+    return pass;
   }
 
   /** Runs the last token of each sequence and draws the next. */
@@ -209,9 +213,7 @@ class Session implements Disposable {
   nextLogits(prompt: readonly number[]): Float32Array {
     const row = { ids: [...prompt], at: 0, ended: false, seed: 0 };
     this.begin([row], { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0, maxTokens: 1 });
-    const length = Math.min(this.capacity, roundUp(prompt.length));
-    const pass = this.prefillPass(length);
-    feedPrompts(pass, [row], length);
+    const pass = this.fedPrefill([row]);
     this.draw(pass, 0);
     return pass.program.read(pass.logits);
   }

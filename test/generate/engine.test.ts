@@ -90,6 +90,25 @@ describe("decoding", () => {
     expect(long.slice(30, 40)).toEqual(recomputed(made.model, made.weights, half, 10));
   });
 
+  test("past the context, a row in a batch still equals that row alone", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const options = { ...greedy, maxTokens: 50 };
+    const together = collect(engine, prompts, options);
+    prompts.forEach((prompt, row) => {
+      expect(together[row]).toEqual(collect(engine, [prompt], options)[0]!);
+    });
+  });
+
+  test("a row that has ended leaves the others as they are, even past the context", () => {
+    using made = toyModel();
+    using engine = new Engine(device(), made.model, made.weights);
+    const options = { ...greedy, maxTokens: 50 };
+    const rows = collect(engine, prompts, { ...options, ends: (row) => row === 2 });
+    expect(rows[2]!.length).toBe(1);
+    expect(rows[0]).toEqual(collect(engine, [prompts[0]!], options)[0]!);
+  });
+
   test("ends each row when it is told to", () => {
     using made = toyModel();
     using engine = new Engine(device(), made.model, made.weights);
