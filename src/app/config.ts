@@ -39,6 +39,18 @@ export const tokenizerSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+/** Stages of one name would share a folder, and the second would be found finished. */
+function expectOwnNames(stages: readonly { readonly name: string }[], context: z.RefinementCtx): void {
+  stages.forEach(({ name }, i) => {
+    if (stages.findIndex((stage) => stage.name === name) === i) return;
+    context.addIssue({
+      code: "custom",
+      path: [i, "name"],
+      message: `another stage is named ${name} too; give each its own name`,
+    });
+  });
+}
+
 export const configSchema = z.strictObject({
   name: z
     .string()
@@ -48,7 +60,7 @@ export const configSchema = z.strictObject({
   seed: z.int().min(0).max(0xffff_ffff).default(1337).meta({ description: "every random choice is a function of it" }),
   model: modelSchema.prefault({}),
   tokenizer: tokenizerSchema.prefault({ kind: "bpe" }),
-  stage: z.array(stageSchema).min(1).meta({ description: "what to do, in order" }),
+  stage: z.array(stageSchema).min(1).superRefine(expectOwnNames).meta({ description: "what to do, in order" }),
   generate: z
     .strictObject({
       prompts: z.array(z.string().min(1)).min(1).meta({ description: "continued once all stages are done" }),

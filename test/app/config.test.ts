@@ -94,6 +94,13 @@ describe("bad configs name the key and its line", () => {
   });
 });
 
+test("two stages of one name, which would share a folder, are refused", async () => {
+  const second = good.slice(good.indexOf("[[stage]]"));
+  const { message } = await read(`${good}\n${second}`);
+  expect(message).toBe("/c.toml:15: stage[1].name: another stage is named pretrain too; give each its own name");
+  expect((await read(`${good}\n${second}`, ["stage.1.name=more"])).config!.stage.length).toBe(2);
+});
+
 describe("--set", () => {
   test("overrides values by path, as TOML or as a bare word", async () => {
     const { config } = await read(good, [
