@@ -1,7 +1,8 @@
 /** Every WGSL file compiles as it stands, keeps the house order of bindings, and avoids what drivers get wrong. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
-import { paramsOf, specialize } from "../src/device/webgpu/pipelines";
+import { paramsOf } from "../src/device/params";
+import { specialize } from "../src/device/webgpu/pipelines";
 import { device } from "./support/device";
 
 const names = readdirSync("kernels").filter((name) => name.endsWith(".wgsl"));

@@ -13,7 +13,7 @@ export interface Kernel {
 
 export type Workgroups = readonly [x: number, y: number, z: number];
 
-/** A window of a buffer. Offsets are multiples of `Traits.offsetAlignment`. */
+/** A window of a buffer. Offsets are multiples of 256 bytes, which any device can bind. */
 export interface Slice {
   readonly buffer: Buffer;
   readonly offsetBytes: number;
@@ -37,20 +37,19 @@ export interface Buffer {
 
 /** What an op may ask of the device before it chooses a kernel. */
 export interface Traits {
-  /** A software adapter: loads and barriers are dear, arithmetic is cheap. */
+  /** Not a GPU: loads and barriers are dear, arithmetic is cheap. */
   readonly software: boolean;
   /** Lanes of a subgroup where subgroup operations may be used and the width is fixed, else 0. */
   readonly subgroupSize: number;
-  readonly offsetAlignment: number;
   readonly maxBindingBytes: number;
   readonly maxBufferBytes: number;
-  readonly maxWorkgroupBytes: number;
 }
 
 export interface DeviceInfo {
   readonly name: string;
   readonly driver: string;
-  readonly kind: "hardware" | "software";
+  /** A GPU, a WebGPU adapter that runs on the processor, or the built-in CPU device. */
+  readonly kind: "hardware" | "software" | "cpu";
   readonly backend: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;

@@ -1,8 +1,25 @@
 /** Opens the device that a command asked for. */
+import { UserError } from "../errors";
+import { openCpu } from "./cpu/cpu";
 import type { Device } from "./device";
+import { hasHardware } from "./webgpu/adapter";
 import { openWebGpu } from "./webgpu/webgpu";
 
-/** `wanted`: auto, gpu, software, or a part of an adapter's name. Throws a UserError where none fits. */
-export function openDevice(wanted = "auto"): Device {
-  return openWebGpu(wanted);
+export interface Opening {
+  /** Threads of the CPU device: as many as the machine has cores if absent. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * `wanted`: auto (a GPU if there is one, else the CPU device), cpu, gpu, software (a WebGPU adapter that runs on the processor),
+ * or a part of an adapter's name. Throws a UserError where none fits.
+ */
+export function openDevice(wanted = "auto", { threads }: Opening = {}): Device {
+  const name = wanted.toLowerCase();
+  const cpu = name === "cpu" || (name === "auto" && (threads !== undefined || !hasHardware()));
+  if (cpu) return openCpu(threads);
+  if (threads !== undefined) {
+    throw new UserError("--threads is for the CPU device", { hint: "give --device cpu, or leave one of them out", exitCode: 2 });
+  }
+  return openWebGpu(name === "auto" ? "gpu" : wanted);
 }

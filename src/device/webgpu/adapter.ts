@@ -47,6 +47,17 @@ export function listAdapters(): Adapter[] {
   return [...found.values()].sort((a, b) => Number(isSoftware(a)) - Number(isSoftware(b)));
 }
 
+/** Whether there is a GPU: false too where Dawn cannot be loaded, which `doctor` says. */
+export function hasHardware(): boolean {
+  try {
+    const adapters = listAdapters();
+    for (const { handle } of adapters) instance().releaseAdapter(handle);
+    return adapters.some((adapter) => !isSoftware(adapter));
+  } catch {
+    return false;
+  }
+}
+
 /** Picks by `auto`, `gpu`, `software`, or a part of the adapter's name. Adapters not picked are released. */
 export function chooseAdapter(wanted: string): Adapter {
   const adapters = listAdapters();

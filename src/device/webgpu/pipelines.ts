@@ -1,16 +1,12 @@
 /** Shader modules and pipelines, made once for each (kernel, entry, constants). */
 import type { Kernel } from "../device";
+import { type Param, paramsOf } from "../params";
 import type { DawnDevice, Handle } from "./provider";
 
 export interface Pipeline {
   readonly handle: Handle;
   readonly layout: Handle;
   readonly params: readonly Param[];
-}
-
-export interface Param {
-  readonly name: string;
-  readonly type: "f32" | "u32";
 }
 
 export class Pipelines {
@@ -69,13 +65,4 @@ export function specialize(source: string, values: Readonly<Record<string, strin
     if (hits !== 1) throw new Error(`specialize: ${name} is defined ${hits} times, not once`);
     return text.replace(line, `$1 ${name}$2 = ${value};`);
   }, source);
-}
-
-/** The fields of the kernel's `struct Params`, in order. */
-export function paramsOf(source: string): Param[] {
-  const body = source.match(/struct Params \{([^}]*)\}/)?.[1] ?? "";
-  return [...body.matchAll(/^\s*(\w+): (f32|u32),/gm)].map(([, name, type]) => ({
-    name: name!,
-    type: type as "f32" | "u32",
-  }));
 }

@@ -1,7 +1,9 @@
 /** A recorded list of dispatches: bind groups and params made once, then one compute pass a replay. */
 import { UserError } from "../../errors";
 import type { Dispatch, Recording, Slice, Traits } from "../device";
-import type { Param, Pipelines } from "./pipelines";
+import { writeParams } from "../params";
+import { mebibytes } from "../size";
+import type { Pipelines } from "./pipelines";
 import { type DawnDevice, type Handle, usage } from "./provider";
 import type { WebGpuBuffer } from "./webgpu";
 
@@ -90,33 +92,35 @@ export class WebGpuRecording implements Recording {
     }
     const encoder = this.encoder();
     const pass = this.begin(encoder, null);
-    for (const { pipeline, group, dispatch } of this.steps) {
-      this.setPipeline(pass, pipeline);
-      this.setGroup(pass, 0, group, 0n, null);
-      this.launch(pass, dispatch.workgroups[0], dispatch.workgroups[1], dispatch.workgroups[2]);
-    }
+    for (const step of this.steps) this.dispatch(pass, step);
     this.end(pass);
     this.finish(encoder);
   }
 
   private replayTimed(timer: Timer): void {
     let encoder = this.encoder();
-    for (const { pipeline, group, dispatch } of this.steps) {
+    for (const step of this.steps) {
       if (timer.full) {
         timer.flush(encoder);
         this.finish(encoder);
         timer.collect();
         encoder = this.encoder();
       }
-      const pass = this.begin(encoder, timer.next(`${dispatch.kernel.name}.${dispatch.kernel.entry}`));
-      this.setPipeline(pass, pipeline);
-      this.setGroup(pass, 0, group, 0n, null);
-      this.launch(pass, dispatch.workgroups[0], dispatch.workgroups[1], dispatch.workgroups[2]);
+      const { kernel } = step.dispatch;
+      const pass = this.begin(encoder, timer.next(`${kernel.name}.${kernel.entry}`));
+      this.dispatch(pass, step);
       this.end(pass);
     }
     timer.flush(encoder);
     this.finish(encoder);
     timer.collect();
+  }
+
+  private dispatch(pass: Handle, { pipeline, group, dispatch }: Step): void {
+    const [x, y, z] = dispatch.workgroups;
+    this.setPipeline(pass, pipeline);
+    this.setGroup(pass, 0, group, 0n, null);
+    this.launch(pass, x, y, z);
   }
 
   private encoder(): Handle {
@@ -144,9 +148,8 @@ export class WebGpuRecording implements Recording {
 
 function expectBinding({ sizeBytes }: Slice, { kernel }: Dispatch, { maxBindingBytes }: Traits): void {
   if (sizeBytes <= maxBindingBytes) return;
-  const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
   throw new UserError(
-    `${kernel.name} needs a tensor of ${mib(sizeBytes)} in one binding, and this device binds at most ${mib(maxBindingBytes)}`,
+    `${kernel.name} needs a tensor of ${mebibytes(sizeBytes)} in one binding, and this device binds at most ${mebibytes(maxBindingBytes)}`,
     {
       hint: "use a smaller vocabulary, width or context, fewer rows or tokens a batch, or a device with larger bindings",
     },
@@ -155,17 +158,4 @@ function expectBinding({ sizeBytes }: Slice, { kernel }: Dispatch, { maxBindingB
 
 function windowOf({ buffer, offsetBytes, sizeBytes }: Slice) {
   return { buffer: (buffer as WebGpuBuffer).live, offsetBytes, sizeBytes };
-}
-
-function writeParams(view: DataView, at: number, { kernel, params }: Dispatch, fields: readonly Param[]): void {
-  const given = Object.keys(params);
-  const wanted = fields.map(({ name }) => name);
-  if (given.join() !== wanted.join()) {
-    throw new Error(`${kernel.name} ${kernel.entry}: params are {${given}}, the kernel's struct says {${wanted}}`);
-  }
-  fields.forEach(({ name, type }, i) => {
-    const value = params[name]!;
-    if (type === "f32") view.setFloat32(at + 4 * i, value, true);
-    else view.setUint32(at + 4 * i, value, true);
-  });
 }

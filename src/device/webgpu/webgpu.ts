@@ -12,6 +12,7 @@ import type {
   Slice,
   Traits,
 } from "../device";
+import { mebibytes } from "../size";
 import { type Adapter, chooseAdapter } from "./adapter";
 import { Pipelines } from "./pipelines";
 import { Profiler } from "./profiler";
@@ -45,11 +46,8 @@ export class WebGpuDevice implements Device, Submission {
     this.traits = {
       software: adapter.info.kind === "software",
       subgroupSize: adapter.subgroupSize,
-      // Slabs and views are laid out for any device, so that a plan does not depend on the adapter.
-      offsetAlignment: Math.max(256, limits.minStorageBufferOffsetAlignment!),
       maxBindingBytes: limits.maxStorageBufferBindingSize!,
       maxBufferBytes: limits.maxBufferSize!,
-      maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize!,
     };
     const wanted = Object.values(feature).filter((id) => adapter.features.has(id));
     this.dawn = instance().requestDevice(adapter.handle, adapter.limits, wanted, (...fault) => {
@@ -79,14 +77,14 @@ export class WebGpuDevice implements Device, Submission {
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
     if (size > this.traits.maxBufferBytes) {
       throw new UserError(
-        `a buffer of ${mib(size)} is needed, and this device allows ${mib(this.traits.maxBufferBytes)}`,
+        `a buffer of ${mebibytes(size)} is needed, and this device allows ${mebibytes(this.traits.maxBufferBytes)}`,
         {
           hint: "use fewer rows or tokens a batch, or a smaller model",
         },
       );
     }
     const handle = this.dawn.createBuffer(size, usage.storage | usage.copySrc | usage.copyDst);
-    this.check(`a buffer of ${mib(size)}`);
+    this.check(`a buffer of ${mebibytes(size)}`);
     return new WebGpuBuffer(this.dawn, handle, size);
   }
 
@@ -196,8 +194,4 @@ export class WebGpuBuffer implements Buffer {
     if (this.handle) this.dawn.releaseBuffer(this.handle);
     this.handle = null;
   }
-}
-
-function mib(sizeBytes: number): string {
-  return sizeBytes < 1 << 20 ? `${Math.ceil(sizeBytes / 1024)} KiB` : `${Math.ceil(sizeBytes / (1 << 20))} MiB`;
 }

@@ -1,0 +1,144 @@
+// Causal self-attention over packed rows qkv [B T, 3 C], by blocks of queries: the scores of a block against all keys that
+// it may see stay in the thread's own memory, and every product runs on gemm.ts.
+//   forward    output = [B T, C] rows of softmax(scale q k) v, then at `lse_offset` the log-sum-exps [B H, T].
+//              A unit is one block of one head of one sequence.
+//   backward   dqkv [B T, 3 C]. A unit is one head of one sequence.
+//              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale
+//              dq = ds k,  dk = ds q,  dv = p dO
+import { constant, groups, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, take } from "./job";
+import { FREE, product, SPARE } from "./gemm";
+import { exp1, exp4, log1, storeFirst, sumLanes } from "./math";
+import { largestOf } from "./softmax";
+
+/** Queries of a block: a multiple of gemm's strips. */
+const BLOCK: u32 = 48;
+
+/** As many queries as leave room for `parts` matrices of scores. */
+function blockOf(tokens: u32, parts: u32): u32 {
+  const most = (<usize>SCRATCH_BYTES - FREE) / (<usize>tokens * parts * 4);
+  if (most == 0) unreachable();
+  return <u32>min(<usize>BLOCK, most);
+}
+
+export function forward(job: usize): void {
+  const tokens = param(job, 0);
+  const heads = param(job, 1);
+  const lseOffset = param(job, 2);
+  const scale = number(job, 3);
+  const channels = constant(job, HEAD) << 2;
+  const width = heads * channels;
+  const row = 3 * width;
+  const pairs = groups(job, 1);
+  const block = blockOf(tokens, 1);
+  const blocks = (tokens + block - 1) / block;
+  const scores = scratch + FREE;
+  for (let unit = take(job, 1); unit < pairs * blocks; unit = take(job, 1)) {
+    // The long blocks first, so that no thread is left alone with one at the end.
+    const first = (blocks - 1 - unit / pairs) * block;
+    const pair = unit % pairs;
+    const count = min(block, tokens - first);
+    const end = first + count;
+    const sequence: usize = <usize>(pair / heads) * tokens;
+    const head: usize = <usize>(pair % heads) * channels;
+    const q = input(job, 0) + (((sequence + first) * row + head) << 2);
+    const k = input(job, 0) + ((sequence * row + width + head) << 2);
+    const y = output(job) + (((sequence + first) * width + head) << 2);
+    product(count, end, channels, q, row, 1, k, 1, row, scores, end, false);
+    for (let t: u32 = 0; t < count; t++) {
+      const at = scores + ((<usize>t * end) << 2);
+      const seen = first + t + 1;
+      const largest = largestOf(at, seen) * scale;
+      const total = weigh(at, scale, largest, seen, end);
+      store<f32>(scratch + SPARE + (<usize>t << 2), total);
+      store<f32>(output(job) + ((<usize>lseOffset + <usize>pair * tokens + first + t) << 2), largest + log1(total));
+    }
+    product(count, channels, end, scores, end, 1, k + (<usize>width << 2), row, 1, y, width, false);
+    for (let t: u32 = 0; t < count; t++) {
+      const at = y + ((<usize>t * width) << 2);
+      const share = f32x4.splat(1 / load<f32>(scratch + SPARE + (<usize>t << 2)));
+      for (let c: usize = 0; c < <usize>channels << 2; c += 16) v128.store(at + c, f32x4.mul(share, v128.load(at + c)));
+    }
+  }
+}
+
+/** s = exp(scale s - offset) for the first `seen` of a row, 0 for the rest up to `end`. Returns the sum. */
+function weigh(s: usize, scale: f32, offset: f32, seen: u32, end: u32): f32 {
+  const factor = f32x4.splat(scale);
+  const less = f32x4.splat(offset);
+  let sum = f32x4.splat(0);
+  let t: u32 = 0;
+  for (; t + 4 <= seen; t += 4) {
+    const weight = exp4(f32x4.sub(f32x4.mul(v128.load(s), factor), less));
+    v128.store(s, weight);
+    sum = f32x4.add(sum, weight);
+    s += 16;
+  }
+  let total = sumLanes(sum);
+  for (; t < seen; t++) {
+    const weight = exp1(load<f32>(s) * scale - offset);
+    store<f32>(s, weight);
+    total += weight;
+    s += 4;
+  }
+  memory.fill(s, 0, <usize>(end - t) << 2);
+  return total;
+}
+
+export function backward(job: usize): void {
+  const tokens = param(job, 0);
+  const heads = param(job, 1);
+  const lseOffset = param(job, 2);
+  const scale = number(job, 3);
+  const channels = constant(job, HEAD) << 2;
+  const width = heads * channels;
+  const row = 3 * width;
+  const pairs = groups(job, 1);
+  const block = blockOf(tokens, 2);
+  const weights = scratch + FREE;
+  const slopes = weights + ((<usize>block * tokens) << 2);
+  for (let pair = take(job, 1); pair < pairs; pair = take(job, 1)) {
+    const sequence: usize = <usize>(pair / heads) * tokens;
+    const head: usize = <usize>(pair % heads) * channels;
+    const start = (sequence * row + head) << 2;
+    const part: usize = <usize>width << 2; // from q to k, and from k to v
+    const k = input(job, 0) + start + part;
+    const dk = output(job) + start + part;
+    const lse = input(job, 1) + ((<usize>lseOffset + <usize>pair * tokens) << 2);
+    const deltas = input(job, 3) + ((<usize>pair * tokens) << 2);
+    // The last block of queries sees all keys: it writes dk and dv, the others add to them.
+    for (let left = tokens; left > 0; ) {
+      const end = left;
+      const first = ((end - 1) / block) * block;
+      const count = end - first;
+      left = first;
+      const q = input(job, 0) + start + ((<usize>first * row) << 2);
+      const grad = input(job, 2) + (((sequence + first) * width + head) << 2);
+      product(count, end, channels, q, row, 1, k, 1, row, weights, end, false);
+      product(count, end, channels, grad, width, 1, k + part, 1, row, slopes, end, false);
+      for (let t: u32 = 0; t < count; t++) {
+        const at: usize = (<usize>t * end) << 2;
+        const query: usize = <usize>(first + t) << 2;
+        const seen = first + t + 1;
+        weigh(weights + at, scale, load<f32>(lse + query), seen, end);
+        slope(slopes + at, weights + at, load<f32>(deltas + query), scale, end);
+      }
+      const onto = end < tokens;
+      const dq = output(job) + start + ((<usize>first * row) << 2);
+      product(count, channels, end, slopes, end, 1, k, row, 1, dq, row, false);
+      product(end, channels, count, slopes, 1, end, q, row, 1, dk, row, onto);
+      product(end, channels, count, weights, 1, end, grad, width, 1, dk + part, row, onto);
+    }
+  }
+}
+
+/** ds = p (ds - delta) scale over a row, in which p is 0 where nothing is seen. */
+function slope(ds: usize, p: usize, delta: f32, scale: f32, count: u32): void {
+  const less = f32x4.splat(delta);
+  const factor = f32x4.splat(scale);
+  for (let t: u32 = 0; t < count; t += 4) {
+    const value = f32x4.mul(f32x4.mul(v128.load(p), factor), f32x4.sub(v128.load(ds), less));
+    storeFirst(ds, value, count - t);
+    p += 16;
+    ds += 16;
+  }
+}

@@ -1,0 +1,13 @@
+// counts[b, tokens[b]] += 1, in place: what the repetition penalty has seen.
+import { input, output, param, take } from "./job";
+
+export function forward(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  for (let b = take(job, 1); b < rows; b = take(job, 1)) {
+    const token = load<u32>(input(job, 0) + (<usize>b << 2));
+    if (token >= columns) continue;
+    const at = output(job) + ((<usize>b * columns + token) << 2);
+    store<u32>(at, load<u32>(at) + 1);
+  }
+}

@@ -1,0 +1,50 @@
+// Cross-entropy of rows of logits with target ids. Targets of IGNORE count for nothing.
+//   forward    y[r] = log(sum over c of exp x[r, c]) - x[r, target]
+//   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = y[r] + x[r, target]
+// `grad` has one element for each row, or one for all.
+import { input, output, param, take } from "./job";
+import { exp4, loadFirst, log1, storeFirst } from "./math";
+import { expSum, largestOf } from "./softmax";
+
+const IGNORE: u32 = 0xffffffff;
+
+export function forward(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  for (let r = take(job, 1); r < rows; r = take(job, 1)) {
+    const y = output(job) + (<usize>r << 2);
+    const label = load<u32>(input(job, 1) + (<usize>r << 2));
+    if (label == IGNORE) {
+      store<f32>(y, 0);
+      continue;
+    }
+    const x = input(job, 0) + ((<usize>r * columns) << 2);
+    const largest = largestOf(x, columns);
+    const total = expSum(x, largest, columns);
+    store<f32>(y, log1(total) + largest - load<f32>(x + (<usize>min(label, columns - 1) << 2)));
+  }
+}
+
+export function backward(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  const step = param(job, 2);
+  for (let r = take(job, 1); r < rows; r = take(job, 1)) {
+    const y = output(job) + ((<usize>r * columns) << 2);
+    const label = load<u32>(input(job, 1) + (<usize>r << 2));
+    if (label == IGNORE) {
+      memory.fill(y, 0, <usize>columns << 2);
+      continue;
+    }
+    const x = input(job, 0) + ((<usize>r * columns) << 2);
+    const target: usize = <usize>min(label, columns - 1) << 2;
+    const lse = f32x4.splat(load<f32>(input(job, 2) + (<usize>r << 2)) + load<f32>(x + target));
+    const grad = load<f32>(input(job, 3) + (<usize>(r * step) << 2));
+    const factor = f32x4.splat(grad);
+    for (let c: u32 = 0; c < columns; c += 4) {
+      const at: usize = <usize>c << 2;
+      storeFirst(y + at, f32x4.mul(factor, exp4(f32x4.sub(v128.load(x + at), lse))), columns - c);
+    }
+    if (label < columns) store<f32>(y + target, load<f32>(y + target) - grad);
+  }
+}

@@ -1,0 +1,35 @@
+// Every kernel of the CPU device, exported as KERNEL_ENTRY of its WGSL twin, and what the device itself calls.
+export { begin, fail, replay, scratchBytes, serve, stop } from "./job";
+
+export {
+  accumulate as add_accumulate,
+  forward as add_forward,
+  multiply as add_multiply,
+  scale as add_scale,
+  scale_by as add_scale_by,
+} from "./add";
+export { forward as adamw_forward } from "./adamw";
+export { backward as attention_backward, forward as attention_forward } from "./attention";
+export { append as attention_decode_append, forward as attention_decode_forward } from "./attention-decode";
+export { forward as attention_delta_forward } from "./attention-delta";
+export { forward as count_forward } from "./count";
+export { backward as cross_entropy_backward, forward as cross_entropy_forward } from "./cross-entropy";
+export { forward as dropout_forward } from "./dropout";
+export { forward as fill_forward } from "./fill";
+export { forward as gather_forward, scatter as gather_scatter } from "./gather";
+export { backward as gelu_backward, forward as gelu_forward } from "./gelu";
+export {
+  backward as layer_norm_backward,
+  backward_scale as layer_norm_backward_scale,
+  forward as layer_norm_forward,
+  statistics as layer_norm_statistics,
+} from "./layer-norm";
+export { forward as matmul_forward } from "./matmul";
+export { finish as norm_finish, partial as norm_partial } from "./norm";
+export {
+  columns as reduce_columns,
+  rows as reduce_rows,
+  spread_columns as reduce_spread_columns,
+  spread_rows as reduce_spread_rows,
+} from "./reduce";
+export { forward as sample_forward } from "./sample";

@@ -1,0 +1,173 @@
+// C = op(A) op(B) (+ bias) (then GELU) (+ C). A unit is a block of C of about 192 x 384, or for few rows a run of columns.
+import {
+  ACCUMULATE, BIAS, constant, GELU, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take,
+} from "./job";
+import { COLUMNS, FREE, product, ROWS } from "./gemm";
+import { dot, gelu4, madd, storeFirst } from "./math";
+
+/** Rows up to which B is read straight from memory once a row, instead of being packed. */
+const FEW: u32 = 4;
+
+export function forward(job: usize): void {
+  const rows = param(job, 0);
+  const inner = param(job, 2);
+  if (rows <= FEW && FREE + ((<usize>rows * inner) << 2) < SCRATCH_BYTES) few(job);
+  else blocks(job);
+}
+
+function blocks(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  const inner = param(job, 2);
+  const transposeA = constant(job, TRANSPOSE_A) != 0;
+  const transposeB = constant(job, TRANSPOSE_B) != 0;
+  const aRow: u32 = transposeA ? 1 : inner;
+  const aColumn: u32 = transposeA ? rows : 1;
+  const bRow: u32 = transposeB ? 1 : columns;
+  const bColumn: u32 = transposeB ? inner : 1;
+
+  // Blocks as large as the caches like, but enough of them for the threads to share evenly.
+  let down = (rows + 191) / 192;
+  let across = (columns + 383) / 384;
+  while (down * across < 12) {
+    const height = rows / down;
+    const width = columns / across;
+    if (height > 48 && height * 2 > width) down++;
+    else if (width > 64) across++;
+    else if (height > 24) down++;
+    else break;
+  }
+  const height = roundUp((rows + down - 1) / down, ROWS);
+  const width = roundUp((columns + across - 1) / across, COLUMNS);
+  down = (rows + height - 1) / height;
+  across = (columns + width - 1) / width;
+
+  const units = down * across;
+  for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
+    const i = (unit % down) * height;
+    const j = (unit / down) * width;
+    const high = min(height, rows - i);
+    const wide = min(width, columns - j);
+    const c = output(job) + ((<usize>i * columns + j) << 2);
+    const a = input(job, 0) + ((<usize>i * aRow) << 2);
+    const b = input(job, 1) + ((<usize>j * bColumn) << 2);
+    const onto = before(job, c, columns, j, high, wide);
+    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, columns, onto);
+    if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * columns) << 2), wide);
+  }
+}
+
+@inline
+function roundUp(v: u32, to: u32): u32 {
+  return ((v + to - 1) / to) * to;
+}
+
+/** Puts the bias into a block of C, or onto it. Whether the product is then to be added to what is there. */
+function before(job: usize, c: usize, columns: u32, j: u32, high: u32, wide: u32): bool {
+  const accumulate = constant(job, ACCUMULATE) != 0;
+  // The sum of an old C and a GELU has no place for the product: no op asks for it.
+  if (accumulate && constant(job, GELU)) unreachable();
+  if (!constant(job, BIAS)) return accumulate;
+  const bias = input(job, 2) + (<usize>j << 2);
+  for (let r: u32 = 0; r < high; r++) {
+    for (let x: u32 = 0; x < wide; x += 4) {
+      const at: usize = <usize>x << 2;
+      const added = v128.load(bias + at);
+      storeFirst(c + at, accumulate ? f32x4.add(added, v128.load(c + at)) : added, wide - x);
+    }
+    c += <usize>columns << 2;
+  }
+  return true;
+}
+
+function geluRow(c: usize, count: u32): void {
+  for (let x: u32 = 0; x < count; x += 4) {
+    const at: usize = <usize>x << 2;
+    storeFirst(c + at, gelu4(v128.load(c + at)), count - x);
+  }
+}
+
+/** Columns of a unit where rows are few. */
+const RUN: u32 = 256;
+
+/** Products of a few rows: decoding. B passes by once, and is the whole cost. */
+function few(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  const inner = param(job, 2);
+  const run: u32 = constant(job, TRANSPOSE_B) ? 32 : RUN;
+  const a = straightA(job, rows, inner);
+  for (let j = take(job, run); j < columns; j = take(job, run)) {
+    const wide = min(run, columns - j);
+    const c = output(job) + (<usize>j << 2);
+    const onto = before(job, c, columns, j, rows, wide);
+    if (!onto) for (let r: u32 = 0; r < rows; r++) memory.fill(c + ((<usize>r * columns) << 2), 0, <usize>wide << 2);
+    if (constant(job, TRANSPOSE_B)) dots(a, input(job, 1) + ((<usize>j * inner) << 2), c, rows, columns, inner, wide);
+    else rowsOfB(a, input(job, 1) + (<usize>j << 2), c, rows, columns, inner, wide);
+    if (constant(job, GELU)) for (let r: u32 = 0; r < rows; r++) geluRow(c + ((<usize>r * columns) << 2), wide);
+  }
+}
+
+/** A with each row straight in memory. */
+function straightA(job: usize, rows: u32, inner: u32): usize {
+  const a = input(job, 0);
+  if (!constant(job, TRANSPOSE_A)) return a;
+  const to = scratch + FREE;
+  for (let k: u32 = 0; k < inner; k++) {
+    for (let r: u32 = 0; r < rows; r++) {
+      store<f32>(to + ((<usize>r * inner + k) << 2), load<f32>(a + ((<usize>k * rows + r) << 2)));
+    }
+  }
+  return to;
+}
+
+function dots(a: usize, b: usize, c: usize, rows: u32, columns: u32, inner: u32, wide: u32): void {
+  for (let j: u32 = 0; j < wide; j++) {
+    for (let r: u32 = 0; r < rows; r++) {
+      const at = c + ((<usize>r * columns + j) << 2);
+      store<f32>(at, load<f32>(at) + dot(a + ((<usize>r * inner) << 2), b, inner));
+    }
+    b += <usize>inner << 2;
+  }
+}
+
+/** C += A B by rows of B, four at a time. */
+function rowsOfB(a: usize, b: usize, c: usize, rows: u32, columns: u32, inner: u32, wide: u32): void {
+  const stride: usize = <usize>columns << 2;
+  let k: u32 = 0;
+  for (; k + 4 <= inner; k += 4) {
+    for (let r: u32 = 0; r < rows; r++) {
+      const factors = v128.load(a + ((<usize>r * inner + k) << 2));
+      fourRows(factors, b, stride, c + <usize>r * stride, wide);
+    }
+    b += stride << 2;
+  }
+  for (; k < inner; k++) {
+    for (let r: u32 = 0; r < rows; r++) {
+      const factor = v128.load32_splat(a + ((<usize>r * inner + k) << 2));
+      const to = c + <usize>r * stride;
+      for (let x: u32 = 0; x < wide; x += 4) {
+        const at: usize = <usize>x << 2;
+        storeFirst(to + at, madd(factor, v128.load(b + at), v128.load(to + at)), wide - x);
+      }
+    }
+    b += stride;
+  }
+}
+
+@inline
+function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32): void {
+  const f0 = v128.shuffle<f32>(factors, factors, 0, 0, 0, 0);
+  const f1 = v128.shuffle<f32>(factors, factors, 1, 1, 1, 1);
+  const f2 = v128.shuffle<f32>(factors, factors, 2, 2, 2, 2);
+  const f3 = v128.shuffle<f32>(factors, factors, 3, 3, 3, 3);
+  const b1 = b + stride;
+  const b2 = b1 + stride;
+  const b3 = b2 + stride;
+  for (let x: u32 = 0; x < wide; x += 4) {
+    const at: usize = <usize>x << 2;
+    const low = madd(f0, v128.load(b + at), f32x4.mul(f1, v128.load(b1 + at)));
+    const high = madd(f2, v128.load(b2 + at), f32x4.mul(f3, v128.load(b3 + at)));
+    storeFirst(c + at, f32x4.add(v128.load(c + at), f32x4.add(low, high)), wide - x);
+  }
+}

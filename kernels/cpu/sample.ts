@@ -1,0 +1,135 @@
+// Drawing the next token of each sequence from its logits [B, V]. A unit is one sequence.
+//   forward   repetition penalty, temperature, top-k, top-p, min-p, then one draw; temperature 0 takes the likeliest.
+//             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
+//             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
+// settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, counter).
+import { input, output, param, SCRATCH_BYTES, scratch, take } from "./job";
+import { exp1, exp4, log1, pcg, storeFirst, unit } from "./math";
+import { largestOf } from "./softmax";
+
+const NONE: u32 = 0xffffffff;
+
+export function forward(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  if (columns > SCRATCH_BYTES >> 3) unreachable();
+  for (let row = take(job, 1); row < rows; row = take(job, 1)) {
+    const at: usize = <usize>row << 2;
+    const bits = pcg(load<u32>(input(job, 4) + at) + pcg(pcg(load<u32>(input(job, 3) + at))));
+    const begin: usize = (<usize>row * columns) << 2;
+    const token = draw(input(job, 0) + begin, input(job, 1) + begin, input(job, 2), unit(bits), columns);
+    store<u32>(output(job) + at, token);
+  }
+}
+
+function draw(logits: usize, counts: usize, settings: usize, random: f32, columns: u32): u32 {
+  const temperature = load<f32>(settings);
+  const topK = load<f32>(settings, 4);
+  const topP = load<f32>(settings, 8);
+  const minP = load<f32>(settings, 12);
+  const orders = scratch;
+  const masses = scratch + (((<usize>columns + 3) & ~3) << 2);
+  scaled(logits, counts, load<f32>(settings, 16), temperature > 0 ? temperature : 1, masses, columns);
+  const largest = largestOf(masses, columns);
+  order(masses, orders, largest, columns);
+
+  let least: u32 = 0;
+  if (topK > 0 && topK < <f32>columns) least = threshold(orders, masses, least, topK, false, columns);
+  if (topP < 1) {
+    const mass = above(orders, masses, least, true, columns);
+    least = threshold(orders, masses, least, topP * mass, true, columns);
+  }
+  if (minP > 0) least = max(least, ordered(largest + log1(minP)));
+  if (temperature <= 0) least = ordered(largest);
+  least = min(least, ordered(largest));
+  return chosen(orders, masses, least, temperature > 0 ? random : 0, columns);
+}
+
+/** Logits after the repetition penalty and the temperature. */
+function scaled(logits: usize, counts: usize, penalty: f32, temperature: f32, to: usize, columns: u32): void {
+  const zero = f32x4.splat(0);
+  const penalties = f32x4.splat(penalty);
+  const temperatures = f32x4.splat(temperature);
+  for (let c: u32 = 0; c < columns; c += 4) {
+    const at: usize = <usize>c << 2;
+    const v = v128.load(logits + at);
+    const seen = i32x4.ne(v128.load(counts + at), i32x4.splat(0));
+    const lowered = v128.bitselect(f32x4.div(v, penalties), f32x4.mul(v, penalties), f32x4.gt(v, zero));
+    storeFirst(to + at, f32x4.div(v128.bitselect(lowered, v, seen), temperatures), columns - c);
+  }
+}
+
+/** Larger floats give larger integers. */
+@inline
+function ordered(v: f32): u32 {
+  const bits = reinterpret<u32>(v);
+  return bits >= 0x80000000 ? ~bits : bits | 0x80000000;
+}
+
+/** The integer forms of the logits, and in place of the logits exp(logit - largest). */
+function order(logits: usize, orders: usize, largest: f32, columns: u32): void {
+  const top = f32x4.splat(largest);
+  for (let c: u32 = 0; c < columns; c += 4) {
+    const at: usize = <usize>c << 2;
+    const v = v128.load(logits + at);
+    const negative = i32x4.shr_s(v, 31);
+    v128.store(orders + at, v128.xor(v, v128.or(negative, i32x4.splat(0x80000000))));
+    v128.store(logits + at, exp4(f32x4.sub(v, top)));
+  }
+}
+
+/** How much lies at or above a threshold: tokens, or mass. */
+function above(orders: usize, masses: usize, least: u32, byMass: bool, columns: u32): f32 {
+  const least4 = i32x4.splat(least);
+  const whole = columns & ~3;
+  let tokens = i32x4.splat(0);
+  let mass = f32x4.splat(0);
+  for (let c: u32 = 0; c < whole; c += 4) {
+    const at: usize = <usize>c << 2;
+    const kept = i32x4.ge_u(v128.load(orders + at), least4);
+    tokens = i32x4.sub(tokens, kept);
+    mass = f32x4.add(mass, v128.and(kept, v128.load(masses + at)));
+  }
+  let count: u32 =
+    i32x4.extract_lane(tokens, 0) + i32x4.extract_lane(tokens, 1) + i32x4.extract_lane(tokens, 2) + i32x4.extract_lane(tokens, 3);
+  let total: f64 =
+    <f64>f32x4.extract_lane(mass, 0) + f32x4.extract_lane(mass, 1) + f32x4.extract_lane(mass, 2) + f32x4.extract_lane(mass, 3);
+  for (let c = whole; c < columns; c++) {
+    const at: usize = <usize>c << 2;
+    if (load<u32>(orders + at) < least) continue;
+    count++;
+    total += load<f32>(masses + at);
+  }
+  return byMass ? <f32>total : <f32>count;
+}
+
+/** The largest threshold at or above `least` with at least `wanted` above it. */
+function threshold(orders: usize, masses: usize, least: u32, wanted: f32, byMass: bool, columns: u32): u32 {
+  let found: u32 = 0;
+  for (let bit: u32 = 0x80000000; bit != 0; bit >>= 1) {
+    const candidate = found | bit;
+    if (above(orders, masses, max(candidate, least), byMass, columns) >= wanted) found = candidate;
+  }
+  return max(found, least);
+}
+
+/** The first kept token at which the running mass passes its random share. */
+function chosen(orders: usize, masses: usize, least: u32, random: f32, columns: u32): u32 {
+  let total: f64 = 0;
+  let first = NONE;
+  for (let c: u32 = 0; c < columns; c++) {
+    const at: usize = <usize>c << 2;
+    if (load<u32>(orders + at) < least) continue;
+    total += load<f32>(masses + at);
+    if (first == NONE) first = c;
+  }
+  const aim = total * random;
+  let before: f64 = 0;
+  for (let c = first; c < columns; c++) {
+    const at: usize = <usize>c << 2;
+    if (load<u32>(orders + at) < least) continue;
+    before += load<f32>(masses + at);
+    if (before > aim) return c;
+  }
+  return first;
+}

@@ -1,0 +1,70 @@
+/** The threads of the CPU device: the caller's own, which works too, and helpers that sleep while there is nothing to do. */
+import { UserError } from "../../errors";
+import { Heap, MOST_BYTES } from "./heap";
+import { compileKernels, type Control, instantiate, kernelNames } from "./kernels";
+import type { HelperStart } from "./worker";
+
+/** Where the control block of kernels/cpu/job.ts lies. */
+const CONTROL = 1024;
+/** Threads' own memory begins here. */
+const SCRATCH = 65536;
+
+/** In the executable all modules are one file at the root, beside which the worker lies under its path from src/. */
+const workerUrl = new URL(
+  import.meta.url.includes("$bunfs") ? "./device/cpu/worker.js" : "./worker.ts",
+  import.meta.url,
+).href;
+
+export class Pool implements Disposable {
+  readonly threads: number;
+  readonly heap: Heap;
+  private readonly kernels: Control;
+  private readonly numbers: ReadonlyMap<string, number>;
+  private readonly helpers: Worker[];
+  private trouble: string | null = null;
+
+  constructor(threads: number) {
+    this.threads = threads;
+    const module = compileKernels();
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_BYTES / 65536, shared: true });
+    this.kernels = instantiate(module, memory);
+    this.numbers = new Map(kernelNames(module).map((name, i) => [name, i + 1]));
+    const own = this.kernels.scratchBytes();
+    this.heap = new Heap(memory, SCRATCH + threads * own);
+    this.kernels.begin(CONTROL, SCRATCH);
+    this.helpers = Array.from({ length: threads - 1 }, (_, i) =>
+      this.helper({ module, memory, control: CONTROL, scratch: SCRATCH + (i + 1) * own }),
+    );
+  }
+
+  private helper(start: HelperStart): Worker {
+    const worker = new Worker(workerUrl);
+    worker.onmessage = ({ data }: MessageEvent<string>) => {
+      this.trouble ??= data;
+    };
+    worker.onerror = ({ message }) => {
+      this.trouble ??= message;
+      this.kernels.fail();
+    };
+    worker.postMessage(start);
+    worker.unref();
+    return worker;
+  }
+
+  /** The number of a kernel, by the name that kernels/cpu/index.ts exports; undefined if there is none. */
+  kernel(name: string): number | undefined {
+    return this.numbers.get(name);
+  }
+
+  /** Runs jobs in order, each on all threads. */
+  replay(first: number, end: number, timed: boolean): void {
+    if (this.kernels.replay(first, end, Number(timed)) === 0) return;
+    throw new UserError(`a thread of the CPU device has died${this.trouble ? `: ${this.trouble}` : ""}`, {
+      hint: "resume from the last checkpoint; --threads 1 computes without helper threads, --device software on another device",
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.kernels.stop();
+  }
+}

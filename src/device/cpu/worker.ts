@@ -1,0 +1,23 @@
+/** A helper thread of the CPU device: works on every replay until it is told to stop. */
+import { messageOf } from "../../errors";
+import { instantiate } from "./kernels";
+
+declare const self: Worker;
+
+export interface HelperStart {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly control: number;
+  readonly scratch: number;
+}
+
+self.onmessage = ({ data: { module, memory, control, scratch } }: MessageEvent<HelperStart>) => {
+  const kernels = instantiate(module, memory);
+  kernels.begin(control, scratch);
+  try {
+    kernels.serve();
+  } catch (error) {
+    kernels.fail();
+    self.postMessage(messageOf(error));
+  }
+};
