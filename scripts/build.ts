@@ -1,5 +1,6 @@
 /** Builds dist/dawngrad: one executable with Bun, Dawn, the kernels, the configs and the sample data inside. */
 import { mkdir, rename, stat } from "node:fs/promises";
+import "./build-kernels";
 
 await mkdir("dist", { recursive: true });
 const outfile = process.platform === "win32" ? "dist/dawngrad.exe" : "dist/dawngrad";
@@ -12,6 +13,7 @@ const build = Bun.spawn(
     "--sourcemap=none",
     "src/main.ts",
     "src/data/encode-worker.ts",
+    "src/device/cpu/worker.ts",
     "--outfile",
     `${outfile}.tmp`,
   ],

@@ -10,43 +10,34 @@ import { storeFirst } from "./math";
 const GRAIN: u32 = 8192;
 
 export function forward(job: usize): void {
+  sum(job, input(job, 0), input(job, 1));
+}
+
+export function accumulate(job: usize): void {
+  sum(job, output(job), input(job, 0));
+}
+
+function sum(job: usize, a: usize, b: usize): void {
   const count = param(job, 0);
+  const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = min(from + GRAIN, count);
-    const a = input(job, 0);
-    const b = input(job, 1);
-    const y = output(job);
-    for (let i = from; i < end; i += 4) {
-      const at: usize = <usize>i << 2;
-      storeFirst(y + at, f32x4.add(v128.load(a + at), v128.load(b + at)), end - i);
-    }
+    const end = <usize>min(from + GRAIN, count) << 2;
+    let at = <usize>from << 2;
+    for (; at + 16 <= end; at += 16) v128.store(y + at, f32x4.add(v128.load(a + at), v128.load(b + at)));
+    if (at < end) storeFirst(y + at, f32x4.add(v128.load(a + at), v128.load(b + at)), <u32>(end - at) >> 2);
   }
 }
 
 export function multiply(job: usize): void {
   const count = param(job, 0);
+  const a = input(job, 0);
+  const b = input(job, 1);
+  const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = min(from + GRAIN, count);
-    const a = input(job, 0);
-    const b = input(job, 1);
-    const y = output(job);
-    for (let i = from; i < end; i += 4) {
-      const at: usize = <usize>i << 2;
-      storeFirst(y + at, f32x4.mul(v128.load(a + at), v128.load(b + at)), end - i);
-    }
-  }
-}
-
-export function accumulate(job: usize): void {
-  const count = param(job, 0);
-  for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = min(from + GRAIN, count);
-    const a = input(job, 0);
-    const y = output(job);
-    for (let i = from; i < end; i += 4) {
-      const at: usize = <usize>i << 2;
-      storeFirst(y + at, f32x4.add(v128.load(y + at), v128.load(a + at)), end - i);
-    }
+    const end = <usize>min(from + GRAIN, count) << 2;
+    let at = <usize>from << 2;
+    for (; at + 16 <= end; at += 16) v128.store(y + at, f32x4.mul(v128.load(a + at), v128.load(b + at)));
+    if (at < end) storeFirst(y + at, f32x4.mul(v128.load(a + at), v128.load(b + at)), <u32>(end - at) >> 2);
   }
 }
 
@@ -61,13 +52,12 @@ export function scale_by(job: usize): void {
 function scaled(job: usize, factor: f32): void {
   const count = param(job, 0);
   const factors = f32x4.splat(factor);
+  const a = input(job, 0);
+  const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = min(from + GRAIN, count);
-    const a = input(job, 0);
-    const y = output(job);
-    for (let i = from; i < end; i += 4) {
-      const at: usize = <usize>i << 2;
-      storeFirst(y + at, f32x4.mul(v128.load(a + at), factors), end - i);
-    }
+    const end = <usize>min(from + GRAIN, count) << 2;
+    let at = <usize>from << 2;
+    for (; at + 16 <= end; at += 16) v128.store(y + at, f32x4.mul(v128.load(a + at), factors));
+    if (at < end) storeFirst(y + at, f32x4.mul(v128.load(a + at), factors), <u32>(end - at) >> 2);
   }
 }

@@ -3,7 +3,7 @@
 //   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = y[r] + x[r, target]
 // `grad` has one element for each row, or one for all.
 import { input, output, param, take } from "./job";
-import { exp4, loadFirst, log1, storeFirst } from "./math";
+import { exp4, log1, storeFirst } from "./math";
 import { expSum, largestOf } from "./softmax";
 
 const IGNORE: u32 = 0xffffffff;

@@ -1,7 +1,7 @@
 // GELU, tanh form: y = x g,  g = (1 + tanh u) / 2,  u = c (x + a x^3).
 //   backward   dx = grad (g + 2 x g (1 - g) du),  du = c (1 + 3 a x^2), since 1 - tanh^2 u = 4 g (1 - g)
 import { input, output, param, take } from "./job";
-import { gelu4, geluGate, storeFirst } from "./math";
+import { gelu4, geluDivisor, madd, storeFirst } from "./math";
 
 const GRAIN: u32 = 4096;
 
@@ -10,13 +10,15 @@ export function forward(job: usize): void {
   const x = input(job, 0);
   const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = min(from + GRAIN, count);
-    for (let i = from; i < end; i += 4) {
-      const at: usize = <usize>i << 2;
-      storeFirst(y + at, gelu4(v128.load(x + at)), end - i);
-    }
+    const end = <usize>min(from + GRAIN, count) << 2;
+    let at = <usize>from << 2;
+    for (; at + 16 <= end; at += 16) v128.store(y + at, gelu4(v128.load(x + at)));
+    if (at < end) storeFirst(y + at, gelu4(v128.load(x + at)), <u32>(end - at) >> 2);
   }
 }
+
+/** Bytes that stay in the first cache between the two passes of `backward`. */
+const NEAR: usize = 4096;
 
 export function backward(job: usize): void {
   const count = param(job, 0);
@@ -24,15 +26,30 @@ export function backward(job: usize): void {
   const grad = input(job, 1);
   const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = min(from + GRAIN, count);
-    for (let i = from; i < end; i += 4) {
-      const at: usize = <usize>i << 2;
-      const v = v128.load(x + at);
-      const g = geluGate(v);
-      // 2 du = 2 c + 6 c a x^2
-      const du = f32x4.add(f32x4.mul(f32x4.mul(v, v), f32x4.splat(0.21406444882)), f32x4.splat(1.59576912161));
-      const slope = f32x4.mul(f32x4.mul(v, g), f32x4.mul(f32x4.sub(f32x4.splat(1), g), du));
-      storeFirst(y + at, f32x4.mul(v128.load(grad + at), f32x4.add(g, slope)), end - i);
+    const end = <usize>min(from + GRAIN, count) << 2;
+    for (let near = <usize>from << 2; near < end; near += NEAR) {
+      const last = min(near + NEAR, end);
+      // One pass for g and one for the rest: together they need more constants than there are registers.
+      let at = near;
+      for (; at + 16 <= last; at += 16) v128.store(y + at, gate(v128.load(x + at)));
+      if (at < last) storeFirst(y + at, gate(v128.load(x + at)), <u32>(last - at) >> 2);
+      for (at = near; at < last; at += 16) {
+        const dx = slope(v128.load(x + at), v128.load(y + at), v128.load(grad + at));
+        storeFirst(y + at, dx, <u32>(last - at) >> 2);
+      }
     }
   }
+}
+
+@inline
+function gate(x: v128): v128 {
+  return f32x4.div(f32x4.splat(1), geluDivisor(x));
+}
+
+@inline
+function slope(x: v128, g: v128, grad: v128): v128 {
+  // 2 du = 2 c + 6 c a x^2
+  const du = madd(f32x4.mul(x, x), f32x4.splat(0.21406444882), f32x4.splat(1.59576912161));
+  const rest = f32x4.sub(f32x4.splat(1), g);
+  return f32x4.mul(grad, madd(f32x4.mul(x, g), f32x4.mul(rest, du), g));
 }

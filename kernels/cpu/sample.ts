@@ -4,7 +4,7 @@
 //             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
 // settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, counter).
 import { input, output, param, SCRATCH_BYTES, scratch, take } from "./job";
-import { exp1, exp4, log1, pcg, storeFirst, unit } from "./math";
+import { exp4, log1, pcg, storeFirst, unit } from "./math";
 import { largestOf } from "./softmax";
 
 const NONE: u32 = 0xffffffff;

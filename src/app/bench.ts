@@ -1,17 +1,20 @@
 /** Measurements of a device: medians of several runs, each measured after a warm-up. */
+import { isFed } from "../autograd/plan";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
+import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import { gpt2, presets } from "../model/gpt2";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { add } from "../ops/add";
-import { gelu } from "../ops/gelu";
+import { gelu, geluBackward } from "../ops/gelu";
+import { layerNorm } from "../ops/layer-norm";
 import { matmul } from "../ops/matmul";
 import { AdamW } from "../optim/adamw";
 import { type Shape, sizeOf } from "../tensor/shape";
-import { input, type Tensor } from "../tensor/tensor";
+import { input, schedule, type Tensor } from "../tensor/tensor";
 import { trainingProgram } from "../train/fit";
 
 export interface Measurement {
@@ -26,47 +29,118 @@ export interface BenchOptions {
   readonly soak: number;
 }
 
+/** What a device cannot hold is left out. */
 export function* benchmark(device: Device, { profile, soak }: BenchOptions): Generator<Measurement> {
-  for (const [name, a, b, options] of products) {
-    const [x, y] = [input("a", a), input("b", b)];
-    const product = matmul(x, y, options);
-    const inner = options.transposeA ? a[0]! : a[1]!;
-    const seconds = timeOf(device, [product], [x, y]);
-    yield { name: `matmul ${name}`, value: (2 * sizeOf(product.shape) * inner) / seconds / 1e9, unit: "GFLOP/s" };
-  }
-  const [x, y] = [input("x", [1 << 20]), input("y", [1 << 20])];
-  yield { name: "add of 1M elements", value: (12 * 2 ** 20) / timeOf(device, [add(x, y)], [x, y]) / 1e9, unit: "GB/s" };
-  yield { name: "gelu of 1M elements", value: (8 * 2 ** 20) / timeOf(device, [gelu(x)], [x]) / 1e9, unit: "GB/s" };
+  for (const product of products) yield* fitting(() => productSpeed(device, product));
+  for (const pass of passes) yield* fitting(() => passSpeed(device, pass));
+  yield adamwSpeed(device);
   yield dispatchCost(device);
-  yield* training(device, { profile, soak });
-  yield decoding(device);
+  for (const size of trainings) yield* fitting(() => trainingSpeed(device, size, profile && size.preset === "micro"));
+  if (soak > 0) yield soaked(device, soak);
+  for (const [preset, vocabulary] of decodings) yield* fitting(() => [decodingSpeed(device, preset, vocabulary)]);
 }
 
-const products: [string, Shape, Shape, { transposeA?: boolean; transposeB?: boolean }][] = [
-  ["1024x768x768", [1024, 768], [768, 768], {}],
-  ["1024x768x768, b transposed", [1024, 768], [768, 768], { transposeB: true }],
-  ["1024x768x768, a transposed", [768, 1024], [768, 768], { transposeA: true }],
-  ["1x768x768", [1, 768], [768, 768], {}],
+/** Measurements, or none where the device says that something does not fit it. */
+function* fitting(measure: () => Iterable<Measurement>): Generator<Measurement> {
+  try {
+    yield* measure();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+  }
+}
+
+interface Product {
+  readonly name: string;
+  readonly a: Shape;
+  readonly b: Shape;
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+}
+
+const products: readonly Product[] = [
+  { name: "1024x768x768", a: [1024, 768], b: [768, 768] },
+  { name: "1024x768x768, b transposed", a: [1024, 768], b: [768, 768], transposeB: true },
+  { name: "1024x768x768, a transposed", a: [768, 1024], b: [768, 768], transposeA: true },
+  { name: "1000x50257x768, GPT-2's head", a: [1000, 768], b: [50257, 768], transposeB: true },
+  { name: "1x768x768", a: [1, 768], b: [768, 768] },
 ];
 
-/** Median seconds of a run, after one for warming up. */
+function* productSpeed(device: Device, { name, a, b, ...form }: Product): Generator<Measurement> {
+  const [x, y] = [input("a", a), input("b", b)];
+  const product = matmul(x, y, form);
+  const inner = form.transposeA ? a[0]! : a[1]!;
+  const seconds = timeOf(device, [product], [x, y]);
+  yield { name: `matmul ${name}`, value: (2 * sizeOf(product.shape) * inner) / seconds / 1e9, unit: "GFLOP/s" };
+}
+
+/** Elements of the passes over memory: more than any cache holds. */
+const MANY = 1 << 24;
+
+interface Pass {
+  readonly name: string;
+  /** Bytes read and written for each element. */
+  readonly bytes: number;
+  readonly build: (x: Tensor, y: Tensor, row: Tensor) => Tensor;
+}
+
+const passes: readonly Pass[] = [
+  { name: "add, as a triad moves it", bytes: 12, build: (x, y) => add(x, y) },
+  { name: "layer norm", bytes: 12, build: (x, _, row) => layerNorm(x, row, row) },
+  { name: "gelu", bytes: 8, build: (x) => gelu(x) },
+  { name: "gelu backward", bytes: 12, build: (x, y) => geluBackward(x, y) },
+];
+
+function* passSpeed(device: Device, { name, bytes, build }: Pass): Generator<Measurement> {
+  const [x, y, row] = [input("x", [MANY / 1024, 1024]), input("y", [MANY / 1024, 1024]), input("row", [1024])];
+  const output = build(x, y, row);
+  const seconds = timeOf(device, [output], schedule([output]).filter(isFed));
+  yield { name: `${name}, 16M elements`, value: (bytes * MANY) / seconds / 1e9, unit: "GB/s" };
+}
+
+/** Reads weights, both moments and gradients, writes all but the gradients: 28 bytes a parameter. */
+function adamwSpeed(device: Device): Measurement {
+  const { parameters } = gpt2({ layers: 8, heads: 4, width: 384, context: 128, vocabulary: 4096, epsilon: 1e-5 });
+  using weights = new Slab(device, parameters);
+  using optimizer = new AdamW(device, weights, { ...adam, clip: 0 });
+  const seconds = median(() => {
+    optimizer.update(1e-4, 0);
+    device.wait();
+  });
+  // The norm of the gradients reads them once more.
+  return {
+    name: `AdamW, ${(parameters.size / 2 ** 20).toFixed(0)}M parameters`,
+    value: (32 * parameters.size) / seconds / 1e9,
+    unit: "GB/s",
+  };
+}
+
+const adam = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
+
+/** Median seconds of a run. */
 function timeOf(device: Device, outputs: readonly Tensor[], inputs: readonly Tensor[]): number {
   using program = new Program(device, outputs);
   for (const x of inputs) program.feed(x, new Float32Array(sizeOf(x.shape)).fill(0.5));
-  return median(7, () => {
+  return median(() => {
     program.run();
     device.wait();
   });
 }
 
-function median(runs: number, f: () => void): number {
-  f();
-  const seconds = Array.from({ length: runs }, () => {
+/** Compilers of kernels need about this long before a kernel runs at its full speed. */
+const WARM_SECONDS = 0.7;
+
+/** Median seconds of a call, after a warm-up: of at most nine calls, fewer where they are long. */
+function median(f: () => void): number {
+  const start = performance.now();
+  do f();
+  while (performance.now() - start < 1000 * WARM_SECONDS);
+  const seconds: number[] = [];
+  for (let total = 0; seconds.length < 9 && total < 3; total += seconds.at(-1)!) {
     const start = performance.now();
     f();
-    return (performance.now() - start) / 1000;
-  });
-  return seconds.sort((a, b) => a - b)[runs >> 1]!;
+    seconds.push((performance.now() - start) / 1000);
+  }
+  return seconds.sort((a, b) => a - b)[seconds.length >> 1]!;
 }
 
 /** Microseconds of JavaScript for each dispatch of a replay: the time until the replay call returns. */
@@ -86,26 +160,38 @@ function dispatchCost(device: Device): Measurement {
   return { name: "replay of a dispatch", value: costs.slice(1).sort((a, b) => a - b)[5]!, unit: "us of JavaScript" };
 }
 
-function* training(device: Device, { profile, soak }: BenchOptions): Generator<Measurement> {
-  const [rows, length, vocabulary] = [8, 128, 4096];
-  using step = trainingStep(device, { rows, length, vocabulary });
-  const seconds = median(7, () => {
+interface TrainingSize {
+  readonly preset: string;
+  readonly rows: number;
+  readonly length: number;
+  readonly vocabulary: number;
+}
+
+const micro: TrainingSize = { preset: "micro", rows: 8, length: 128, vocabulary: 4096 };
+const trainings: readonly TrainingSize[] = [
+  micro,
+  { preset: "tiny", rows: 4, length: 256, vocabulary: 50257 },
+  { preset: "gpt2", rows: 1, length: 256, vocabulary: 50257 },
+];
+
+function* trainingSpeed(device: Device, size: TrainingSize, profile: boolean): Generator<Measurement> {
+  const { preset, rows, length } = size;
+  using step = trainingStep(device, size);
+  const seconds = median(() => {
     step.run();
     device.wait();
   });
-  yield { name: "training, micro, 8 x 128, vocabulary 4096", value: (rows * length) / seconds, unit: "tokens/s" };
+  yield { name: `training, ${preset}, ${rows} x ${length}`, value: (rows * length) / seconds, unit: "tokens/s" };
+  if (!profile) return;
   yield { name: "  dispatches of a micro-batch", value: step.dispatches, unit: "" };
-  if (profile) {
-    for (const { kernel, count, microseconds } of device.profile(() => step.run()) ?? []) {
-      yield { name: `  ${kernel} (${count})`, value: microseconds / 1000, unit: "ms" };
-    }
+  for (const { kernel, count, microseconds } of device.profile(() => step.run()) ?? []) {
+    yield { name: `  ${kernel} (${count})`, value: microseconds / 1000, unit: "ms" };
   }
-  if (soak > 0) yield soaked(device, soak);
 }
 
 /** Resident memory after many replays of a small training step, against that after the first tenth. */
 function soaked(device: Device, replays: number): Measurement {
-  using step = trainingStep(device, { rows: 1, length: 8, vocabulary: 64 });
+  using step = trainingStep(device, { preset: "micro", rows: 1, length: 8, vocabulary: 64 });
   let before = 0;
   for (let i = 0; i < replays; i++) {
     if (i === Math.min(500, replays >> 3)) before = process.memoryUsage.rss();
@@ -124,14 +210,11 @@ interface TrainingStep extends Disposable {
   run(): void;
 }
 
-/** A full training step of the micro model, with AdamW, on made-up tokens. */
-export function trainingStep(
-  device: Device,
-  { rows, length, vocabulary }: { rows: number; length: number; vocabulary: number },
-): TrainingStep {
-  const model = gpt2({ ...presets.micro!, vocabulary, epsilon: 1e-5 });
+/** A full training step of a preset, with AdamW, on made-up tokens. */
+export function trainingStep(device: Device, { preset, rows, length, vocabulary }: TrainingSize): TrainingStep {
+  const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
   const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
-  const optimizer = new AdamW(device, weights, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 });
+  const optimizer = new AdamW(device, weights, adam);
   const size = rows * length;
   const [tokens, positions, targets] = ["tokens", "positions", "targets"].map((name) => input(name, [size], "u32")) as [
     Tensor,
@@ -163,13 +246,18 @@ export function trainingStep(
   };
 }
 
-function decoding(device: Device): Measurement {
-  const model = gpt2({ ...presets.micro!, vocabulary: 4096, epsilon: 1e-5 });
+const decodings: readonly [preset: string, vocabulary: number][] = [
+  ["micro", 4096],
+  ["gpt2", 50257],
+];
+
+function decodingSpeed(device: Device, preset: string, vocabulary: number): Measurement {
+  const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
   using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
   using engine = new Engine(device, model, weights);
   const options = sampling.parse({ temperature: 0, maxTokens: 64 });
-  const seconds = median(3, () => {
+  const seconds = median(() => {
     for (const _ of engine.generate([[1, 2, 3]], options));
   });
-  return { name: "greedy decoding, micro, one sequence", value: 64 / seconds, unit: "tokens/s" };
+  return { name: `greedy decoding, ${preset}, one sequence`, value: 64 / seconds, unit: "tokens/s" };
 }

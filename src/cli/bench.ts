@@ -1,13 +1,27 @@
 import { defineCommand } from "citty";
-import { benchmark } from "../app/bench";
+import { benchmark, type Measurement } from "../app/bench";
+import type { DeviceInfo } from "../device/device";
+import { cpuDevice, listAdapters, wantedBy } from "../device/list";
+import { openDevice } from "../device/open";
+import { UserError } from "../errors";
 import { openConsole } from "../log/console";
-import { deviceArg, numberOf, openFor } from "./options";
+import { deviceArg, numberOf, threadsOf } from "./options";
 
-/** `dawngrad bench`: how fast this device is, by kernel and for whole steps. */
+interface Column {
+  readonly device: DeviceInfo;
+  readonly results: readonly Measurement[];
+}
+
+/** `dawngrad bench`: how fast the devices of this machine are, by kernel and for whole steps. */
 export default defineCommand({
-  meta: { name: "bench", description: "measures kernels, dispatches, training and decoding" },
+  meta: { name: "bench", description: "measures kernels, training and decoding on every device, side by side" },
   args: {
     ...deviceArg,
+    device: {
+      type: "string",
+      default: "all",
+      description: "all, or one: auto, cpu, gpu, software, or a part of a name",
+    },
     json: { type: "boolean", description: "prints one JSON object" },
     profile: { type: "boolean", description: "shows where the time of a training step goes, by kernel" },
     soak: {
@@ -18,20 +32,56 @@ export default defineCommand({
   },
   run({ args }) {
     const console = openConsole();
-    using device = openFor(args.device, console);
-    const rows = benchmark(device, { profile: args.profile ?? false, soak: numberOf("soak", args.soak) });
-    if (args.json) {
-      process.stdout.write(
-        `${JSON.stringify({ device: device.info.name, driver: device.info.driver, results: [...rows] })}\n`,
-      );
-      return;
-    }
-    process.stdout.write(`${device.info.name}, ${device.info.driver}\n`);
-    for (const { name, value, unit } of rows)
-      process.stdout.write(`${name.padEnd(44)} ${format(value).padStart(10)} ${unit}\n`);
+    const options = { profile: args.profile ?? false, soak: numberOf("soak", args.soak) };
+    const wanted = args.device === "all" ? everyDevice() : [args.device];
+    const columns = wanted.map((name): Column => {
+      const threads = name === "cpu" || args.device !== "all" ? threadsOf(args) : undefined;
+      using device = openDevice(name, { threads });
+      const results: Measurement[] = [];
+      for (const result of benchmark(device, options)) {
+        console.status(`${device.info.name} (${device.info.kind}): ${result.name.trim()}`);
+        results.push(result);
+      }
+      return { device: device.info, results };
+    });
+    console.done();
+    process.stdout.write(args.json ? `${JSON.stringify(columns)}\n` : asTable(columns));
   },
 });
 
-function format(value: number): string {
+function everyDevice(): string[] {
+  let adapters: DeviceInfo[] = [];
+  try {
+    adapters = listAdapters();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error; // no WebGPU: `doctor` says why
+  }
+  return [...adapters, cpuDevice()].map(wantedBy);
+}
+
+/** A row a measurement, a column a device. */
+function asTable(columns: readonly Column[]): string {
+  const rows = new Map<string, { unit: string; values: (number | undefined)[] }>();
+  columns.forEach(({ results }, i) => {
+    for (const { name, value, unit } of results) {
+      const row = rows.get(name) ?? { unit, values: [] };
+      row.values[i] = value;
+      rows.set(name, row);
+    }
+  });
+  const wide = Math.max(12, ...columns.map(({ device }) => device.kind.length + 2));
+  const cells = (values: readonly string[]) => values.map((value) => value.padStart(wide)).join("");
+  return [
+    ...columns.map(({ device }) => `${device.kind}: ${device.name}, ${device.driver}`),
+    `${"".padEnd(46)}${cells(columns.map(({ device }) => device.kind))}`,
+    ...[...rows].map(
+      ([name, { unit, values }]) => `${name.padEnd(46)}${cells(columns.map((_, i) => format(values[i])))} ${unit}`,
+    ),
+    "",
+  ].join("\n");
+}
+
+function format(value: number | undefined): string {
+  if (value === undefined) return "-";
   return value >= 100 ? value.toFixed(0) : value.toFixed(2);
 }

@@ -5,65 +5,75 @@ import { defineCommand } from "citty";
 import { checkDevice } from "../app/self-test";
 import { defaultCache } from "../data/corpus";
 import type { DeviceInfo } from "../device/device";
-import { driverHint, listAdapters } from "../device/list";
+import { cpuDevice, driverHint, listAdapters, wantedBy } from "../device/list";
 import { openDevice } from "../device/open";
 import { messageOf, UserError } from "../errors";
 import { memory } from "../log/console";
-import { deviceArg } from "./options";
+import { deviceArg, threadsOf } from "./options";
 
 interface Finding {
   readonly ok: boolean;
+  /** Training would work without it. */
+  readonly optional?: boolean;
   readonly what: string;
   readonly hint?: string;
 }
 
 /** `dawngrad doctor`: what there is to compute on, and whether training would work. */
 export default defineCommand({
-  meta: { name: "doctor", description: "lists adapters and what is missing; exit code 0 only if training would work" },
+  meta: { name: "doctor", description: "lists devices and what is missing; exit code 0 only if training would work" },
   args: { ...deviceArg, json: { type: "boolean", description: "prints one JSON object" } },
   run({ args }) {
-    const { adapters, findings } = examine(args.device);
-    const ok = findings.every(({ ok }) => ok);
-    if (args.json) process.stdout.write(`${JSON.stringify({ ok, adapters, findings })}\n`);
-    else process.stdout.write(asText(adapters, findings, ok));
+    const { devices, findings } = examine(args.device, threadsOf(args));
+    const ok = findings.every(({ ok, optional }) => ok || optional);
+    if (args.json) process.stdout.write(`${JSON.stringify({ ok, devices, findings })}\n`);
+    else process.stdout.write(asText(devices, findings, ok));
     if (!ok) process.exitCode = 1;
   },
 });
 
-function examine(wanted: string): { adapters: DeviceInfo[]; findings: Finding[] } {
-  let adapters: DeviceInfo[] = [];
+function examine(wanted: string, threads: number | undefined): { devices: DeviceInfo[]; findings: Finding[] } {
   const findings: Finding[] = [];
+  let adapters: DeviceInfo[] = [];
   try {
     adapters = listAdapters();
     findings.push({ ok: true, what: "Dawn, the WebGPU library, is loaded" });
+    if (adapters.length === 0) {
+      findings.push({ ok: false, optional: true, what: "no WebGPU adapter that computes was found", hint: driverHint });
+    }
   } catch (error) {
-    const hint = error instanceof UserError ? error.hint : undefined;
-    return { adapters, findings: [{ ok: false, what: messageOf(error), ...(hint && { hint }) }] };
+    findings.push({ ...failed(error), optional: true });
   }
-  if (adapters.length === 0) findings.push({ ok: false, what: "no adapter that computes was found", hint: driverHint });
-  else findings.push(tryDevice(wanted));
+  const devices = [...adapters, cpuDevice()];
+  const chosen = tryDevice(wanted, threads);
+  findings.push(...devices.map((device) => ({ ...tryDevice(wantedBy(device)), optional: true })));
+  findings.push({ ...chosen, what: `--device ${wanted}: ${chosen.what}` });
   findings.push(tryCache());
-  const free = freemem();
-  findings.push({ ok: true, what: `${memory(free)} of ${memory(totalmem())} main memory free` });
-  return { adapters, findings };
+  findings.push({ ok: true, what: `${memory(freemem())} of ${memory(totalmem())} main memory free` });
+  return { devices, findings };
 }
 
-function tryDevice(wanted: string): Finding {
+function tryDevice(wanted: string, threads?: number): Finding {
   try {
-    using device = openDevice(wanted);
+    using device = openDevice(wanted, { threads });
+    const { name, kind } = device.info;
     const error = checkDevice(device);
     const ok = error < 1e-4;
     return ok
-      ? { ok, what: `${device.info.name} computes: a training step agrees with float64 to ${error.toExponential(1)}` }
+      ? { ok, what: `${name} (${kind}) computes: a training step agrees with float64 to ${error.toExponential(1)}` }
       : {
           ok,
-          what: `${device.info.name} computes wrongly: a training step differs from float64 by ${error.toExponential(1)}`,
-          hint: driverHint,
+          what: `${name} (${kind}) computes wrongly: a training step differs from float64 by ${error.toExponential(1)}`,
+          hint: kind === "cpu" ? "please report this, with what `doctor --json` prints" : driverHint,
         };
   } catch (error) {
-    const hint = error instanceof UserError ? error.hint : undefined;
-    return { ok: false, what: messageOf(error), ...(hint && { hint }) };
+    return failed(error);
   }
+}
+
+function failed(error: unknown): Finding {
+  const hint = error instanceof UserError ? error.hint : undefined;
+  return { ok: false, what: messageOf(error), ...(hint && { hint }) };
 }
 
 function tryCache(): Finding {
@@ -82,17 +92,21 @@ function tryCache(): Finding {
   }
 }
 
-function asText(adapters: readonly DeviceInfo[], findings: readonly Finding[], ok: boolean): string {
-  const lines = adapters.flatMap(({ name, driver, kind, backend, features, limits }) => [
-    `adapter: ${name}`,
+function asText(devices: readonly DeviceInfo[], findings: readonly Finding[], ok: boolean): string {
+  const lines = devices.flatMap(({ name, driver, kind, backend, features, limits }) => [
+    `device: ${name}`,
     `  kind      ${kind}, ${backend}`,
     `  driver    ${driver}`,
-    `  features  ${["shaderF16", "subgroups", "timestampQuery"].map((f) => `${f} ${features.includes(f) ? "yes" : "no"}`).join(", ")}`,
+    ...(kind === "cpu"
+      ? []
+      : [
+          `  features  ${["shaderF16", "subgroups", "timestampQuery"].map((f) => `${f} ${features.includes(f) ? "yes" : "no"}`).join(", ")}`,
+        ]),
     ...Object.entries(limits).map(([limit, value]) => `  ${limit.padEnd(36)} ${value}`),
     "",
   ]);
-  const found = findings.flatMap(({ ok, what, hint }) => [
-    `${ok ? "ok   " : "FAIL "}${what}`,
+  const found = findings.flatMap(({ ok, optional, what, hint }) => [
+    `${ok ? "ok   " : optional ? "note " : "FAIL "}${what}`,
     ...(hint ? [`     hint: ${hint}`] : []),
   ]);
   return `${[...lines, ...found, "", ok ? "training would work here" : "training would not work here"].join("\n")}\n`;

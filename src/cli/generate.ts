@@ -46,7 +46,7 @@ export default defineCommand({
     const given = all(rawArgs, "prompt");
     const prompts = given.length ? given : [await standardInput()];
     const console = openConsole();
-    using device = openFor(args.device, console);
+    using device = openFor(args, console);
     using opened = await openModel(device, args.model);
 
     if (args["top-tokens"] !== undefined) {

@@ -5,15 +5,29 @@ import { UserError } from "../errors";
 import type { Console } from "../log/console";
 
 export const deviceArg = {
-  device: { type: "string", default: "auto", description: "auto, gpu, software, or a part of an adapter's name" },
+  device: {
+    type: "string",
+    default: "auto",
+    description: "auto (a GPU, else cpu), cpu, gpu, software, or a part of an adapter's name",
+  },
+  threads: { type: "string", description: "threads of the CPU device (default: as many as there are cores)" },
 } as const;
 
-/** Opens the device and, when `auto` had to fall back on a software adapter, says so. */
-export function openFor(wanted: string, console: Console): Device {
-  const device = openDevice(wanted);
-  if (wanted === "auto" && device.info.kind === "software") {
-    console.note(`no GPU was found: running on ${device.info.name}, a software adapter`);
-  }
+export interface DeviceArgs {
+  readonly device: string;
+  readonly threads?: string | undefined;
+}
+
+export function threadsOf({ threads }: DeviceArgs): number | undefined {
+  return threads === undefined ? undefined : numberOf("threads", threads);
+}
+
+/** Opens the device and, when `auto` found no GPU, says what it took instead. */
+export function openFor(args: DeviceArgs, console: Console): Device {
+  const device = openDevice(args.device, { threads: threadsOf(args) });
+  const { kind, name, driver } = device.info;
+  if (args.device === "auto" && kind === "cpu")
+    console.note(`no GPU was found: running on the CPU (${name}, ${driver})`);
   return device;
 }
 

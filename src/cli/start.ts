@@ -2,11 +2,11 @@
 import type { Config } from "../app/config";
 import { runPipeline } from "../app/pipeline";
 import { openConsole } from "../log/console";
-import { interruptible, openFor } from "./options";
+import { type DeviceArgs, interruptible, openFor } from "./options";
 
 export async function startRun(
   config: Config,
-  { device: wanted, out }: { device: string; out?: string | undefined },
+  { out, ...wanted }: DeviceArgs & { out?: string | undefined },
 ): Promise<void> {
   const console = openConsole();
   const signal = interruptible(console);

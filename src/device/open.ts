@@ -19,7 +19,10 @@ export function openDevice(wanted = "auto", { threads }: Opening = {}): Device {
   const cpu = name === "cpu" || (name === "auto" && (threads !== undefined || !hasHardware()));
   if (cpu) return openCpu(threads);
   if (threads !== undefined) {
-    throw new UserError("--threads is for the CPU device", { hint: "give --device cpu, or leave one of them out", exitCode: 2 });
+    throw new UserError("--threads is for the CPU device", {
+      hint: "give --device cpu, or leave one of them out",
+      exitCode: 2,
+    });
   }
   return openWebGpu(name === "auto" ? "gpu" : wanted);
 }

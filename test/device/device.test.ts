@@ -158,7 +158,7 @@ test("a device that is lost says so at the next call", () => {
 });
 
 test("profiling names the kernels and their times", () => {
-  using step = trainingStep(device(), { rows: 1, length: 8, vocabulary: 64 });
+  using step = trainingStep(device(), { preset: "micro", rows: 1, length: 8, vocabulary: 64 });
   step.run();
   const table = device().profile(() => step.run());
   if (!device().info.features.includes("timestampQuery")) {

@@ -1,7 +1,18 @@
 /** The CPU device: the seam of device.ts over WebAssembly SIMD kernels and threads. A replay is done when it returns. */
 import { availableParallelism, cpus } from "node:os";
 import { UserError } from "../../errors";
-import type { Buffer, Bytes, Device, DeviceInfo, Dispatch, Kernel, KernelTime, Recording, Slice, Traits } from "../device";
+import type {
+  Buffer,
+  Bytes,
+  Device,
+  DeviceInfo,
+  Dispatch,
+  Kernel,
+  KernelTime,
+  Recording,
+  Slice,
+  Traits,
+} from "../device";
 import { mebibytes } from "../size";
 import { MOST_BYTES } from "./heap";
 import { JOB, takeTime, writeJob } from "./jobs";
@@ -57,10 +68,9 @@ export class CpuDevice implements Device {
     this.check("allocate");
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
     if (size > MOST_BYTES) {
-      throw new UserError(
-        `a buffer of ${mebibytes(size)} is needed, and this device allows ${mebibytes(MOST_BYTES)}`,
-        { hint: "use fewer rows or tokens a batch, or a smaller model" },
-      );
+      throw new UserError(`a buffer of ${mebibytes(size)} is needed, and this device allows ${mebibytes(MOST_BYTES)}`, {
+        hint: "use fewer rows or tokens a batch, or a smaller model",
+      });
     }
     return new CpuBuffer(this.pool, size);
   }

@@ -6,6 +6,8 @@ import { mebibytes } from "../size";
 const PAGE = 65536;
 /** A WebAssembly memory with 32-bit addresses ends here. */
 export const MOST_BYTES = 65535 * PAGE;
+/** Where the kernels' own constants begin: behind the control block. */
+export const STATIC_BYTES = 4096;
 /** Blocks begin at multiples of a cache line, and vectors may read this far past the end of one. */
 const ALIGNMENT = 64;
 /** The memory grows by at least this much. */
@@ -88,9 +90,12 @@ export class Heap {
     }
     const free = freemem();
     if (need > free) {
-      throw new UserError(`out of memory: ${mebibytes(need)} more are needed, and this machine has ${mebibytes(free)} free`, {
-        hint: SMALLER,
-      });
+      throw new UserError(
+        `out of memory: ${mebibytes(need)} more are needed, and this machine has ${mebibytes(free)} free`,
+        {
+          hint: SMALLER,
+        },
+      );
     }
     const wanted = Math.min(Math.max(need, STEP), MOST_BYTES - have);
     try {

@@ -28,8 +28,10 @@ export function writeJob(
 ): void {
   const { inputs, output, params, workgroups } = dispatch;
   const name = `${dispatch.kernel.name} ${dispatch.kernel.entry}`;
-  if (inputs.length > MOST_INPUTS) throw new Error(`${name}: ${inputs.length} inputs, at most ${MOST_INPUTS} fit a job`);
-  if (Object.keys(params).length > MOST_PARAMS) throw new Error(`${name}: more than ${MOST_PARAMS} params do not fit a job`);
+  if (inputs.length > MOST_INPUTS)
+    throw new Error(`${name}: ${inputs.length} inputs, at most ${MOST_INPUTS} fit a job`);
+  if (Object.keys(params).length > MOST_PARAMS)
+    throw new Error(`${name}: more than ${MOST_PARAMS} params do not fit a job`);
   view.setUint32(at + KERNEL, kernel, true);
   workgroups.forEach((count, i) => {
     view.setUint32(at + GROUPS + 4 * i, count, true);

@@ -1,7 +1,7 @@
 /** The kernels of kernels/cpu as one WebAssembly module: chosen by what the engine has, compiled once, instantiated in each thread. */
 import { readFileSync } from "node:fs";
-import plain from "../../../dist/kernels-plain.wasm" with { type: "file" };
 import relaxed from "../../../dist/kernels.wasm" with { type: "file" };
+import plain from "../../../dist/kernels-plain.wasm" with { type: "file" };
 import { UserError } from "../../errors";
 
 /** What kernels/cpu/index.ts exports for the device itself; every other export is a kernel. */
@@ -20,7 +20,31 @@ export interface Control {
 const probe = (body: readonly number[]) => {
   const code = [0, ...body, 0x1a, 0x0b];
   return WebAssembly.validate(
-    new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, code.length + 2, 1, code.length, ...code]),
+    new Uint8Array([
+      0,
+      97,
+      115,
+      109,
+      1,
+      0,
+      0,
+      0,
+      1,
+      4,
+      1,
+      0x60,
+      0,
+      0,
+      3,
+      2,
+      1,
+      0,
+      10,
+      code.length + 2,
+      1,
+      code.length,
+      ...code,
+    ]),
   );
 };
 /** v128.const 0. */
@@ -45,7 +69,14 @@ export function compileKernels(): WebAssembly.Module {
 
 /** Names of the kernels, in the order of their numbers: KERNEL_ENTRY, with underscores for hyphens. */
 export function kernelNames(module: WebAssembly.Module): string[] {
-  const control: Record<keyof Control, true> = { begin: true, scratchBytes: true, replay: true, serve: true, fail: true, stop: true };
+  const control: Record<keyof Control, true> = {
+    begin: true,
+    scratchBytes: true,
+    replay: true,
+    serve: true,
+    fail: true,
+    stop: true,
+  };
   return WebAssembly.Module.exports(module)
     .filter(({ kind, name }) => kind === "function" && !(name in control))
     .map(({ name }) => name);

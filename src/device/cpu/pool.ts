@@ -1,7 +1,7 @@
 /** The threads of the CPU device: the caller's own, which works too, and helpers that sleep while there is nothing to do. */
 import { UserError } from "../../errors";
 import { Heap, MOST_BYTES } from "./heap";
-import { compileKernels, type Control, instantiate, kernelNames } from "./kernels";
+import { type Control, compileKernels, instantiate, kernelNames } from "./kernels";
 import type { HelperStart } from "./worker";
 
 /** Where the control block of kernels/cpu/job.ts lies. */
@@ -66,5 +66,6 @@ export class Pool implements Disposable {
 
   [Symbol.dispose](): void {
     this.kernels.stop();
+    for (const helper of this.helpers) helper.terminate();
   }
 }
