@@ -40,16 +40,19 @@ const PATIENCE = 120;
 /** Memory of this thread alone: SCRATCH_BYTES of it. */
 export let scratch: usize = 0;
 export const SCRATCH_BYTES: u32 = 3 << 20;
+/** How many threads there are: for shares of even size, never for what is computed. */
+export let threads: u32 = 1;
 let control: usize = 0;
 
 // @ts-ignore: an import of the module
 @external("env", "now")
 declare function now(): f64;
 
-/** Tells this thread where its own memory and the control block are. */
-export function begin(controlBlock: usize, own: usize): void {
+/** Tells this thread where its own memory and the control block are, and how many threads there are. */
+export function begin(controlBlock: usize, own: usize, count: u32): void {
   control = controlBlock;
   scratch = own;
+  threads = count;
 }
 
 export function scratchBytes(): u32 {

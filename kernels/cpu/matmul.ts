@@ -1,6 +1,6 @@
-// C = op(A) op(B) (+ bias) (then GELU) (+ C). A unit is a block of C of about 192 x 384, or for few rows a run of columns.
+// C = op(A) op(B) (+ bias) (then GELU) (+ C). A unit is a block of C, or for few rows a run of columns.
 import {
-  ACCUMULATE, BIAS, constant, GELU, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take,
+  ACCUMULATE, BIAS, constant, GELU, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
 } from "./job";
 import { COLUMNS, FREE, product, ROWS } from "./gemm";
 import { dot, gelu4, madd, storeFirst } from "./math";
@@ -26,22 +26,11 @@ function blocks(job: usize): void {
   const bRow: u32 = transposeB ? 1 : columns;
   const bColumn: u32 = transposeB ? inner : 1;
 
-  // Blocks as large as the caches like, but enough of them for the threads to share evenly.
-  let down = (rows + 191) / 192;
-  let across = (columns + 383) / 384;
-  while (down * across < 12) {
-    const height = rows / down;
-    const width = columns / across;
-    if (height > 48 && height * 2 > width) down++;
-    else if (width > 64) across++;
-    else if (height > 24) down++;
-    else break;
-  }
-  const height = roundUp((rows + down - 1) / down, ROWS);
-  const width = roundUp((columns + across - 1) / across, COLUMNS);
-  down = (rows + height - 1) / height;
-  across = (columns + width - 1) / width;
-
+  const shape = shapeOf(rows, columns, transposeB);
+  const height = shape >> 16;
+  const width = shape & 0xffff;
+  const down = (rows + height - 1) / height;
+  const across = (columns + width - 1) / width;
   const units = down * across;
   for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
     const i = (unit % down) * height;
@@ -55,6 +44,38 @@ function blocks(job: usize): void {
     product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, columns, onto);
     if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * columns) << 2), wide);
   }
+}
+
+/** The largest block: its part of B, and of C, stay in the second cache. */
+const TALLEST: u32 = 384;
+const WIDEST: u32 = 512;
+
+/**
+ * Height and width of the blocks (height << 16 | width) for which the last thread is expected to be done first. Costs are in
+ * cycles for one step along the inner dimension: 6 for a tile, 8 to pack a strip of A, 3 or 5 to pack a panel of B.
+ */
+function shapeOf(rows: u32, columns: u32, transposeB: bool): u32 {
+  let best: u32 = 0;
+  let least = u64.MAX_VALUE;
+  for (let down = (rows + TALLEST - 1) / TALLEST; ; down++) {
+    const height = roundUp((rows + down - 1) / down, ROWS);
+    for (let across = (columns + WIDEST - 1) / WIDEST; ; across++) {
+      const width = roundUp((columns + across - 1) / across, COLUMNS);
+      const strips = height / ROWS;
+      const panels = width / COLUMNS;
+      const unit = 6 * strips * panels + 8 * strips + (transposeB ? 5 : 3) * panels;
+      const units = ((rows + height - 1) / height) * ((columns + width - 1) / width);
+      // Threads do not run at one speed: on average the last one has a part of a unit left.
+      const cost = <u64>(4 * ((units + threads - 1) / threads) + 1) * unit;
+      if (cost < least) {
+        least = cost;
+        best = (height << 16) | width;
+      }
+      if (width <= 64 || units > 16 * threads && across > 1) break;
+    }
+    if (height <= 24 || down > 16 * threads) break;
+  }
+  return best;
 }
 
 @inline

@@ -6,8 +6,8 @@ import { UserError } from "../../errors";
 
 /** What kernels/cpu/index.ts exports for the device itself; every other export is a kernel. */
 export interface Control {
-  /** Tells the calling thread where the control block and its own memory are. */
-  begin(control: number, scratch: number): void;
+  /** Tells the calling thread where the control block and its own memory are, and how many threads there are. */
+  begin(control: number, scratch: number, threads: number): void;
   scratchBytes(): number;
   /** Runs the jobs from `first` to `end` with all threads. 1 where a helper has died. */
   replay(first: number, end: number, timed: number): number;

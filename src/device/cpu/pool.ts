@@ -31,9 +31,9 @@ export class Pool implements Disposable {
     this.numbers = new Map(kernelNames(module).map((name, i) => [name, i + 1]));
     const own = this.kernels.scratchBytes();
     this.heap = new Heap(memory, SCRATCH + threads * own);
-    this.kernels.begin(CONTROL, SCRATCH);
+    this.kernels.begin(CONTROL, SCRATCH, threads);
     this.helpers = Array.from({ length: threads - 1 }, (_, i) =>
-      this.helper({ module, memory, control: CONTROL, scratch: SCRATCH + (i + 1) * own }),
+      this.helper({ module, memory, threads, control: CONTROL, scratch: SCRATCH + (i + 1) * own }),
     );
   }
 

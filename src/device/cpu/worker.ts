@@ -9,11 +9,12 @@ export interface HelperStart {
   readonly memory: WebAssembly.Memory;
   readonly control: number;
   readonly scratch: number;
+  readonly threads: number;
 }
 
-self.onmessage = ({ data: { module, memory, control, scratch } }: MessageEvent<HelperStart>) => {
+self.onmessage = ({ data: { module, memory, control, scratch, threads } }: MessageEvent<HelperStart>) => {
   const kernels = instantiate(module, memory);
-  kernels.begin(control, scratch);
+  kernels.begin(control, scratch, threads);
   try {
     kernels.serve();
   } catch (error) {
