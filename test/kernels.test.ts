@@ -13,8 +13,14 @@ describe.each(names)("%s", (name) => {
 
   test("compiles as it stands, every entry", () => {
     expect(entries.length).toBeGreaterThan(0);
-    for (const entry of entries) device().compile({ name, source, entry });
+    for (const entry of entries) device("adapter").compile({ name, source, entry });
   });
+  // matmul-subgroup is matmul for adapters of one kind.
+  if (name !== "matmul-subgroup.wgsl") {
+    test("has a twin on the CPU device, every entry", () => {
+      for (const entry of entries) device("cpu").compile({ name: name.replace(".wgsl", ""), source, entry });
+    });
+  }
   test("begins with its formula, then has params at 0 and the output at 1", () => {
     expect(source).toMatch(/^(enable \w+;\n\n)?\/\/ /);
     expect(source).toMatch(/@group\(0\) @binding\(0\) var<uniform> params: Params;/);

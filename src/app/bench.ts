@@ -208,6 +208,7 @@ function soaked(device: Device, replays: number): Measurement {
 interface TrainingStep extends Disposable {
   readonly dispatches: number;
   run(): void;
+  weights(): Float32Array;
 }
 
 /** A full training step of a preset, with AdamW, on made-up tokens. */
@@ -240,6 +241,7 @@ export function trainingStep(device: Device, { preset, rows, length, vocabulary 
       program.run();
       optimizer.update(1e-4, step++);
     },
+    weights: () => weights.download(),
     [Symbol.dispose]() {
       for (const owned of [program, optimizer, weights]) owned[Symbol.dispose]();
     },

@@ -9,7 +9,7 @@ import type { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
 import { trainCharacters } from "../../src/text/characters";
 import { tokenizerFrom } from "../../src/text/tokenizer";
-import { device } from "../support/device";
+import { device, onEachDevice } from "../support/device";
 import { toy, toyModel } from "../support/model";
 
 const greedy = sampling.parse({ temperature: 0, maxTokens: 12 });
@@ -45,93 +45,95 @@ function recomputed(model: Gpt2, weights: Slab, prompt: readonly number[], count
   return ids.slice(prompt.length);
 }
 
-describe("decoding", () => {
-  test("with the cache equals full recomputation", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    for (const prompt of prompts) {
-      expect(collect(engine, [prompt], greedy)[0]).toEqual(
-        recomputed(made.model, made.weights, prompt, greedy.maxTokens),
+onEachDevice(() => {
+  describe("decoding", () => {
+    test("with the cache equals full recomputation", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      for (const prompt of prompts) {
+        expect(collect(engine, [prompt], greedy)[0]).toEqual(
+          recomputed(made.model, made.weights, prompt, greedy.maxTokens),
+        );
+      }
+    });
+
+    test.each([
+      ["greedy", greedy],
+      ["sampled", hot],
+    ])("%s: a row in a batch equals that row alone", (_name, options) => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const together = collect(engine, prompts, options);
+      prompts.forEach((prompt, row) => {
+        expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
+      });
+    });
+
+    test("is a function of the seed", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const options = { ...hot, maxTokens: 10 };
+      expect(collect(engine, [prompts[0]!], options)).toEqual(collect(engine, [prompts[0]!], options));
+      expect(collect(engine, [prompts[0]!], options)).not.toEqual(
+        collect(engine, [prompts[0]!], { ...options, seed: 5 }),
       );
-    }
-  });
-
-  test.each([
-    ["greedy", greedy],
-    ["sampled", hot],
-  ])("%s: a row in a batch equals that row alone", (_name, options) => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const together = collect(engine, prompts, options);
-    prompts.forEach((prompt, row) => {
-      expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
     });
-  });
 
-  test("is a function of the seed", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const options = { ...hot, maxTokens: 10 };
-    expect(collect(engine, [prompts[0]!], options)).toEqual(collect(engine, [prompts[0]!], options));
-    expect(collect(engine, [prompts[0]!], options)).not.toEqual(
-      collect(engine, [prompts[0]!], { ...options, seed: 5 }),
-    );
-  });
-
-  test("goes on past the context from the later half of the text", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const long = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 60 })[0]!;
-    expect(long.length).toBe(60);
-    // Up to the context it is plain decoding; then the last 16 of the first 33 tokens are a new prompt.
-    const plain = recomputed(made.model, made.weights, prompts[0]!, 30);
-    expect(long.slice(0, 30)).toEqual(plain);
-    const half = [...prompts[0]!, ...plain].slice(-toy.context / 2);
-    expect(long.slice(30, 40)).toEqual(recomputed(made.model, made.weights, half, 10));
-  });
-
-  test("past the context, a row in a batch still equals that row alone", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const options = { ...greedy, maxTokens: 50 };
-    const together = collect(engine, prompts, options);
-    prompts.forEach((prompt, row) => {
-      expect(together[row]).toEqual(collect(engine, [prompt], options)[0]!);
+    test("goes on past the context from the later half of the text", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const long = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 60 })[0]!;
+      expect(long.length).toBe(60);
+      // Up to the context it is plain decoding; then the last 16 of the first 33 tokens are a new prompt.
+      const plain = recomputed(made.model, made.weights, prompts[0]!, 30);
+      expect(long.slice(0, 30)).toEqual(plain);
+      const half = [...prompts[0]!, ...plain].slice(-toy.context / 2);
+      expect(long.slice(30, 40)).toEqual(recomputed(made.model, made.weights, half, 10));
     });
-  });
 
-  test("a row that has ended leaves the others as they are, even past the context", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const options = { ...greedy, maxTokens: 50 };
-    const rows = collect(engine, prompts, { ...options, ends: (row) => row === 2 });
-    expect(rows[2]!.length).toBe(1);
-    expect(rows[0]).toEqual(collect(engine, [prompts[0]!], options)[0]!);
-  });
+    test("past the context, a row in a batch still equals that row alone", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const options = { ...greedy, maxTokens: 50 };
+      const together = collect(engine, prompts, options);
+      prompts.forEach((prompt, row) => {
+        expect(together[row]).toEqual(collect(engine, [prompt], options)[0]!);
+      });
+    });
 
-  test("ends each row when it is told to", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    let asked = 0;
-    const rows = collect(engine, prompts, { ...hot, ends: (row) => row === 0 && ++asked === 3 });
-    expect(rows.map(({ length }) => length)).toEqual([3, 12, 12]);
-  });
+    test("a row that has ended leaves the others as they are, even past the context", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const options = { ...greedy, maxTokens: 50 };
+      const rows = collect(engine, prompts, { ...options, ends: (row) => row === 2 });
+      expect(rows[2]!.length).toBe(1);
+      expect(rows[0]).toEqual(collect(engine, [prompts[0]!], options)[0]!);
+    });
 
-  test("a repetition penalty forbids what has occurred when it is large", () => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const [row] = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 25, repetitionPenalty: 100 });
-    expect(new Set([...row!, ...prompts[0]!]).size).toBeGreaterThan(20);
-  });
+    test("ends each row when it is told to", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      let asked = 0;
+      const rows = collect(engine, prompts, { ...hot, ends: (row) => row === 0 && ++asked === 3 });
+      expect(rows.map(({ length }) => length)).toEqual([3, 12, 12]);
+    });
 
-  test.each([
-    ["no tokens", [], /has no tokens/],
-    ["more tokens than the context", Array.from({ length: 33 }, () => 1), /33 tokens, and the model's context is 32/],
-    ["a token that is not in the vocabulary", [50], /token 50 is not in/],
-  ])("refuses a prompt of %s", (_name, prompt, message) => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    expect(() => [...engine.generate([prompt], greedy)]).toThrow(message);
+    test("a repetition penalty forbids what has occurred when it is large", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const [row] = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 25, repetitionPenalty: 100 });
+      expect(new Set([...row!, ...prompts[0]!]).size).toBeGreaterThan(20);
+    });
+
+    test.each([
+      ["no tokens", [], /has no tokens/],
+      ["more tokens than the context", Array.from({ length: 33 }, () => 1), /33 tokens, and the model's context is 32/],
+      ["a token that is not in the vocabulary", [50], /token 50 is not in/],
+    ])("refuses a prompt of %s", (_name, prompt, message) => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      expect(() => [...engine.generate([prompt], greedy)]).toThrow(message);
+    });
   });
 });
 
@@ -142,35 +144,37 @@ test("the likeliest next tokens have the softmax's probabilities", () => {
   ]);
 });
 
-describe("text", () => {
-  // 49 characters and the end of text: the toy model's 50 tokens.
-  const alphabet = Array.from({ length: 49 }, (_, i) => String.fromCharCode(65 + i)).join("");
-  const tokenizer = tokenizerFrom(trainCharacters([alphabet]));
-  const run = (prompt: string, options: object) => {
-    using made = toyModel();
-    using engine = new Engine(device(), made.model, made.weights);
-    const pieces = complete({ engine, tokenizer }, [prompt], { ...greedy, ...options });
-    const texts: string[] = [];
-    let step = pieces.next();
-    for (; !step.done; step = pieces.next()) texts.push(step.value.text);
-    return { text: texts.join(""), texts, ending: step.value[0]! };
-  };
+onEachDevice(() => {
+  describe("text", () => {
+    // 49 characters and the end of text: the toy model's 50 tokens.
+    const alphabet = Array.from({ length: 49 }, (_, i) => String.fromCharCode(65 + i)).join("");
+    const tokenizer = tokenizerFrom(trainCharacters([alphabet]));
+    const run = (prompt: string, options: object) => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const pieces = complete({ engine, tokenizer }, [prompt], { ...greedy, ...options });
+      const texts: string[] = [];
+      let step = pieces.next();
+      for (; !step.done; step = pieces.next()) texts.push(step.value.text);
+      return { text: texts.join(""), texts, ending: step.value[0]! };
+    };
 
-  test("streams what is generated", () => {
-    const { text, texts, ending } = run("DH", {});
-    expect(texts.length).toBeGreaterThan(1);
-    expect(ending).toEqual({ reason: "length", tokens: 12 });
-    expect(text.length).toBe(12);
-  });
-  test("is cut before a stop string, of which no part is given out", () => {
-    const { text } = run("DH", {});
-    const stop = text.slice(5, 8);
-    const cut = run("DH", { stop: ["never", stop] });
-    expect(cut.text).toBe(text.slice(0, text.indexOf(stop)));
-    expect(cut.ending.reason).toBe("stop");
-  });
-  test("held back for a stop string that does not come is given out at the end", () => {
-    const { text } = run("DH", {});
-    expect(run("DH", { stop: [`${text.at(-1)}~~~`] }).text).toBe(text);
+    test("streams what is generated", () => {
+      const { text, texts, ending } = run("DH", {});
+      expect(texts.length).toBeGreaterThan(1);
+      expect(ending).toEqual({ reason: "length", tokens: 12 });
+      expect(text.length).toBe(12);
+    });
+    test("is cut before a stop string, of which no part is given out", () => {
+      const { text } = run("DH", {});
+      const stop = text.slice(5, 8);
+      const cut = run("DH", { stop: ["never", stop] });
+      expect(cut.text).toBe(text.slice(0, text.indexOf(stop)));
+      expect(cut.ending.reason).toBe("stop");
+    });
+    test("held back for a stop string that does not come is given out at the end", () => {
+      const { text } = run("DH", {});
+      expect(run("DH", { stop: [`${text.at(-1)}~~~`] }).text).toBe(text);
+    });
   });
 });

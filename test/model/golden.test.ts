@@ -10,7 +10,7 @@ import { AdamW } from "../../src/optim/adamw";
 import { input, type Tensor } from "../../src/tensor/tensor";
 import { trainingProgram } from "../../src/train/fit";
 import golden from "../golden/gpt2.json";
-import { device } from "../support/device";
+import { device, onEachDevice } from "../support/device";
 import { largestError } from "../support/oracle";
 
 const TOLERANCE = 1e-4;
@@ -46,56 +46,60 @@ test("the parameters have the names and shapes of Hugging Face's GPT-2", () => {
   );
 });
 
-test("logits, loss and every gradient agree with PyTorch, on the device and in float64", () => {
-  const list = model.parameters.list;
-  const grads = gradients(
-    loss,
-    list.map(({ tensor }) => tensor),
-  ) as Tensor[];
-  using weights = new Slab(device(), model.parameters, { values });
-  using program = new Program(device(), [logits, loss, ...grads], { bind: weights.bind() });
-  for (const [tensor, data] of fed) program.feed(tensor, data);
-  program.run();
-  const feeds = new Map<Tensor, Float64Array>([
-    ...fed.map(([tensor, data]) => [tensor, Float64Array.from(data)] as const),
-    ...list.map(
-      ({ tensor, offset, size }) => [tensor, Float64Array.from(values.subarray(offset, offset + size))] as const,
-    ),
-  ]);
-  const exact = interpret([logits, loss, ...grads], feeds);
-  const wanted = [
-    floats(golden.logits),
-    new Float32Array([golden.losses[0]!]),
-    ...list.map(({ name }) => floats((golden.gradients as Packed)[name]!)),
-  ];
-  [logits, loss, ...grads].forEach((tensor, i) => {
-    const name = list[i - 2]?.name ?? tensor.name;
-    expect(largestError(program.read(tensor), wanted[i]!), `${name} on the device`).toBeLessThan(TOLERANCE);
-    expect(largestError(exact[i]!, wanted[i]!), `${name} in float64`).toBeLessThan(TOLERANCE);
-  });
-});
-
-test("ten AdamW steps with clipping agree with PyTorch", () => {
-  using weights = new Slab(device(), model.parameters, { values });
-  using optimizer = new AdamW(device(), weights, settings);
-  using program = trainingProgram(device(), loss, weights, optimizer);
-  for (const [tensor, data] of fed) program.feed(tensor, data);
-  golden.losses.forEach((wanted, step) => {
-    optimizer.zero();
+onEachDevice(() => {
+  test("logits, loss and every gradient agree with PyTorch, on the device and in float64", () => {
+    const list = model.parameters.list;
+    const grads = gradients(
+      loss,
+      list.map(({ tensor }) => tensor),
+    ) as Tensor[];
+    using weights = new Slab(device(), model.parameters, { values });
+    using program = new Program(device(), [logits, loss, ...grads], { bind: weights.bind() });
+    for (const [tensor, data] of fed) program.feed(tensor, data);
     program.run();
-    optimizer.update(settings.lr, step);
-    const { norm, badStep, tail } = optimizer.read();
-    expect(badStep).toBeNull();
-    expect(Math.abs(tail[0]! - wanted) / wanted, `loss of step ${step}`).toBeLessThan(TOLERANCE);
-    expect(Math.abs(norm - golden.norms[step]!) / golden.norms[step]!, `norm of step ${step}`).toBeLessThan(TOLERANCE);
+    const feeds = new Map<Tensor, Float64Array>([
+      ...fed.map(([tensor, data]) => [tensor, Float64Array.from(data)] as const),
+      ...list.map(
+        ({ tensor, offset, size }) => [tensor, Float64Array.from(values.subarray(offset, offset + size))] as const,
+      ),
+    ]);
+    const exact = interpret([logits, loss, ...grads], feeds);
+    const wanted = [
+      floats(golden.logits),
+      new Float32Array([golden.losses[0]!]),
+      ...list.map(({ name }) => floats((golden.gradients as Packed)[name]!)),
+    ];
+    [logits, loss, ...grads].forEach((tensor, i) => {
+      const name = list[i - 2]?.name ?? tensor.name;
+      expect(largestError(program.read(tensor), wanted[i]!), `${name} on the device`).toBeLessThan(TOLERANCE);
+      expect(largestError(exact[i]!, wanted[i]!), `${name} in float64`).toBeLessThan(TOLERANCE);
+    });
   });
-  const final = weights.download();
-  for (const { name, offset, size } of model.parameters.list) {
-    const wanted = floats((golden.finalWeights as Packed)[name]!);
-    const got = final.slice(offset, offset + size);
-    // A bias of the keys shifts all scores of a query alike and changes nothing: its gradient is rounding noise round zero,
-    // which Adam scales up to steps of the learning rate, in PyTorch as here.
-    if (name.endsWith("c_attn.bias")) for (const part of [got, wanted]) part.fill(0, size / 3, (2 * size) / 3);
-    expect(largestError(got, wanted), name).toBeLessThan(TOLERANCE);
-  }
+
+  test("ten AdamW steps with clipping agree with PyTorch", () => {
+    using weights = new Slab(device(), model.parameters, { values });
+    using optimizer = new AdamW(device(), weights, settings);
+    using program = trainingProgram(device(), loss, weights, optimizer);
+    for (const [tensor, data] of fed) program.feed(tensor, data);
+    golden.losses.forEach((wanted, step) => {
+      optimizer.zero();
+      program.run();
+      optimizer.update(settings.lr, step);
+      const { norm, badStep, tail } = optimizer.read();
+      expect(badStep).toBeNull();
+      expect(Math.abs(tail[0]! - wanted) / wanted, `loss of step ${step}`).toBeLessThan(TOLERANCE);
+      expect(Math.abs(norm - golden.norms[step]!) / golden.norms[step]!, `norm of step ${step}`).toBeLessThan(
+        TOLERANCE,
+      );
+    });
+    const final = weights.download();
+    for (const { name, offset, size } of model.parameters.list) {
+      const wanted = floats((golden.finalWeights as Packed)[name]!);
+      const got = final.slice(offset, offset + size);
+      // A bias of the keys shifts all scores of a query alike and changes nothing: its gradient is rounding noise round zero,
+      // which Adam scales up to steps of the learning rate, in PyTorch as here.
+      if (name.endsWith("c_attn.bias")) for (const part of [got, wanted]) part.fill(0, size / 3, (2 * size) / 3);
+      expect(largestError(got, wanted), name).toBeLessThan(TOLERANCE);
+    }
+  });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate, type Schedule } from "../../src/optim/schedule";
-import { device } from "../support/device";
+import { device, onEachDevice } from "../support/device";
 import { toyModel } from "../support/model";
 
 const base: Schedule = { kind: "cosine", lr: 1, steps: 110, warmup: 10, floor: 0.1, decay: 0.2 };
@@ -28,47 +28,49 @@ describe("learning rates", () => {
   });
 });
 
-describe("a step that is not finite", () => {
-  const options = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
-  test.each([
-    ["NaN", Number.NaN],
-    ["infinity", Number.POSITIVE_INFINITY],
-  ])("%s in one gradient is found, and the weights stay as they were", (_name, bad) => {
-    using toy = toyModel();
-    using optimizer = new AdamW(device(), toy.weights, options);
-    const step = (gradient: Float32Array, at: number) => {
+onEachDevice(() => {
+  describe("a step that is not finite", () => {
+    const options = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
+    test.each([
+      ["NaN", Number.NaN],
+      ["infinity", Number.POSITIVE_INFINITY],
+    ])("%s in one gradient is found, and the weights stay as they were", (_name, bad) => {
+      using toy = toyModel();
+      using optimizer = new AdamW(device(), toy.weights, options);
+      const step = (gradient: Float32Array, at: number) => {
+        optimizer.zero();
+        optimizer.gradients.upload(gradient);
+        optimizer.update(1e-3, at);
+      };
+      const good = new Float32Array(toy.model.parameters.size).fill(0.01);
+      step(good, 0);
+      expect(optimizer.read().badStep).toBeNull();
+      const before = toy.weights.download();
+      const spoiled = good.slice();
+      spoiled[777] = bad;
+      step(spoiled, 1);
+      step(good, 2);
+      expect(optimizer.read().badStep).toBe(1);
+      expect(toy.weights.download()).toEqual(before);
+    });
+    test("a loss that is not finite is found with good gradients", () => {
+      using toy = toyModel();
+      using optimizer = new AdamW(device(), toy.weights, options);
       optimizer.zero();
-      optimizer.gradients.upload(gradient);
-      optimizer.update(1e-3, at);
-    };
-    const good = new Float32Array(toy.model.parameters.size).fill(0.01);
-    step(good, 0);
-    expect(optimizer.read().badStep).toBeNull();
-    const before = toy.weights.download();
-    const spoiled = good.slice();
-    spoiled[777] = bad;
-    step(spoiled, 1);
-    step(good, 2);
-    expect(optimizer.read().badStep).toBe(1);
-    expect(toy.weights.download()).toEqual(before);
-  });
-  test("a loss that is not finite is found with good gradients", () => {
-    using toy = toyModel();
-    using optimizer = new AdamW(device(), toy.weights, options);
-    optimizer.zero();
-    device().upload(optimizer.tail, new Float32Array([Number.NaN]));
-    optimizer.update(1e-3, 4);
-    expect(optimizer.read().badStep).toBe(4);
-  });
-  test("gradients are scaled down to the clip norm", () => {
-    using toy = toyModel();
-    using optimizer = new AdamW(device(), toy.weights, { ...options, clip: 0.5 });
-    const { size } = toy.model.parameters;
-    optimizer.zero();
-    optimizer.gradients.upload(new Float32Array(size).fill(2));
-    optimizer.update(1e-3, 0);
-    const norm = 2 * Math.sqrt(size);
-    expect(optimizer.read().norm).toBeCloseTo(norm, 2);
-    expect(optimizer.first.download()[0]!).toBeCloseTo((0.1 * 2 * 0.5) / norm, 7);
+      device().upload(optimizer.tail, new Float32Array([Number.NaN]));
+      optimizer.update(1e-3, 4);
+      expect(optimizer.read().badStep).toBe(4);
+    });
+    test("gradients are scaled down to the clip norm", () => {
+      using toy = toyModel();
+      using optimizer = new AdamW(device(), toy.weights, { ...options, clip: 0.5 });
+      const { size } = toy.model.parameters;
+      optimizer.zero();
+      optimizer.gradients.upload(new Float32Array(size).fill(2));
+      optimizer.update(1e-3, 0);
+      const norm = 2 * Math.sqrt(size);
+      expect(optimizer.read().norm).toBeCloseTo(norm, 2);
+      expect(optimizer.first.download()[0]!).toBeCloseTo((0.1 * 2 * 0.5) / norm, 7);
+    });
   });
 });

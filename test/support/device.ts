@@ -1,15 +1,47 @@
-/** The device that tests run on: opened on first use, closed at the end. DAWNGRAD_DEVICE chooses it. */
+/**
+ * The devices that tests run on: a WebGPU adapter and the CPU device, each opened on first use and closed at the end. A missing
+ * adapter fails the tests that need it. DAWNGRAD_DEVICE chooses the adapter, by default a GPU if there is one.
+ */
+import { afterAll, beforeAll, describe } from "bun:test";
 import type { Device } from "../../src/device/device";
+import { listAdapters } from "../../src/device/list";
 import { openDevice } from "../../src/device/open";
 
-let opened: Device | undefined;
+export type Kind = "adapter" | "cpu";
 
-export function device(): Device {
-  opened ??= openDevice(process.env.DAWNGRAD_DEVICE ?? "auto");
-  return opened;
+const opened = new Map<Kind, Device>();
+let current: Kind = "adapter";
+
+/** The device of that kind; by default the one that the tests of an `onEachDevice` now run on. */
+export function device(kind: Kind = current): Device {
+  let found = opened.get(kind);
+  if (!found) {
+    found = openDevice(kind === "cpu" ? "cpu" : adapterName());
+    opened.set(kind, found);
+  }
+  return found;
 }
 
-export function closeDevice(): void {
-  opened?.[Symbol.dispose]();
-  opened = undefined;
+/** What `--device` calls the adapter under test. */
+export function adapterName(): string {
+  const hardware = () => listAdapters().some(({ kind }) => kind === "hardware");
+  return process.env.DAWNGRAD_DEVICE ?? (hardware() ? "gpu" : "software");
+}
+
+/** The same tests on the adapter and on the CPU device. */
+export function onEachDevice(tests: () => void): void {
+  describe.each(["adapter", "cpu"] as const)("on the %s", (kind) => {
+    beforeAll(() => {
+      current = kind;
+    });
+    afterAll(() => {
+      current = "adapter";
+    });
+    tests();
+  });
+}
+
+export function closeDevices(): void {
+  for (const device of opened.values()) device[Symbol.dispose]();
+  opened.clear();
 }

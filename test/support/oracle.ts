@@ -64,7 +64,7 @@ export function checkGradient(op: Op, given: readonly Given[], seed = 1): void {
   });
 }
 
-/** The op and all its gradients: the device's float32 against float64, relative to the largest magnitude of each. */
+/** The op and all its gradients: the devices' float32 against float64, relative to the largest magnitude of each. */
 export function checkKernels(op: Op, given: readonly Given[], tolerance = 2e-6, seed = 1): void {
   const { xs, y, feeds, free } = build(op, given, seed);
   const dy = input("dy", y.shape);
@@ -73,7 +73,7 @@ export function checkKernels(op: Op, given: readonly Given[], tolerance = 2e-6, 
   compare([y, ...grads], feeds, tolerance);
 }
 
-/** What the device computes for these outputs against what they mean, by the kernels for software adapters and by those for GPUs. */
+/** What these outputs mean against what they are on the CPU device and on the adapter, there by each choice of kernels. */
 export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, Values>, tolerance: number): void {
   const wanted = interpret(outputs, feeds);
   for (const [form, on] of Object.entries(kernelForms())) {
@@ -92,11 +92,18 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
   }
 }
 
-/** The test device as it is, and as it would be if it were of the other kind: both choices of kernels run on either. */
+/**
+ * Every set of kernels: those of the CPU device, and on the adapter those for an adapter of its kind and those for one of the
+ * other kind (GPU or software), which run on either.
+ */
 export function kernelForms(): Record<string, Device> {
-  const own = device();
-  const other = { ...own.traits, software: !own.traits.software, subgroupSize: 0 };
-  return { [own.info.kind]: own, other: Object.create(own, { traits: { value: other } }) as Device };
+  const adapter = device("adapter");
+  const traits = { ...adapter.traits, software: !adapter.traits.software, subgroupSize: 0 };
+  return {
+    "the CPU": device("cpu"),
+    "the adapter": adapter,
+    "an adapter of the other kind": Object.create(adapter, { traits: { value: traits } }) as Device,
+  };
 }
 
 /** Largest difference, relative to the largest wanted magnitude. NaN counts as infinite. */

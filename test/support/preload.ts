@@ -1,5 +1,7 @@
-/** Runs before every test file: one device for the process. A missing adapter fails the tests that need it. */
+/** Runs before every test file: the CPU device's kernels are compiled, and the devices are closed at the end. */
 import { afterAll } from "bun:test";
-import { closeDevice } from "./device";
 
-afterAll(closeDevice);
+const { exitCode, stderr } = Bun.spawnSync([process.execPath, "scripts/build-kernels.ts"]);
+if (exitCode !== 0) throw new Error(stderr.toString());
+const { closeDevices } = await import("./device");
+afterAll(closeDevices);

@@ -1,9 +1,13 @@
-/** Prints how many MiB a process grows by over 10,000 uploads and replays, after 5,000 to warm up. A process of its own. */
+/**
+ * Prints how many MiB a process grows by over 10,000 uploads and replays, after 5,000 to warm up. A process of its
+ * own: the kind of device is its argument.
+ */
 import { linear, whole } from "../../src/device/device";
-import { device } from "./device";
+import { device, type Kind } from "./device";
 
+const on = device(process.argv[2] as Kind);
 const source = await Bun.file("kernels/fill.wgsl").text();
-const output = whole(device().allocate(256));
+const output = whole(on.allocate(256));
 const fill = (value: number) => ({
   kernel: { name: "fill", source, entry: "forward" },
   params: { count: 4, value },
@@ -11,15 +15,15 @@ const fill = (value: number) => ({
   inputs: [],
   workgroups: linear(4, 256),
 });
-using recording = device().record([fill(1), fill(2)]);
+using recording = on.record([fill(1), fill(2)]);
 const data = new Float32Array(4);
 
 function residentAfter(replays: number): number {
   for (let i = 0; i < replays; i++) {
-    device().upload(output, data);
+    on.upload(output, data);
     recording.replay();
   }
-  device().wait();
+  on.wait();
   Bun.gc(true);
   return process.memoryUsage.rss() / 2 ** 20;
 }

@@ -13,7 +13,7 @@ import { tokenizerFrom } from "../../src/text/tokenizer";
 import { fit, type Outcome } from "../../src/train/fit";
 import { lockFolder } from "../../src/train/lock";
 import type { Stage } from "../../src/train/stage";
-import { device } from "../support/device";
+import { device, onEachDevice } from "../support/device";
 import { temporaryFolder } from "../support/folder";
 
 const silent: Console = { note() {}, status() {}, done() {} };
@@ -96,185 +96,187 @@ const interruptedAt =
 
 const slabOf = (folder: string, step: string) => readFileSync(join(folder, "stage", step, "model.safetensors"));
 
-describe("resuming", () => {
-  test.each([1, 4, 7, 10])("after an interrupt in step %i gives the uninterrupted run bit for bit", async (at) => {
-    using whole = temporaryFolder();
-    using broken = temporaryFolder();
-    await train(whole.path);
-    const controller = new AbortController();
-    const first = await train(broken.path, { signal: controller.signal, change: interruptedAt(at, controller) });
-    expect(first).toMatchObject({ reason: "interrupted", progress: { step: at } });
-    expect((await train(broken.path)).reason).toBe("finished");
-    expect(history(broken.path)).toEqual(history(whole.path));
-    expect(slabOf(broken.path, "step-000012")).toEqual(slabOf(whole.path, "step-000012"));
+onEachDevice(() => {
+  describe("resuming", () => {
+    test.each([1, 4, 7, 10])("after an interrupt in step %i gives the uninterrupted run bit for bit", async (at) => {
+      using whole = temporaryFolder();
+      using broken = temporaryFolder();
+      await train(whole.path);
+      const controller = new AbortController();
+      const first = await train(broken.path, { signal: controller.signal, change: interruptedAt(at, controller) });
+      expect(first).toMatchObject({ reason: "interrupted", progress: { step: at } });
+      expect((await train(broken.path)).reason).toBe("finished");
+      expect(history(broken.path)).toEqual(history(whole.path));
+      expect(slabOf(broken.path, "step-000012")).toEqual(slabOf(whole.path, "step-000012"));
+    });
+
+    test("after a crash goes on from the last checkpoint and drops the steps past it", async () => {
+      using whole = temporaryFolder();
+      using broken = temporaryFolder();
+      await train(whole.path);
+      const crash = (stage: Stage): Stage => ({
+        ...stage,
+        async *batches(first) {
+          const inner = stage.batches(first);
+          for (let i = 1; i < 8; i++) yield (await inner.next()).value;
+          throw new Error("crash");
+        },
+      });
+      expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
+      await Bun.sleep(0);
+      expect(history(broken.path).at(-1)!.step).toBe(7);
+      await train(broken.path);
+      expect(history(broken.path)).toEqual(history(whole.path));
+    });
+
+    test("a finished run does nothing", async () => {
+      using folder = temporaryFolder();
+      await train(folder.path);
+      const before = history(folder.path);
+      expect((await train(folder.path)).reason).toBe("finished");
+      expect(history(folder.path)).toEqual(before);
+    });
   });
 
-  test("after a crash goes on from the last checkpoint and drops the steps past it", async () => {
-    using whole = temporaryFolder();
-    using broken = temporaryFolder();
-    await train(whole.path);
-    const crash = (stage: Stage): Stage => ({
+  test("two half batches accumulated equal one", async () => {
+    using one = temporaryFolder();
+    using two = temporaryFolder();
+    const fixed = (stage: Stage): Stage => stage;
+    await train(one.path, { config: { batch: { rows: 4, tokens: 16 }, dropout: 0 }, change: fixed });
+    await train(two.path, { config: { batch: { rows: 2, tokens: 16, accumulate: 2 }, dropout: 0 }, change: fixed });
+    const losses = (folder: string) => history(folder).flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
+    losses(one.path).forEach((loss, i) => {
+      expect(losses(two.path)[i]!).toBeCloseTo(loss, 4);
+    });
+  });
+
+  test("one batch can be overfitted below 0.1", async () => {
+    using folder = temporaryFolder();
+    const same = (stage: Stage): Stage => ({
+      ...stage,
+      async *batches() {
+        const { value } = await stage.batches(0).next();
+        for (;;) yield value;
+      },
+    });
+    await train(folder.path, {
+      config: {
+        optim: { steps: 150, lr: 1e-2, schedule: "constant" },
+        dropout: 0,
+        evaluate: { every: 1000 },
+        logEvery: 50,
+      },
+      change: same,
+    });
+    expect(history(folder.path).findLast(({ loss }) => loss !== undefined)!.loss!).toBeLessThan(0.1);
+  });
+
+  test("training stops early when the validation loss no longer falls, and the best checkpoint is used", async () => {
+    using folder = temporaryFolder();
+    const losses = [3, 2, 2.5, 2.4, 2.3];
+    const outcome = await train(folder.path, {
+      config: { optim: { steps: 100, lr: 1e-3 }, evaluate: { every: 2, patience: 2 }, save: { every: 50, keep: 1 } },
+      change: (stage) => ({ ...stage, evaluate: () => losses.shift()! }),
+    });
+    expect(outcome).toMatchObject({ reason: "stopped early", progress: { step: 8, bestStep: 4, bestLoss: 2 } });
+    expect(modelDirectory(join(folder.path, "stage"))).toBe(join(folder.path, "stage", "step-000004"));
+    expect((await train(folder.path, { config: { optim: { steps: 100, lr: 1e-3 } } })).reason).toBe("finished");
+  });
+
+  describe("checkpoints", () => {
+    test("keep the last ones and the best, and are model directories", async () => {
+      using folder = temporaryFolder();
+      await train(folder.path, {
+        config: { save: { every: 1, keep: 2 }, evaluate: { every: 3 } },
+        change: ((losses) => (stage: Stage) => ({ ...stage, evaluate: () => losses.shift()! }))([1, 2, 3, 4]),
+      });
+      const steps = readdirSync(join(folder.path, "stage")).filter((name) => name.includes("step"));
+      expect(steps.sort()).toEqual(["step-000003", "step-000011", "step-000012"]);
+      using opened = await openModel(device(), join(folder.path, "stage", "step-000012"));
+      expect(opened.tokenizer.decode(opened.tokenizer.encode("the dog"))).toBe("the dog");
+      const config = JSON.parse(readFileSync(join(folder.path, "stage", "step-000012", "config.json"), "utf8"));
+      expect(config).toMatchObject({
+        model_type: "gpt2",
+        n_layer: 2,
+        n_embd: 32,
+        vocab_size: tokenizer.size,
+        activation_function: "gelu_new",
+      });
+    });
+
+    test("a full disk leaves the previous one whole, and the run can go on", async () => {
+      using whole = temporaryFolder();
+      using folder = temporaryFolder();
+      await train(whole.path);
+      let saves = 0;
+      const full = (stage: Stage): Stage => ({
+        ...stage,
+        async writeModel(directory) {
+          await stage.writeModel(directory);
+          if (++saves === 2) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+        },
+      });
+      expect(train(folder.path, { change: full })).rejects.toThrow(
+        "the checkpoint of step 5 could not be saved: the disk is full",
+      );
+      await Bun.sleep(0);
+      const left = readdirSync(join(folder.path, "stage"));
+      expect(left.filter((name) => name.includes("step"))).toEqual(["step-000004"]);
+      await train(folder.path);
+      expect(history(folder.path)).toEqual(history(whole.path));
+    });
+
+    test("of another shape are refused by tensor", async () => {
+      using folder = temporaryFolder();
+      await train(folder.path);
+      const at = join(folder.path, "stage", "step-000012", "config.json");
+      writeFileSync(at, readFileSync(at, "utf8").replace('"n_embd": 32', '"n_embd": 64'));
+      expect(openModel(device(), join(folder.path, "stage", "step-000012"))).rejects.toThrow(
+        /wte\.weight has shape \[\d+,32\], expected \[\d+,64\]/,
+      );
+    });
+  });
+
+  test("a step that is not finite stops the run, says which and why, and keeps the last good checkpoint", async () => {
+    using folder = temporaryFolder();
+    const spoil = (stage: Stage): Stage => ({
       ...stage,
       async *batches(first) {
         const inner = stage.batches(first);
-        for (let i = 1; i < 8; i++) yield (await inner.next()).value;
-        throw new Error("crash");
+        for (let step = first; ; step++) {
+          const { value } = await inner.next();
+          yield { ...value, weight: new Float32Array([step === 6 ? Number.NaN : 1 / 64]) };
+        }
       },
     });
-    expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
-    await Bun.sleep(0);
-    expect(history(broken.path).at(-1)!.step).toBe(7);
-    await train(broken.path);
-    expect(history(broken.path)).toEqual(history(whole.path));
+    const run = train(folder.path, { config: { logEvery: 3 }, change: spoil });
+    expect(run).rejects.toThrow(/step 7 is not finite: the loss is NaN; gradients of 28 of 28 tensors are not finite/);
+    await run.catch(() => {});
+    expect(existsSync(join(folder.path, "stage", "step-000005"))).toBe(true);
   });
 
-  test("a finished run does nothing", async () => {
-    using folder = temporaryFolder();
-    await train(folder.path);
-    const before = history(folder.path);
-    expect((await train(folder.path)).reason).toBe("finished");
-    expect(history(folder.path)).toEqual(before);
-  });
-});
-
-test("two half batches accumulated equal one", async () => {
-  using one = temporaryFolder();
-  using two = temporaryFolder();
-  const fixed = (stage: Stage): Stage => stage;
-  await train(one.path, { config: { batch: { rows: 4, tokens: 16 }, dropout: 0 }, change: fixed });
-  await train(two.path, { config: { batch: { rows: 2, tokens: 16, accumulate: 2 }, dropout: 0 }, change: fixed });
-  const losses = (folder: string) => history(folder).flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
-  losses(one.path).forEach((loss, i) => {
-    expect(losses(two.path)[i]!).toBeCloseTo(loss, 4);
-  });
-});
-
-test("one batch can be overfitted below 0.1", async () => {
-  using folder = temporaryFolder();
-  const same = (stage: Stage): Stage => ({
-    ...stage,
-    async *batches() {
-      const { value } = await stage.batches(0).next();
-      for (;;) yield value;
-    },
-  });
-  await train(folder.path, {
-    config: {
-      optim: { steps: 150, lr: 1e-2, schedule: "constant" },
-      dropout: 0,
-      evaluate: { every: 1000 },
-      logEvery: 50,
-    },
-    change: same,
-  });
-  expect(history(folder.path).findLast(({ loss }) => loss !== undefined)!.loss!).toBeLessThan(0.1);
-});
-
-test("training stops early when the validation loss no longer falls, and the best checkpoint is used", async () => {
-  using folder = temporaryFolder();
-  const losses = [3, 2, 2.5, 2.4, 2.3];
-  const outcome = await train(folder.path, {
-    config: { optim: { steps: 100, lr: 1e-3 }, evaluate: { every: 2, patience: 2 }, save: { every: 50, keep: 1 } },
-    change: (stage) => ({ ...stage, evaluate: () => losses.shift()! }),
-  });
-  expect(outcome).toMatchObject({ reason: "stopped early", progress: { step: 8, bestStep: 4, bestLoss: 2 } });
-  expect(modelDirectory(join(folder.path, "stage"))).toBe(join(folder.path, "stage", "step-000004"));
-  expect((await train(folder.path, { config: { optim: { steps: 100, lr: 1e-3 } } })).reason).toBe("finished");
-});
-
-describe("checkpoints", () => {
-  test("keep the last ones and the best, and are model directories", async () => {
-    using folder = temporaryFolder();
-    await train(folder.path, {
-      config: { save: { every: 1, keep: 2 }, evaluate: { every: 3 } },
-      change: ((losses) => (stage: Stage) => ({ ...stage, evaluate: () => losses.shift()! }))([1, 2, 3, 4]),
-    });
-    const steps = readdirSync(join(folder.path, "stage")).filter((name) => name.includes("step"));
-    expect(steps.sort()).toEqual(["step-000003", "step-000011", "step-000012"]);
-    using opened = await openModel(device(), join(folder.path, "stage", "step-000012"));
-    expect(opened.tokenizer.decode(opened.tokenizer.encode("the dog"))).toBe("the dog");
-    const config = JSON.parse(readFileSync(join(folder.path, "stage", "step-000012", "config.json"), "utf8"));
-    expect(config).toMatchObject({
-      model_type: "gpt2",
-      n_layer: 2,
-      n_embd: 32,
-      vocab_size: tokenizer.size,
-      activation_function: "gelu_new",
-    });
-  });
-
-  test("a full disk leaves the previous one whole, and the run can go on", async () => {
-    using whole = temporaryFolder();
-    using folder = temporaryFolder();
-    await train(whole.path);
-    let saves = 0;
-    const full = (stage: Stage): Stage => ({
-      ...stage,
-      async writeModel(directory) {
-        await stage.writeModel(directory);
-        if (++saves === 2) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
-      },
-    });
-    expect(train(folder.path, { change: full })).rejects.toThrow(
-      "the checkpoint of step 5 could not be saved: the disk is full",
-    );
-    await Bun.sleep(0);
-    const left = readdirSync(join(folder.path, "stage"));
-    expect(left.filter((name) => name.includes("step"))).toEqual(["step-000004"]);
-    await train(folder.path);
-    expect(history(folder.path)).toEqual(history(whole.path));
-  });
-
-  test("of another shape are refused by tensor", async () => {
-    using folder = temporaryFolder();
-    await train(folder.path);
-    const at = join(folder.path, "stage", "step-000012", "config.json");
-    writeFileSync(at, readFileSync(at, "utf8").replace('"n_embd": 32', '"n_embd": 64'));
-    expect(openModel(device(), join(folder.path, "stage", "step-000012"))).rejects.toThrow(
-      /wte\.weight has shape \[\d+,32\], expected \[\d+,64\]/,
-    );
-  });
-});
-
-test("a step that is not finite stops the run, says which and why, and keeps the last good checkpoint", async () => {
-  using folder = temporaryFolder();
-  const spoil = (stage: Stage): Stage => ({
-    ...stage,
-    async *batches(first) {
-      const inner = stage.batches(first);
-      for (let step = first; ; step++) {
-        const { value } = await inner.next();
-        yield { ...value, weight: new Float32Array([step === 6 ? Number.NaN : 1 / 64]) };
+  describe("a run folder", () => {
+    test("is locked while a process uses it, and free afterwards", () => {
+      using folder = temporaryFolder();
+      {
+        using _lock = lockFolder(folder.path);
+        expect(() => lockFolder(folder.path)).toThrow(`is in use by process ${process.pid}`);
       }
-    },
-  });
-  const run = train(folder.path, { config: { logEvery: 3 }, change: spoil });
-  expect(run).rejects.toThrow(/step 7 is not finite: the loss is NaN; gradients of 28 of 28 tensors are not finite/);
-  await run.catch(() => {});
-  expect(existsSync(join(folder.path, "stage", "step-000005"))).toBe(true);
-});
-
-describe("a run folder", () => {
-  test("is locked while a process uses it, and free afterwards", () => {
-    using folder = temporaryFolder();
-    {
+      using _again = lockFolder(folder.path);
+      expect(existsSync(join(folder.path, "lock"))).toBe(true);
+    });
+    test("is taken over from a process that is gone", async () => {
+      using folder = temporaryFolder();
+      const gone = Bun.spawn(["true"]);
+      await gone.exited;
+      writeFileSync(join(folder.path, "lock"), String(gone.pid));
       using _lock = lockFolder(folder.path);
-      expect(() => lockFolder(folder.path)).toThrow(`is in use by process ${process.pid}`);
-    }
-    using _again = lockFolder(folder.path);
-    expect(existsSync(join(folder.path, "lock"))).toBe(true);
-  });
-  test("is taken over from a process that is gone", async () => {
-    using folder = temporaryFolder();
-    const gone = Bun.spawn(["true"]);
-    await gone.exited;
-    writeFileSync(join(folder.path, "lock"), String(gone.pid));
-    using _lock = lockFolder(folder.path);
-    expect(readFileSync(join(folder.path, "lock"), "utf8")).toBe(String(process.pid));
-  });
-  test("that cannot be written is refused with one sentence", () => {
-    using folder = temporaryFolder();
-    writeFileSync(join(folder.path, "file"), "");
-    expect(() => lockFolder(join(folder.path, "file", "run"))).toThrow(/cannot be written/);
+      expect(readFileSync(join(folder.path, "lock"), "utf8")).toBe(String(process.pid));
+    });
+    test("that cannot be written is refused with one sentence", () => {
+      using folder = temporaryFolder();
+      writeFileSync(join(folder.path, "file"), "");
+      expect(() => lockFolder(join(folder.path, "file", "run"))).toThrow(/cannot be written/);
+    });
   });
 });

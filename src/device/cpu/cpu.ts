@@ -1,6 +1,7 @@
 /** The CPU device: the seam of device.ts over WebAssembly SIMD kernels and threads. A replay is done when it returns. */
 import { availableParallelism, cpus } from "node:os";
 import { UserError } from "../../errors";
+import { expectBinding } from "../binding";
 import type {
   Buffer,
   Bytes,
@@ -146,6 +147,7 @@ class CpuRecording implements Recording {
     const view = new DataView(heap.memory.buffer);
     try {
       dispatches.forEach((dispatch, i) => {
+        for (const slice of [dispatch.output, ...dispatch.inputs]) expectBinding(slice, dispatch, device.traits);
         writeJob(view, this.first + JOB * i, dispatch, { kernel: kernels[i]!, address: addressOf });
       });
     } catch (error) {

@@ -26,10 +26,12 @@ export class Heap {
   /** Everything from here on was never used, and is zero. */
   private top: number;
   private view: Uint8Array;
+  private readonly freeBytes: () => number;
 
-  /** The first `reserved` bytes are not dealt out. */
-  constructor(memory: WebAssembly.Memory, reserved: number) {
+  /** The first `reserved` bytes are not dealt out. `freeBytes` says how much memory the machine has left. */
+  constructor(memory: WebAssembly.Memory, reserved: number, freeBytes: () => number = freemem) {
     this.memory = memory;
+    this.freeBytes = freeBytes;
     this.top = roundUp(reserved, PAGE);
     this.view = new Uint8Array(memory.buffer);
     this.grow(this.top);
@@ -88,7 +90,7 @@ export class Heap {
         { hint: SMALLER },
       );
     }
-    const free = freemem();
+    const free = this.freeBytes();
     if (need > free) {
       throw new UserError(
         `out of memory: ${mebibytes(need)} more are needed, and this machine has ${mebibytes(free)} free`,

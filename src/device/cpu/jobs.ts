@@ -28,8 +28,8 @@ export function writeJob(
 ): void {
   const { inputs, output, params, workgroups } = dispatch;
   const name = `${dispatch.kernel.name} ${dispatch.kernel.entry}`;
-  if (inputs.length > MOST_INPUTS)
-    throw new Error(`${name}: ${inputs.length} inputs, at most ${MOST_INPUTS} fit a job`);
+  const most = Math.min(MOST_INPUTS, (dispatch.kernel.source.match(/@binding\(/g)?.length ?? 0) - 2);
+  if (inputs.length > most) throw new Error(`binding ${name}: ${inputs.length} inputs, the kernel has at most ${most}`);
   if (Object.keys(params).length > MOST_PARAMS)
     throw new Error(`${name}: more than ${MOST_PARAMS} params do not fit a job`);
   view.setUint32(at + KERNEL, kernel, true);

@@ -1,8 +1,8 @@
 /** A recorded list of dispatches: bind groups and params made once, then one compute pass a replay. */
-import { UserError } from "../../errors";
+
+import { expectBinding } from "../binding";
 import type { Dispatch, Recording, Slice, Traits } from "../device";
 import { writeParams } from "../params";
-import { mebibytes } from "../size";
 import type { Pipelines } from "./pipelines";
 import { type DawnDevice, type Handle, usage } from "./provider";
 import type { WebGpuBuffer } from "./webgpu";
@@ -144,16 +144,6 @@ export class WebGpuRecording implements Recording {
     for (const { group } of this.steps) this.on.dawn.release("BindGroup", group);
     this.on.dawn.releaseBuffer(this.params);
   }
-}
-
-function expectBinding({ sizeBytes }: Slice, { kernel }: Dispatch, { maxBindingBytes }: Traits): void {
-  if (sizeBytes <= maxBindingBytes) return;
-  throw new UserError(
-    `${kernel.name} needs a tensor of ${mebibytes(sizeBytes)} in one binding, and this device binds at most ${mebibytes(maxBindingBytes)}`,
-    {
-      hint: "use a smaller vocabulary, width or context, fewer rows or tokens a batch, or a device with larger bindings",
-    },
-  );
 }
 
 function windowOf({ buffer, offsetBytes, sizeBytes }: Slice) {

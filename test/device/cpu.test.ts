@@ -1,0 +1,181 @@
+/** What only the CPU device has: its memory, its threads, and what the JavaScript engine must have for it. */
+import { describe, expect, test } from "bun:test";
+import { trainingStep } from "../../src/app/bench";
+import { Program } from "../../src/autograd/program";
+import { type CpuDevice, openCpu } from "../../src/device/cpu/cpu";
+import { Heap } from "../../src/device/cpu/heap";
+import { type Dispatch, whole } from "../../src/device/device";
+import { attention, crossEntropy, gelu, layerNorm, matmul, sum } from "../../src/ops";
+import { input, type Tensor } from "../../src/tensor/tensor";
+import { sample } from "../support/oracle";
+
+describe("memory", () => {
+  const heapOf = (free: () => number = () => 2 ** 40) =>
+    new Heap(new WebAssembly.Memory({ initial: 1, maximum: 65535, shared: true }), 65536, free);
+
+  test("blocks do not overlap, and begin at cache lines", () => {
+    const heap = heapOf();
+    const sizes = [1, 64, 65, 100_000, 16];
+    const blocks = sizes.map((size) => ({ at: heap.allocate(size), size }));
+    blocks.forEach(({ at }, i) => {
+      expect(at % 64).toBe(0);
+      const before = blocks[i - 1];
+      expect(at).toBeGreaterThanOrEqual(before ? before.at + before.size : 65536);
+    });
+  });
+  test("freed neighbours are joined and dealt out again, as zeros", () => {
+    const heap = heapOf();
+    const [a, b, c] = [1000, 1000, 1000].map((size) => heap.allocate(size)) as [number, number, number];
+    heap.allocate(1000);
+    heap.bytes.fill(7, a, c + 1000);
+    heap.free(a);
+    heap.free(c);
+    heap.free(b);
+    const again = heap.allocate(3000);
+    expect(again).toBe(a);
+    expect(heap.bytes.subarray(again, again + 3000).every((v) => v === 0)).toBe(true);
+  });
+  test("freeing what is not there is an error", () => {
+    const heap = heapOf();
+    const at = heap.allocate(8);
+    heap.free(at);
+    expect(() => heap.free(at)).toThrow(`there is no block at ${at}`);
+  });
+  test("it grows up to what the machine has, and says what it lacks", () => {
+    const heap = heapOf(() => 100 << 20);
+    heap.allocate(50 << 20);
+    expect(() => heap.allocate(200 << 20)).toThrow(
+      /^out of memory: \d+ MiB more are needed, and this machine has 100 MiB free$/,
+    );
+    heap.allocate(1 << 20);
+  });
+  test("it ends at 4 GiB, and says so", () => {
+    const heap = heapOf();
+    const first = heap.allocate(2.2 * 2 ** 30);
+    expect(() => heap.allocate(2.2 * 2 ** 30)).toThrow(
+      /^out of memory: \d+ MiB more are needed beside \d+ MiB, and a WebAssembly memory ends at 4096 MiB$/,
+    );
+    heap.bytes[first + 2.2 * 2 ** 30 - 1] = 1;
+    heap.free(first);
+    expect(heap.allocate(2.2 * 2 ** 30)).toBe(first);
+  });
+});
+
+describe("threads", () => {
+  test("any number of them gives the same weights, bit for bit", () => {
+    const [one, all] = [1, undefined].map((threads) => {
+      using device = openCpu(threads);
+      using step = trainingStep(device, { preset: "micro", rows: 3, length: 50, vocabulary: 321 });
+      for (let i = 0; i < 5; i++) step.run();
+      return step.weights();
+    });
+    expect(one).toEqual(all!);
+  });
+  test("more than the machine has are refused", () => {
+    expect(() => openCpu(9999)).toThrow(/^--threads 9999: this machine runs \d+ at a time$/);
+    expect(() => openCpu(0)).toThrow("--threads 0");
+    expect(() => openCpu(1.5)).toThrow("--threads 1.5");
+  });
+  test("sleep while there is nothing to do", async () => {
+    using device = openCpu();
+    runFill(device);
+    await Bun.sleep(20);
+    const before = process.cpuUsage();
+    await Bun.sleep(300);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(60);
+  });
+  test("a helper that dies at work is told of in a sentence", () => {
+    using device = openCpu();
+    // As a helper leaves the control block that ends inside a job.
+    const words = new Uint32Array(device.pool.heap.memory.buffer, 1024, 32);
+    words[84 / 4] = 1;
+    Atomics.add(words, 72 / 4, 1);
+    expect(() => runFill(device)).toThrow("a thread of the CPU device has died");
+  });
+  test("a kernel that traps is an error, and not a hang", () => {
+    using device = openCpu();
+    const x = input("x", [8, 8]);
+    const product = matmul(x, x, { gelu: true });
+    const wrong: Tensor = { ...product, dispatch: (traits) => trapping(product.dispatch!(traits)) };
+    using program = new Program(device, [wrong]);
+    program.feed(x, new Float32Array(64));
+    expect(() => program.run()).toThrow();
+    expect(() => program.run()).toThrow();
+  });
+});
+
+/** A product with GELU that is to be added to what is there, which the kernel refuses. */
+function trapping(launch: ReturnType<NonNullable<Tensor["dispatch"]>>) {
+  return { ...launch, kernel: { ...launch.kernel, constants: { ...launch.kernel.constants, ACCUMULATE: true } } };
+}
+
+const fill = await Bun.file("kernels/fill.wgsl").text();
+
+function runFill(device: CpuDevice): void {
+  const output = whole(device.allocate(4 << 20));
+  const dispatch: Dispatch = {
+    kernel: { name: "fill", source: fill, entry: "forward" },
+    params: { count: 1 << 20, value: 3 },
+    output,
+    inputs: [],
+    workgroups: [1, 1, 1],
+  };
+  using recording = device.record([dispatch]);
+  recording.replay();
+  const into = new Float32Array(1 << 20);
+  device.download(output, into);
+  expect(into.every((v) => v === 3)).toBe(true);
+}
+
+test("a constant that the CPU device does not know is an error", () => {
+  using device = openCpu(1);
+  const kernel = { name: "fill", source: fill, entry: "forward", constants: { SPARSE: true } };
+  const output = whole(device.allocate(256));
+  const dispatch = { kernel, params: { count: 1, value: 1 }, output, inputs: [], workgroups: [1, 1, 1] as const };
+  expect(() => device.record([dispatch])).toThrow("the CPU device does not know the constant SPARSE");
+});
+
+describe("NaN in, NaN out", () => {
+  const ids = input("ids", [4], "u32");
+  const cases: [string, (x: Tensor, row: Tensor) => Tensor][] = [
+    ["gelu", (x) => gelu(x)],
+    ["matmul", (x) => matmul(x, x, { transposeB: true })],
+    ["layerNorm", (x, row) => layerNorm(x, row, row)],
+    ["crossEntropy", (x) => crossEntropy(x, ids)],
+    ["attention", (x) => attention(x, { tokens: 4, heads: 1 })],
+    ["sum", (x) => sum(x)],
+  ];
+  test.each(cases)("%s", (_name, op) => {
+    using device = openCpu(1);
+    const [x, row] = [input("x", [4, 12]), input("row", [12])];
+    for (const at of [0, 3, 11]) {
+      const y = op(x, row);
+      using program = new Program(device, [y]);
+      const values = Float32Array.from(sample(48, 1));
+      values[at] = Number.NaN;
+      const fed = program.plan.places;
+      program.feed(x, values);
+      if (fed.has(row)) program.feed(row, new Float32Array(12).fill(1));
+      if (fed.has(ids)) program.feed(ids, new Uint32Array(4));
+      program.run();
+      expect(program.read(y).some(Number.isNaN)).toBe(true);
+    }
+  });
+});
+
+describe("an engine", () => {
+  const doctor = (off: string) =>
+    Bun.spawnSync([process.execPath, "src/main.ts", "doctor", "--device", "cpu"], {
+      env: { ...process.env, [off]: "0" },
+    }).stdout.toString();
+  test("without SIMD is named, with what to use instead", () => {
+    const text = doctor("BUN_JSC_useWasmSIMD");
+    expect(text).toMatch(
+      /FAIL --device cpu: the CPU device needs WebAssembly SIMD .*\n +hint: --device gpu or --device soft/,
+    );
+  });
+  test("without relaxed multiply-add computes the same with plain ones", () => {
+    expect(doctor("BUN_JSC_useWasmRelaxedSIMD")).toMatch(/ok {3}--device cpu: .* agrees with float64/);
+  });
+});
