@@ -169,11 +169,13 @@ describe("an engine", () => {
     Bun.spawnSync([process.execPath, "src/main.ts", "doctor", "--device", "cpu"], {
       env: { ...process.env, [off]: "0" },
     }).stdout.toString();
-  test("without SIMD is named, with what to use instead", () => {
-    const text = doctor("BUN_JSC_useWasmSIMD");
-    expect(text).toMatch(
-      /FAIL --device cpu: the CPU device needs WebAssembly SIMD .*\n +hint: --device gpu or --device soft/,
-    );
+  test.each([
+    ["SIMD", "BUN_JSC_useWasmSIMD", "WebAssembly SIMD"],
+    ["shared memory", "BUN_JSC_useSharedArrayBuffer", "shared memory"],
+  ])("without %s is named, with what to use instead", (_name, option, what) => {
+    const text = doctor(option);
+    expect(text).toContain(`FAIL --device cpu: the CPU device needs ${what} in the JavaScript engine`);
+    expect(text).toContain("hint: --device gpu or --device software runs on a WebGPU adapter instead");
   });
   test("without relaxed multiply-add computes the same with plain ones", () => {
     expect(doctor("BUN_JSC_useWasmRelaxedSIMD")).toMatch(/ok {3}--device cpu: .* agrees with float64/);

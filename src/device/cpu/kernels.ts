@@ -59,11 +59,7 @@ export function compileKernels(): WebAssembly.Module {
       hint: "--device gpu or --device software runs on a WebGPU adapter instead",
     });
   if (!hasSimd()) throw without("WebAssembly SIMD");
-  try {
-    new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-  } catch {
-    throw without("shared WebAssembly memory");
-  }
+  if (typeof SharedArrayBuffer === "undefined") throw without("shared memory");
   return new WebAssembly.Module(readFileSync(hasRelaxedSimd() ? relaxed : plain));
 }
 

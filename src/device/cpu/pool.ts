@@ -46,8 +46,8 @@ export class Pool implements Disposable {
       this.trouble ??= message;
       this.kernels.fail();
     };
-    worker.postMessage(start);
     worker.unref();
+    worker.postMessage(start);
     return worker;
   }
 
