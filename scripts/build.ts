@@ -1,4 +1,4 @@
-/** Builds dist/dawngrad: one executable with Bun, Dawn, the kernels, the configs and the sample data inside. */
+/** Builds dist/dawngrad: one executable with Bun, Dawn, the kernels for both kinds of device, the configs and the sample data inside. */
 import { mkdir, rename, stat } from "node:fs/promises";
 import "./build-kernels";
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Sets up what the project needs, once: Bun and the packages from the npm registry, and a Vulkan driver that Dawn accepts
-# where no adapter is usable. Changes nothing that is already right, says what it does, and never asks.
+# Sets up what the project needs, once: Bun and the packages from the npm registry, and the compiled kernels of the CPU device.
+# With --adapter also a Vulkan driver that Dawn accepts, where no adapter is usable: the tests of the WGSL kernels need one.
+# Changes nothing that is already right, says what it does, and never asks.
 # Prints the path of Bun on stdout; everything else goes to stderr.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,10 +21,17 @@ find_bun() {
 }
 
 stamp=node_modules/.setup/done
+adapter=node_modules/.setup/adapter
+wants_adapter() { [ "${1:-}" = --adapter ] && [ ! -f "$adapter" ]; }
+kernels_built() {
+  [ -f dist/kernels.wasm ] && [ -f dist/kernels-plain.wasm ] &&
+    [ -z "$(find kernels/cpu scripts/build-kernels.ts -newer dist/kernels-plain.wasm | head -n 1)" ]
+}
 state=$(cksum bun.lock package.json scripts/setup.sh | cksum | cut -d' ' -f1)
 
 bun=$(find_bun)
-if [ -n "$bun" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$state" ]; then echo "$bun"; exit 0; fi
+installed() { [ -n "$bun" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$state" ]; }
+if installed && kernels_built && ! wants_adapter "$@"; then echo "$bun"; exit 0; fi
 
 if [ -z "$bun" ]; then
   command -v npm >/dev/null 2>&1 || fail "neither Bun nor npm is here; install Node.js with npm, or Bun"
@@ -36,9 +44,17 @@ if [ -z "$bun" ]; then
   [ -n "$bun" ] || fail "the installed Bun does not run on this machine"
 fi
 
-say "installing packages by bun.lock"
-"$bun" install --frozen-lockfile >&2 || fail "the packages could not be installed"
-bun=$(find_bun)
+if ! installed; then
+  say "installing packages by bun.lock"
+  "$bun" install --frozen-lockfile >&2 || fail "the packages could not be installed"
+  bun=$(find_bun)
+  mkdir -p node_modules/.setup
+  echo "$state" >"$stamp"
+fi
+if ! kernels_built; then
+  say "compiling the kernels of the CPU device"
+  "$bun" scripts/build-kernels.ts >&2 || fail "the kernels of the CPU device could not be compiled"
+fi
 
 # The mirror that this machine gets Debian from, by its own apt sources: deb822 files, else one-line files.
 debian_mirror() {
@@ -80,11 +96,11 @@ install_driver() {
   fi
 }
 
-if ! "$bun" scripts/has-adapter.ts; then
-  install_driver
-  "$bun" scripts/has-adapter.ts || fail "still no usable adapter; \`npm run dev doctor\` says what is missing"
+if wants_adapter "$@"; then
+  if ! "$bun" scripts/has-adapter.ts; then
+    install_driver
+    "$bun" scripts/has-adapter.ts || fail "still no usable adapter; \`npm run dev doctor\` says what is missing"
+  fi
+  touch "$adapter"
 fi
-
-mkdir -p node_modules/.setup
-echo "$state" >"$stamp"
 echo "$bun"

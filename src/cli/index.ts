@@ -8,7 +8,7 @@ const root = defineCommand({
   meta: {
     name: "dawngrad",
     version: manifest.version,
-    description: "trains GPT-2 models on any GPU, and writes with them",
+    description: "trains GPT-2 models on any GPU, or on none, and writes with them",
   },
   subCommands: {
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),

@@ -85,15 +85,27 @@ test("doctor finds that training would work", async () => {
   expect(code).toBe(0);
 });
 
-test.if(process.platform === "linux")("without a driver, every command says what to install", async () => {
+test.if(process.platform === "linux")("without a driver, training runs on the CPU device", async () => {
   const bare = { VK_DRIVER_FILES: "/nonexistent.json", VK_ICD_FILENAMES: "/nonexistent.json" };
   const doctor = await run(["doctor"], bare);
-  expect(doctor.stdout).toContain("training would not work here");
-  expect(doctor.stdout).toContain("hint: install a Vulkan driver that Dawn accepts");
-  expect(doctor.code).toBe(1);
-  const { stderr, code } = await run([...smoke, "--out", "bare"], bare);
-  expect(stderr).toMatch(/^error: no WebGPU adapter that computes was found\nhint: install/m);
+  expect(doctor.stdout).toContain("training would work here");
+  expect(doctor.stdout).toMatch(/note no WebGPU adapter that computes was found\n +hint: install a Vulkan driver/);
+  expect(doctor.code).toBe(0);
+  const trained = await run([...smoke, "--out", "bare"], bare);
+  expect(trained.stderr).toMatch(/^no GPU was found: running on the CPU \(.*WebAssembly SIMD, \d+ threads?\)$/m);
+  expect(trained.code).toBe(0);
+  const { stderr, code } = await run(["generate", "--model", "bare", "--prompt", "x", "--device", "gpu"], bare);
+  expect(stderr).toMatch(/^error: no WebGPU adapter that computes was found\nhint: --device cpu needs none/m);
   expect(code).toBe(1);
+});
+
+test("one thread writes what all threads write", async () => {
+  await run([...smoke, "--out", "threads"]);
+  const write = (...more: string[]) =>
+    run(["generate", "--model", "threads", "--prompt", "Once", "--device", "cpu", ...more]);
+  const [all, one] = [await write(), await write("--threads", "1")];
+  expect(one.code).toBe(0);
+  expect(one.stdout).toBe(all.stdout);
 });
 
 test("every command has help", async () => {
@@ -273,6 +285,18 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
       "no adapter of that name",
       ["generate", "--model", "whole", "--prompt", "x", "--device", "abacus"],
       /no adapter fits --device abacus/,
+      2,
+    ],
+    [
+      "more threads than cores",
+      ["generate", "--model", "whole", "--prompt", "x", "--threads", "5000"],
+      /--threads 5000: this machine runs \d+ at a time\nhint: give a number from 1 to/,
+      2,
+    ],
+    [
+      "threads for an adapter",
+      ["generate", "--model", "whole", "--prompt", "x", "--threads", "2", "--device", "gpu"],
+      /--threads is for the CPU device/,
       2,
     ],
     [

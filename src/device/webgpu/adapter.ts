@@ -70,9 +70,13 @@ export function chooseAdapter(wanted: string): Adapter {
   const chosen = adapters.find(fits);
   for (const other of adapters) if (other !== chosen) instance().releaseAdapter(other.handle);
   if (chosen) return chosen;
-  if (adapters.length === 0) throw new UserError("no WebGPU adapter that computes was found", { hint: driverHint });
+  if (adapters.length === 0) {
+    throw new UserError("no WebGPU adapter that computes was found", {
+      hint: `--device cpu needs none; or ${driverHint}`,
+    });
+  }
   const names = adapters.map(({ info }) => `${info.name} (${info.kind})`).join(", ");
-  throw new UserError(`no adapter fits --device ${wanted}`, { hint: `found: ${names}`, exitCode: 2 });
+  throw new UserError(`no adapter fits --device ${wanted}`, { hint: `found: cpu, ${names}`, exitCode: 2 });
 }
 
 function isNull(facts: AdapterFacts): boolean {
