@@ -23,6 +23,7 @@ export {
   backward_scale as layer_norm_backward_scale,
   forward as layer_norm_forward,
   statistics as layer_norm_statistics,
+  statistics_forward as layer_norm_statistics_forward,
 } from "./layer-norm";
 export { forward as matmul_forward } from "./matmul";
 export { finish as norm_finish, partial as norm_partial } from "./norm";

@@ -1,6 +1,7 @@
 // Layer norm over rows: y = (x - mean) rstd scale + shift.
 //   statistics       mean and rstd of each row
 //   forward          y
+//   statistics_forward   both in one, which no WGSL twin has
 //   backward         dx = rstd (g - mean(g) - xhat mean(g xhat)),  g = grad scale,  xhat = (x - mean) rstd
 //   backward_scale   for each chunk of rows: sum of grad xhat
 import { input, number, output, param, take } from "./job";
@@ -14,18 +15,20 @@ const WIDE: u32 = 32;
 export function statistics(job: usize): void {
   const rows = param(job, 0);
   const columns = param(job, 1);
-  const epsilon = number(job, 3);
   for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
     const end = min(from + ROWS, rows);
     for (let r = from; r < end; r++) {
       const x = input(job, 0) + ((<usize>r * columns) << 2);
-      const mean = sumOf(x, columns) / <f32>columns;
-      const variance = squaresAround(x, mean, columns) / <f32>columns;
-      const y = output(job) + (<usize>r << 3);
-      store<f32>(y, mean);
-      store<f32>(y, 1 / sqrt<f32>(variance + epsilon), 4);
+      rowStatistics(x, columns, number(job, 3), output(job) + (<usize>r << 3));
     }
   }
+}
+
+function rowStatistics(x: usize, columns: u32, epsilon: f32, statistic: usize): void {
+  const mean = sumOf(x, columns) / <f32>columns;
+  const variance = squaresAround(x, mean, columns) / <f32>columns;
+  store<f32>(statistic, mean);
+  store<f32>(statistic, 1 / sqrt<f32>(variance + epsilon), 4);
 }
 
 function squaresAround(x: usize, mean: f32, count: u32): f32 {
@@ -55,6 +58,16 @@ function squaresAround(x: usize, mean: f32, count: u32): f32 {
 }
 
 export function forward(job: usize): void {
+  normalise(job, false);
+}
+
+/** What `forward` does, with the statistics computed and stored on the way: x is read from memory once. */
+export function statistics_forward(job: usize): void {
+  normalise(job, true);
+}
+
+@inline
+function normalise(job: usize, withStatistics: bool): void {
   const rows = param(job, 0);
   const columns = param(job, 1);
   const scale = input(job, 2);
@@ -65,6 +78,7 @@ export function forward(job: usize): void {
       const x = input(job, 0) + ((<usize>r * columns) << 2);
       const y = output(job) + ((<usize>r * columns) << 2);
       const statistic = input(job, 1) + (<usize>r << 3);
+      if (withStatistics) rowStatistics(x, columns, number(job, 3), statistic);
       const mean = f32x4.splat(load<f32>(statistic));
       const rstd = f32x4.splat(load<f32>(statistic, 4));
       for (let c: u32 = 0; c < columns; c += 4) {

@@ -15,6 +15,7 @@ import type {
   Traits,
 } from "../device";
 import { mebibytes } from "../size";
+import { fuse } from "./fuse";
 import { MOST_BYTES } from "./heap";
 import { JOB, takeTime, writeJob } from "./jobs";
 import { kernelName } from "./kernels";
@@ -136,8 +137,9 @@ class CpuRecording implements Recording {
   private readonly end: number;
   private freed = false;
 
-  constructor(device: CpuDevice, dispatches: readonly Dispatch[]) {
+  constructor(device: CpuDevice, unfused: readonly Dispatch[]) {
     this.device = device;
+    const dispatches = fuse(unfused);
     this.dispatches = dispatches.length;
     this.names = dispatches.map(({ kernel }) => `${kernel.name}.${kernel.entry}`);
     const kernels = dispatches.map(({ kernel }) => device.kernel(kernel));
