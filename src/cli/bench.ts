@@ -61,21 +61,17 @@ function everyDevice(): string[] {
 
 /** A row a measurement, a column a device. */
 function asTable(columns: readonly Column[]): string {
-  const rows = new Map<string, { unit: string; values: (number | undefined)[] }>();
-  columns.forEach(({ results }, i) => {
-    for (const { name, value, unit } of results) {
-      const row = rows.get(name) ?? { unit, values: [] };
-      row.values[i] = value;
-      rows.set(name, row);
-    }
-  });
+  const measured = ({ results }: Column, name: string) => results.find((result) => result.name === name)?.value;
+  // The device that could measure most says the order.
+  const fullest = columns.toSorted((a, b) => b.results.length - a.results.length);
+  const units = new Map(fullest.flatMap(({ results }) => results.map(({ name, unit }) => [name, unit] as const)));
   const wide = Math.max(12, ...columns.map(({ device }) => device.kind.length + 2));
   const cells = (values: readonly string[]) => values.map((value) => value.padStart(wide)).join("");
   return [
     ...columns.map(({ device }) => `${device.kind}: ${device.name}, ${device.driver}`),
     `${"".padEnd(46)}${cells(columns.map(({ device }) => device.kind))}`,
-    ...[...rows].map(
-      ([name, { unit, values }]) => `${name.padEnd(46)}${cells(columns.map((_, i) => format(values[i])))} ${unit}`,
+    ...[...units].map(
+      ([name, unit]) => `${name.padEnd(46)}${cells(columns.map((column) => format(measured(column, name))))} ${unit}`,
     ),
     "",
   ].join("\n");
