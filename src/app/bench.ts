@@ -6,6 +6,7 @@ import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import { gpt2, presets } from "../model/gpt2";
+import { nextToken } from "../model/next-token";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { add } from "../ops/add";
@@ -216,20 +217,11 @@ export function trainingStep(device: Device, { preset, rows, length, vocabulary 
   const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
   const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
   const optimizer = new AdamW(device, weights, adam);
+  const { tokens, positions, targets, weight, loss, rowPositions } = nextToken(model, { rows, length });
   const size = rows * length;
-  const [tokens, positions, targets] = ["tokens", "positions", "targets"].map((name) => input(name, [size], "u32")) as [
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const weight = input("weight", [1]);
-  const loss = model.loss(model.hidden(tokens, positions, { length }), targets, weight);
   const program = trainingProgram(device, loss, weights, optimizer);
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
-  program.feed(
-    positions,
-    ids.map((_, i) => i % length),
-  );
+  program.feed(positions, rowPositions);
   program.feed(weight, new Float32Array([1 / size]));
   let step = 0;
   return {

@@ -72,6 +72,20 @@ export const configSchema = z.strictObject({
 
 export type Config = z.infer<typeof configSchema>;
 
+/** How large a tokenizer's vocabulary may become, before it is trained or read; GPT-2's for one from a file. */
+export function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
+  switch (tokenizer.kind) {
+    case "bpe":
+      return tokenizer.size;
+    case "character":
+      return 256;
+    case "file":
+      return 50257;
+    default:
+      throw new Error(`tokenizer ${tokenizer satisfies never}`);
+  }
+}
+
 /** The model's numbers: the preset's, overridden by those given. */
 export function modelConfig({ preset, epsilon, ...given }: Config["model"], vocabulary: number): Gpt2Config {
   const base = presets[preset]!;

@@ -1,6 +1,7 @@
 /** How much device memory a model needs, known before anything is allocated: the plan is a pure function of the graph. */
 import { plan, planBytes } from "../autograd/plan";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
+import { nextToken } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { trainingGraph } from "../train/fit";
 
@@ -25,22 +26,16 @@ export function memoryOf(model: Gpt2, { rows, tokens: length, recompute }: Memor
   const { parameters, config } = model;
   const weightsBytes = 4 * parameters.size;
   const bound = parameters.list.map(({ tensor }) => tensor);
-  const sequence = (batch: number, length: number) => ({
-    tokens: input("tokens", [batch * length], "u32"),
-    positions: input("positions", [batch * length], "u32"),
-  });
 
-  const one = sequence(1, config.context);
+  const tokens = input("tokens", [config.context], "u32");
+  const positions = input("positions", [config.context], "u32");
   const layers = cacheTensors(config, 1, config.context);
   const cache = { layers: [...layers], positions: input("starts", [1], "u32") };
-  const hidden = model.hidden(one.tokens, one.positions, { length: config.context, cache });
+  const hidden = model.hidden(tokens, positions, { length: config.context, cache });
   const inference = plan([hidden, ...cache.layers], new Set([...bound, ...layers]));
   const cacheBytes = layers.length * 4 * config.context * 2 * config.width;
 
-  const batch = sequence(rows, length);
-  const targets = input("targets", [rows * length], "u32");
-  const rowsOut = model.hidden(batch.tokens, batch.positions, { length, recompute });
-  const graph = trainingGraph(model.loss(rowsOut, targets, input("weight", [1])), parameters);
+  const graph = trainingGraph(nextToken(model, { rows, length, recompute }).loss, parameters);
   const training = plan(graph.outputs, new Set([...bound, ...graph.slices, graph.total]));
   return {
     weightsBytes,

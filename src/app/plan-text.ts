@@ -1,14 +1,13 @@
 /** What a config would do, as text: stages, sizes, memory. */
 import { memory, short } from "../log/console";
 import { gpt2 } from "../model/gpt2";
-import { type Config, modelConfig } from "./config";
+import { type Config, expectedVocabulary, modelConfig } from "./config";
 import { memoryOf } from "./memory";
 
-/** For `run --plan`. The vocabulary of a tokenizer that is yet to be trained is taken as large as it may become. */
+/** For `run --plan`. */
 export function planText(config: Config): string {
   const { tokenizer } = config;
-  const vocabulary = tokenizer.kind === "bpe" ? tokenizer.size : tokenizer.kind === "character" ? 256 : 50257;
-  const model = gpt2(modelConfig(config.model, vocabulary));
+  const model = gpt2(modelConfig(config.model, expectedVocabulary(tokenizer)));
   const { layers, heads, width, context } = model.config;
   const lines = [
     `run ${config.name}, seed ${config.seed}`,

@@ -4,25 +4,22 @@ import { interpret } from "../autograd/interpret";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { gpt2 } from "../model/gpt2";
+import { nextToken } from "../model/next-token";
 import { initialise } from "../model/parameters";
-import { input, type Tensor } from "../tensor/tensor";
+import type { Tensor } from "../tensor/tensor";
 
 /** The largest error of loss and gradients, relative to each tensor's largest value. */
 export function checkDevice(device: Device): number {
   const model = gpt2({ vocabulary: 40, context: 8, layers: 1, heads: 2, width: 16, epsilon: 1e-5 });
   const weights = initialise(model.parameters, 1);
   const T = 8;
-  const tokens = input("tokens", [2 * T], "u32");
-  const positions = input("positions", [2 * T], "u32");
-  const targets = input("targets", [2 * T], "u32");
-  const weight = input("weight", [1]);
-  const loss = model.loss(model.hidden(tokens, positions, { length: T }), targets, weight);
+  const { tokens, positions, targets, weight, loss, rowPositions } = nextToken(model, { rows: 2, length: T });
   const parameters = model.parameters.list.map(({ tensor }) => tensor);
   const outputs = [loss, ...gradients(loss, parameters)].filter((x): x is Tensor => x !== null);
   const feeds = new Map<Tensor, Float64Array>([
     [tokens, Float64Array.from({ length: 2 * T }, (_, i) => (i * 7) % 40)],
     [targets, Float64Array.from({ length: 2 * T }, (_, i) => (i * 11 + 3) % 40)],
-    [positions, Float64Array.from({ length: 2 * T }, (_, i) => i % T)],
+    [positions, Float64Array.from(rowPositions)],
     [weight, Float64Array.of(1 / (2 * T))],
     ...model.parameters.list.map(
       ({ tensor, offset, size }) => [tensor, Float64Array.from(weights.subarray(offset, offset + size))] as const,

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
-import { modelConfig, readConfigFile } from "../app/config";
+import { expectedVocabulary, modelConfig, readConfigFile } from "../app/config";
 import { findFile } from "../app/embedded";
 import { type Memory, memoryOf } from "../app/memory";
 import { modelDirectory } from "../app/model";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
-import { readConfig, readSlab } from "../model/checkpoint";
+import { checkSlab, readConfig } from "../model/checkpoint";
 import { type Gpt2, gpt2, presets } from "../model/gpt2";
 import { numberOf } from "./options";
 
@@ -57,19 +57,13 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
   }
   if (target.endsWith(".toml")) {
     const config = await readConfigFile(target);
-    const { tokenizer } = config;
-    const model = gpt2(
-      modelConfig(
-        config.model,
-        tokenizer.kind === "bpe" ? tokenizer.size : tokenizer.kind === "character" ? 256 : vocabulary,
-      ),
-    );
+    const model = gpt2(modelConfig(config.model, expectedVocabulary(config.tokenizer)));
     const { batch, recompute } = config.stage[0]!;
     return { model, rows: batch.rows, tokens: batch.tokens, recompute };
   }
   const directory = modelDirectory(findFile(target));
   const model = gpt2(await readConfig(directory));
-  readSlab(`${directory}/model.safetensors`, model.parameters); // refuses what does not fit
+  checkSlab(`${directory}/model.safetensors`, model.parameters);
   return { model, rows: 1, tokens: model.config.context, recompute: false };
 }
 

@@ -3,7 +3,13 @@ import { join } from "node:path";
 import { codeOf, messageOf, UserError } from "../errors";
 import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
 import type { Parameters } from "./parameters";
-import { type NamedValues, openSafetensors, writeSafetensors } from "./safetensors";
+import {
+  type NamedValues,
+  openSafetensors,
+  type SafetensorsFile,
+  type TensorInfo,
+  writeSafetensors,
+} from "./safetensors";
 
 /** transformers writes GPT-2's tensors with this prefix; OpenAI's own files have none. */
 const PREFIX = "transformer.";
@@ -104,7 +110,23 @@ export async function loadModel(directory: string): Promise<LoadedModel> {
 /** One slab's values from a file with a tensor for each parameter, named with or without `prefix`. */
 export function readSlab(path: string, parameters: Parameters, prefix = PREFIX): Float32Array {
   using file = openSafetensors(path);
-  const found = parameters.list.map((p) => {
+  const found = expectTensors(file, path, parameters, prefix);
+  const values = new Float32Array(parameters.size);
+  parameters.list.forEach(({ offset, size }, i) => {
+    file.read(found[i]!, values.subarray(offset, offset + size));
+  });
+  return values;
+}
+
+/** Throws where a file's header is not that of these parameters. Reads no values. */
+export function checkSlab(path: string, parameters: Parameters): void {
+  using file = openSafetensors(path);
+  expectTensors(file, path, parameters, PREFIX);
+}
+
+/** Where each parameter stands in the file. */
+function expectTensors(file: SafetensorsFile, path: string, parameters: Parameters, prefix: string): TensorInfo[] {
+  return parameters.list.map((p) => {
     const info = file.tensors.get(prefix + p.name) ?? file.tensors.get(p.name);
     if (!info)
       throw new UserError(`${path} has no tensor ${p.name}`, { hint: "its config.json describes another model" });
@@ -115,11 +137,6 @@ export function readSlab(path: string, parameters: Parameters, prefix = PREFIX):
     }
     return info;
   });
-  const values = new Float32Array(parameters.size);
-  parameters.list.forEach(({ offset, size }, i) => {
-    file.read(found[i]!, values.subarray(offset, offset + size));
-  });
-  return values;
 }
 
 /** A slab as named tensors, for writing. */

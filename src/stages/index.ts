@@ -5,6 +5,4 @@ import * as pretrain from "./pretrain";
 /** One `[[stage]]` table, told apart by its `kind`. */
 export const stageSchema = z.discriminatedUnion("kind", [pretrain.schema]);
 
-export type StageConfig = z.infer<typeof stageSchema>;
-
 export const stages = { pretrain } as const;

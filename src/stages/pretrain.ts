@@ -8,6 +8,7 @@ import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import { writeModel } from "../model/checkpoint";
+import { nextToken } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { writeTokenizer } from "../text/tokenizer";
 import { training } from "../train/settings";
@@ -50,26 +51,20 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
   }
   const { train, validation } = await readSplit(config, context);
   const size = rows * length;
-  const tokens = input("tokens", [size], "u32");
-  const positions = input("positions", [size], "u32");
-  const targets = input("targets", [size], "u32");
-  const weight = input("weight", [1]);
   const dropoutSeed = input("dropout seed", [1], "u32");
   const dropped = config.dropout > 0;
-  const hidden = model.hidden(tokens, positions, {
+  const { loss, rowPositions, ...inputs } = nextToken(model, {
+    rows,
     length,
     recompute: config.recompute,
     ...(dropped && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
   });
-
-  const rowPositions = Uint32Array.from({ length: size }, (_, i) => i % length);
-  const held = evaluation(config, context, validation, rowPositions);
+  const held = evaluation(config, context, validation);
   const engine = new Engine(device, model, weights);
   return {
-    parameters: model.parameters,
     weights,
-    inputs: { tokens, positions, targets, weight, ...(dropped && { dropoutSeed }) },
-    loss: model.loss(hidden, targets, weight),
+    inputs: { ...inputs, ...(dropped && { dropoutSeed }) },
+    loss,
     constants: { positions: rowPositions, weight: new Float32Array([1 / (size * accumulate)]) },
     tokensPerStep: size * accumulate,
     batches: (firstStep) => batches(firstStep * accumulate),
@@ -119,17 +114,14 @@ function evaluation(
   { batch, evaluate }: PretrainConfig,
   { device, model, weights }: Context,
   from: Uint16Array | Uint32Array,
-  rowPositions: Uint32Array,
 ) {
-  const size = batch.rows * batch.tokens;
-  const tokens = input("tokens", [size], "u32");
-  const positions = input("positions", [size], "u32");
-  const targets = input("targets", [size], "u32");
-  const weight = input("weight", [1]);
-  const loss = model.loss(model.hidden(tokens, positions, { length: batch.tokens }), targets, weight);
+  const { tokens, positions, targets, weight, loss, rowPositions } = nextToken(model, {
+    rows: batch.rows,
+    length: batch.tokens,
+  });
   const program = new Program(device, [loss], { bind: weights.bind() });
   program.feed(positions, rowPositions);
-  program.feed(weight, new Float32Array([1 / size]));
+  program.feed(weight, new Float32Array([1 / rowPositions.length]));
   const into = windowOf(batch);
   const one = new Float32Array(1);
   return {

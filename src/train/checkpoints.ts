@@ -59,7 +59,7 @@ export async function saveCheckpoint(
   try {
     await mkdir(temporary, { recursive: true });
     await stage.writeModel(temporary);
-    const { parameters } = stage;
+    const { parameters } = stage.weights;
     const moments = [
       ...namedValues(parameters, optimizer.first.download(), "first."),
       ...namedValues(parameters, optimizer.second.download(), "second."),
@@ -101,10 +101,11 @@ export function readIndex(directory: string): Index | null {
 /** Loads the latest checkpoint's weights and optimizer state onto the device. */
 export function resumeFrom(directory: string, { latest }: Index, stage: Stage, optimizer: AdamW): Progress {
   const from = join(directory, latest);
-  stage.weights.upload(readSlab(join(from, "model.safetensors"), stage.parameters));
+  const { parameters } = stage.weights;
+  stage.weights.upload(readSlab(join(from, "model.safetensors"), parameters));
   const moments = join(from, "optimizer.safetensors");
-  optimizer.first.upload(readSlab(moments, stage.parameters, "first."));
-  optimizer.second.upload(readSlab(moments, stage.parameters, "second."));
+  optimizer.first.upload(readSlab(moments, parameters, "first."));
+  optimizer.second.upload(readSlab(moments, parameters, "second."));
   return JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as Progress;
 }
 

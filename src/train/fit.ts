@@ -196,11 +196,12 @@ async function badStepError(step: number, { stage, program, optimizer, directory
   program.run();
   const loss = optimizer.read().tail[0]!;
   const gradient = optimizer.gradients.download();
-  const bad = stage.parameters.list.filter(({ offset, size }) =>
+  const { list } = stage.weights.parameters;
+  const bad = list.filter(({ offset, size }) =>
     gradient.subarray(offset, offset + size).some((v) => !Number.isFinite(v)),
   );
   const where = bad.length
-    ? `gradients of ${bad.length} of ${stage.parameters.list.length} tensors are not finite, ${bad.at(-1)!.name} among them`
+    ? `gradients of ${bad.length} of ${list.length} tensors are not finite, ${bad.at(-1)!.name} among them`
     : "";
   const cause = Number.isFinite(loss) ? where : `the loss is ${loss}${where && `; ${where}`}`;
   const saved = readIndex(directory);

@@ -1,5 +1,4 @@
 /** What a training stage must say; everything else about training is `fit`'s. */
-import type { Parameters } from "../model/parameters";
 import type { Slab } from "../model/slab";
 import type { Tensor } from "../tensor/tensor";
 
@@ -8,7 +7,6 @@ export type Batch = Readonly<Record<string, Float32Array | Uint32Array>>;
 
 export interface Stage {
   /** What is trained. Anything else in the graph is frozen simply by not being listed here. */
-  readonly parameters: Parameters;
   readonly weights: Slab;
   /** The graph of one micro-batch. */
   readonly inputs: Readonly<Record<string, Tensor>>;

@@ -85,8 +85,6 @@ export interface AdapterRequest {
 }
 
 export interface AdapterFacts {
-  readonly vendor: string;
-  readonly architecture: string;
   readonly device: string;
   readonly description: string;
   readonly backend: number;
@@ -172,8 +170,6 @@ class Instance {
     this.call("wgpuAdapterGetInfo", adapter, info);
     const view = new DataView(info.bytes.buffer);
     const facts = {
-      vendor: textAt(view, 8),
-      architecture: textAt(view, 24),
       device: textAt(view, 40),
       description: textAt(view, 56),
       backend: view.getUint32(72, true),

@@ -1,0 +1,35 @@
+/** The graph of next-token prediction over a batch: its inputs, and the weighted loss. Training, evaluation and measurements share it. */
+import { input, type Tensor } from "../tensor/tensor";
+import type { Gpt2, HiddenOptions } from "./gpt2";
+
+export interface NextToken {
+  /** [rows x length] (u32), row after row; targets may be IGNORE. */
+  readonly tokens: Tensor;
+  readonly positions: Tensor;
+  readonly targets: Tensor;
+  /** [1]: 1 / number of targets makes the loss their mean. */
+  readonly weight: Tensor;
+  readonly loss: Tensor;
+  /** What to feed `positions`: 0 to length - 1 in each row. */
+  readonly rowPositions: Uint32Array;
+}
+
+export function nextToken(
+  model: Gpt2,
+  { rows, length, ...options }: { readonly rows: number } & Omit<HiddenOptions, "cache">,
+): NextToken {
+  const size = rows * length;
+  const tokens = input("tokens", [size], "u32");
+  const positions = input("positions", [size], "u32");
+  const targets = input("targets", [size], "u32");
+  const weight = input("weight", [1]);
+  const loss = model.loss(model.hidden(tokens, positions, { length, ...options }), targets, weight);
+  return {
+    tokens,
+    positions,
+    targets,
+    weight,
+    loss,
+    rowPositions: Uint32Array.from({ length: size }, (_, i) => i % length),
+  };
+}
