@@ -4,9 +4,9 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
-import { loadModel } from "../model/checkpoint";
+import { loadModel, readConfig } from "../model/checkpoint";
 import type { Gpt2 } from "../model/gpt2";
-import { Slab } from "../model/slab";
+import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
 
@@ -42,16 +42,13 @@ export interface OpenModel extends Disposable {
 export async function openModel(device: Device, path: string): Promise<OpenModel> {
   const directory = modelDirectory(path);
   const tokenizer = await loadTokenizer(directory);
-  const { model, values } = await loadModel(directory);
-  if (tokenizer.size > model.config.vocabulary) {
-    throw new UserError(
-      `${directory}: the tokenizer has ${tokenizer.size} tokens, and the model ${model.config.vocabulary}`,
-      {
-        hint: "these files are not of one model",
-      },
-    );
+  const { vocabulary } = await readConfig(directory);
+  if (tokenizer.size > vocabulary) {
+    throw new UserError(`${directory}: the tokenizer has ${tokenizer.size} tokens, and the model ${vocabulary}`, {
+      hint: "these files are not of one model",
+    });
   }
-  const weights = new Slab(device, model.parameters, { values });
+  const { model, weights } = await loadModel(device, directory);
   const engine = new Engine(device, model, weights);
   return {
     directory,

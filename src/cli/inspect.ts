@@ -6,7 +6,7 @@ import { type Memory, memoryOf } from "../app/memory";
 import { modelDirectory } from "../app/model";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
-import { checkSlab, readConfig } from "../model/checkpoint";
+import { checkModel } from "../model/checkpoint";
 import { type Gpt2, gpt2, presets } from "../model/gpt2";
 import { numberOf } from "./options";
 
@@ -62,8 +62,7 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
     return { model, rows: batch.rows, tokens: batch.tokens, recompute };
   }
   const directory = modelDirectory(findFile(target));
-  const model = gpt2(await readConfig(directory));
-  checkSlab(`${directory}/model.safetensors`, model.parameters);
+  const model = await checkModel(directory);
   return { model, rows: 1, tokens: model.config.context, recompute: false };
 }
 

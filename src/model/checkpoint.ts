@@ -1,15 +1,12 @@
 /** A model directory as Hugging Face lays it out: config.json, model.safetensors, and the tokenizer's files beside them. */
 import { join } from "node:path";
+import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
 import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
 import type { Parameters } from "./parameters";
-import {
-  type NamedValues,
-  openSafetensors,
-  type SafetensorsFile,
-  type TensorInfo,
-  writeSafetensors,
-} from "./safetensors";
+import { type NamedValues, openSafetensors, writeSafetensors } from "./safetensors";
+import { Slab } from "./slab";
+import { openWeights, type StoredTensor, type WeightsFiles } from "./weights-files";
 
 /** transformers writes GPT-2's tensors with this prefix; OpenAI's own files have none. */
 const PREFIX = "transformer.";
@@ -34,7 +31,7 @@ export function huggingFaceConfig(config: Gpt2Config, endOfText: number | null):
     n_positions: config.context,
     resid_pdrop: 0,
     scale_attn_weights: true,
-    tie_word_embeddings: true,
+    tie_word_embeddings: config.tied !== false,
     torch_dtype: "float32",
     vocab_size: config.vocabulary,
   };
@@ -66,7 +63,7 @@ export async function readConfig(directory: string): Promise<Gpt2Config> {
   refuse("activation_function", ["gelu_new", "gelu_pytorch_tanh"]);
   refuse("scale_attn_weights", [true]);
   refuse("scale_attn_by_inverse_layer_idx", [false]);
-  refuse("tie_word_embeddings", [true]);
+  refuse("tie_word_embeddings", [true, false]);
   const whole = (key: string) => {
     const value = json[key];
     if (typeof value === "number" && Number.isSafeInteger(value) && value > 0 && value < 2 ** 24) return value;
@@ -76,11 +73,12 @@ export async function readConfig(directory: string): Promise<Gpt2Config> {
   refuse("n_inner", [null, 4 * width]);
   const config = {
     vocabulary: whole("vocab_size"),
-    context: whole("n_positions"),
+    context: whole(json.n_positions === undefined ? "n_ctx" : "n_positions"),
     layers: whole("n_layer"),
     heads: whole("n_head"),
     width,
     epsilon: typeof json.layer_norm_epsilon === "number" ? json.layer_norm_epsilon : 1e-5,
+    ...(json.tie_word_embeddings === false && { tied: false }),
   };
   checkHeads(config, path);
   return config;
@@ -95,56 +93,131 @@ export function checkHeads({ width, heads }: Pick<Gpt2Config, "width" | "heads">
   });
 }
 
-export interface LoadedModel {
-  readonly model: Gpt2;
-  /** The weights' slab. */
-  readonly values: Float32Array;
-}
-
-/** Reads a model directory whole, checking every tensor's shape before any is read. */
-export async function loadModel(directory: string): Promise<LoadedModel> {
+/** Loads a model directory onto the device, tensor by tensor: every tensor's shape is checked before any value is read. */
+export async function loadModel(device: Device, directory: string): Promise<{ model: Gpt2; weights: Slab }> {
   const model = gpt2(await readConfig(directory));
-  return { model, values: readSlab(join(directory, "model.safetensors"), model.parameters) };
+  using files = openWeights(directory);
+  const found = expectModel(files, directory, model);
+  const weights = new Slab(device, model.parameters);
+  try {
+    readInto(weights, found);
+  } catch (error) {
+    weights[Symbol.dispose]();
+    throw error;
+  }
+  return { model, weights };
 }
 
-/** One slab's values from a file with a tensor for each parameter, named with or without `prefix`. */
-export function readSlab(path: string, parameters: Parameters, prefix = PREFIX): Float32Array {
+/** Throws where a model directory's tensors are not those of its config. Reads no values. */
+export async function checkModel(directory: string): Promise<Gpt2> {
+  const model = gpt2(await readConfig(directory));
+  using files = openWeights(directory);
+  expectModel(files, directory, model);
+  return model;
+}
+
+/** Loads a slab from one file, such as an optimizer's moments. */
+export function readSlab(path: string, slab: Slab, prefix = PREFIX): void {
   using file = openSafetensors(path);
-  const found = expectTensors(file, path, parameters, prefix);
-  const values = new Float32Array(parameters.size);
-  parameters.list.forEach(({ offset, size }, i) => {
-    file.read(found[i]!, values.subarray(offset, offset + size));
-  });
-  return values;
+  const stored = new Map([...file.tensors].map(([name, info]) => [name, { info, file }]));
+  readInto(slab, expectTensors(stored, path, slab.parameters, prefix));
 }
 
-/** Throws where a file's header is not that of these parameters. Reads no values. */
-export function checkSlab(path: string, parameters: Parameters): void {
-  using file = openSafetensors(path);
-  expectTensors(file, path, parameters, PREFIX);
+/** Where each parameter stands; nothing that a GPT-2 does not have may stand beside them. */
+function expectModel(files: WeightsFiles, directory: string, { parameters, config }: Gpt2): StoredTensor[] {
+  const found = expectTensors(files.tensors, directory, parameters, PREFIX);
+  const known = new Set(found.map(({ info }) => info.name));
+  for (const [name, stored] of files.tensors) {
+    if (known.has(name) || MASKS.test(name)) continue;
+    const { shape } = stored.info;
+    if (name === HEAD && config.tied !== false) expectTied(stored, found, parameters, directory);
+    else
+      throw new UserError(`${directory} has a tensor ${name} [${shape}] that a GPT-2 does not have`, { hint: OTHER });
+  }
+  return found;
 }
 
-/** Where each parameter stands in the file. */
-function expectTensors(file: SafetensorsFile, path: string, parameters: Parameters, prefix: string): TensorInfo[] {
+const OTHER = "the checkpoint is of another model";
+const HEAD = "lm_head.weight";
+/** Causal masks, which older versions of transformers kept as tensors. */
+const MASKS = /^(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)$/;
+
+/** A head that is stored although the config ties it to the embedding must be the embedding. */
+function expectTied(head: StoredTensor, found: readonly StoredTensor[], { list }: Parameters, directory: string): void {
+  const embedding = found[list.findIndex(({ name }) => name === "wte.weight")]!;
+  const differs = () =>
+    new UserError(`${directory}: lm_head.weight differs from wte.weight, and config.json ties them`, {
+      hint: 'set "tie_word_embeddings": false in config.json if the head is its own',
+    });
+  if (head.info.shape.join() !== embedding.info.shape.join()) throw differs();
+  const other = new Float32Array(PART);
+  for (const [part, first] of partsOf(embedding)) {
+    const same = other.subarray(0, part.length);
+    head.file.read(head.info, same, first);
+    if (part.some((v, i) => !Object.is(v, same[i]))) throw differs();
+  }
+}
+
+/** Where each parameter stands in the files. */
+function expectTensors(
+  stored: ReadonlyMap<string, StoredTensor>,
+  where: string,
+  parameters: Parameters,
+  prefix: string,
+): StoredTensor[] {
   return parameters.list.map((p) => {
-    const info = file.tensors.get(prefix + p.name) ?? file.tensors.get(p.name);
-    if (!info)
-      throw new UserError(`${path} has no tensor ${p.name}`, { hint: "its config.json describes another model" });
-    if (info.shape.join() !== p.shape.join()) {
-      throw new UserError(`${path}: ${p.name} has shape [${info.shape}], expected [${p.shape}]`, {
-        hint: "the checkpoint is of another model",
+    const found = stored.get(prefix + p.name) ?? stored.get(p.name);
+    if (!found) {
+      throw new UserError(`${where} has no tensor ${p.name} [${p.shape}]`, {
+        hint: "its config.json describes another model",
       });
     }
-    return info;
+    const { shape } = found.info;
+    if (shape.join() !== p.shape.join()) {
+      const turned = shape.toReversed().join() === p.shape.join();
+      throw new UserError(`${where}: ${p.name} has shape [${shape}], expected [${p.shape}]`, {
+        hint: turned ? "its linear layers are stored [out, in]; GPT-2's are [in, out]" : OTHER,
+      });
+    }
+    return found;
   });
 }
 
-/** A slab as named tensors, for writing. */
-export function namedValues(parameters: Parameters, slab: Float32Array, prefix = PREFIX): NamedValues[] {
-  return parameters.list.map(({ name, shape, offset, size }) => ({
-    name: prefix + name,
+/** Elements that are read at a time. */
+const PART = 1 << 20;
+
+/** The tensor's values part by part, in an array that is used again. */
+function* partsOf({ info, file }: StoredTensor): Generator<[part: Float32Array, first: number]> {
+  const size = info.shape.reduce((product, n) => product * n, 1);
+  const buffer = new Float32Array(Math.min(PART, size));
+  for (let first = 0; first < size; first += PART) {
+    const part = buffer.subarray(0, Math.min(PART, size - first));
+    file.read(info, part, first);
+    yield [part, first];
+  }
+}
+
+/** Puts tensors where the slab wants them. NaN and infinity are refused by name. */
+function readInto(slab: Slab, found: readonly StoredTensor[]): void {
+  slab.parameters.list.forEach(({ offset }, i) => {
+    for (const [part, first] of partsOf(found[i]!)) {
+      const bad = part.findIndex((v) => !Number.isFinite(v));
+      if (bad >= 0) {
+        throw new UserError(`${found[i]!.info.name} has ${part[bad]} at element ${first + bad}`, {
+          hint: "the checkpoint was saved after training had failed, or is damaged",
+        });
+      }
+      slab.upload(part, offset + first);
+    }
+  });
+}
+
+/** A slab as named tensors, for writing. Values are fetched from the device when their turn comes. */
+export function namedValues(slab: Slab, prefix = PREFIX): NamedValues[] {
+  return slab.parameters.list.map(({ name, shape, offset, size }) => ({
+    name: name === HEAD ? name : prefix + name,
     shape,
-    values: slab.subarray(offset, offset + size),
+    values: () => slab.download(offset, size),
   }));
 }
 
@@ -152,10 +225,10 @@ export function namedValues(parameters: Parameters, slab: Float32Array, prefix =
 export async function writeModel(
   directory: string,
   model: Gpt2,
-  values: Float32Array,
+  weights: Slab,
   endOfText: number | null,
 ): Promise<void> {
-  writeSafetensors(join(directory, "model.safetensors"), namedValues(model.parameters, values));
+  writeSafetensors(join(directory, "model.safetensors"), namedValues(weights));
   await Bun.write(
     join(directory, "config.json"),
     `${JSON.stringify(huggingFaceConfig(model.config, endOfText), null, 2)}\n`,

@@ -27,6 +27,8 @@ export interface Gpt2Config {
   /** Channels of the residual stream. */
   readonly width: number;
   readonly epsilon: number;
+  /** false: the head has a table of its own, lm_head.weight, instead of the token embedding. */
+  readonly tied?: boolean;
 }
 
 interface Size {
@@ -101,18 +103,18 @@ export function cacheTensors({ layers, width }: Gpt2Config, batch: number, lengt
 export function gpt2(config: Gpt2Config): Gpt2 {
   const parameters = layOut(specs(config));
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
-  const table = weight("wte.weight");
+  const head = weight(config.tied === false ? "lm_head.weight" : "wte.weight");
   return {
     config,
     parameters,
     hidden: (tokens, positions, options) => hidden(config, weight, tokens, positions, options),
-    logits: (rows) => matmul(rows, table, { transposeB: true }),
-    loss: (rows, targets, scale) => headLoss(rows, table, { targets, weight: scale }),
+    logits: (rows) => matmul(rows, head, { transposeB: true }),
+    loss: (rows, targets, scale) => headLoss(rows, head, { targets, weight: scale }),
   };
 }
 
 /** Weights N(0, 0.02), those that write to the residual stream smaller by sqrt(2 L), biases 0, norms 1. */
-function specs({ vocabulary, context, layers, width: C }: Gpt2Config): ParameterSpec[] {
+function specs({ vocabulary, context, layers, width: C, tied }: Gpt2Config): ParameterSpec[] {
   const matrix = (name: string, shape: number[], std = 0.02): ParameterSpec => ({
     name,
     shape,
@@ -144,6 +146,7 @@ function specs({ vocabulary, context, layers, width: C }: Gpt2Config): Parameter
     matrix("wpe.weight", [context, C]),
     ...Array.from({ length: layers }, (_, i) => block(`h.${i}`)).flat(),
     ...norm("ln_f"),
+    ...(tied === false ? [matrix("lm_head.weight", [vocabulary, C])] : []),
   ];
 }
 

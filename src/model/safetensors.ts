@@ -14,8 +14,8 @@ export interface TensorInfo {
 export interface SafetensorsFile extends Disposable {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Copies an F32 tensor's values into `into`, which has its size. */
-  read(info: TensorInfo, into: Float32Array): void;
+  /** Reads a tensor's values from element `first` on into `into`, as float32. F32, F16 and BF16 can be read. */
+  read(info: TensorInfo, into: Float32Array, first?: number): void;
 }
 
 /** As the reference implementation limits it. */
@@ -53,17 +53,25 @@ export function openSafetensors(path: string): SafetensorsFile {
     const header = readHeader(fd, size, bad);
     return {
       ...header,
-      read(info, into) {
-        if (info.dtype !== "F32")
-          throw new UserError(`${path}: tensor ${info.name} has type ${info.dtype}, expected F32`);
-        const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
-        if (bytes.length !== info.end - info.start)
-          throw new Error(`${info.name}: ${info.end - info.start} bytes read into ${bytes.length}`);
-        for (let at = 0; at < bytes.length; ) {
-          const count = readSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 28), info.start + at);
+      read(info, into, first = 0) {
+        const { dtype } = info;
+        if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16")
+          throw new UserError(`${path}: tensor ${info.name} has type ${dtype}, expected F32, F16 or BF16`);
+        const width = bytesOf[dtype]!;
+        const start = info.start + width * first;
+        if (start + width * into.length > info.end)
+          throw new Error(`${info.name} has no ${into.length} from ${first} on`);
+        const raw =
+          width === 4
+            ? new Uint8Array(into.buffer, into.byteOffset, into.byteLength)
+            : new Uint8Array(width * into.length);
+        for (let at = 0; at < raw.length; ) {
+          const count = readSync(fd, raw, at, Math.min(raw.length - at, 1 << 28), start + at);
           if (count === 0) throw bad(`it ends inside ${info.name}`);
           at += count;
         }
+        if (dtype === "F16") into.set(new Float16Array(raw.buffer));
+        if (dtype === "BF16") widen(new Uint16Array(raw.buffer), into);
       },
       [Symbol.dispose]: () => closeSync(fd),
     };
@@ -71,6 +79,12 @@ export function openSafetensors(path: string): SafetensorsFile {
     closeSync(fd);
     throw error;
   }
+}
+
+/** bfloat16 is the upper half of a float32. */
+function widen(halves: Uint16Array, into: Float32Array): void {
+  const bits = new Uint32Array(into.buffer, into.byteOffset, into.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
 }
 
 function readHeader(fd: number, size: number, bad: (why: string) => UserError) {
@@ -82,8 +96,10 @@ function readHeader(fd: number, size: number, bad: (why: string) => UserError) {
   const raw = new Uint8Array(Number(headerBytes));
   readSync(fd, raw, 0, raw.length, 8);
   let parsed: unknown;
+  let text: string;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(raw);
+    parsed = JSON.parse(text);
   } catch {
     throw bad("its header is not JSON");
   }
@@ -93,6 +109,9 @@ function readHeader(fd: number, size: number, bad: (why: string) => UserError) {
   const tensors = new Map(
     Object.entries(entries).map(([name, entry]) => [name, tensorInfo(name, entry, { begin, size, bad })]),
   );
+  // JSON.parse keeps the last of two entries of one name.
+  const written = text.match(/"data_offsets"\s*:\s*\[/g)?.length ?? 0;
+  if (written > tensors.size) throw bad("its header names a tensor twice");
   const ordered = [...tensors.values()].sort((a, b) => a.start - b.start || a.end - b.end);
   ordered.forEach((info, i) => {
     if (i > 0 && info.start < ordered[i - 1]!.end) throw bad(`${info.name} overlaps ${ordered[i - 1]!.name}`);
@@ -123,10 +142,11 @@ function tensorInfo(
   return { name, dtype, shape, start, end };
 }
 
+/** A tensor to be written: its values are asked for when their turn comes. */
 export interface NamedValues {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly values: Float32Array;
+  values(): Float32Array;
 }
 
 /** Writes an F32 file and syncs it to disk. Written in place: give it a temporary name and rename. */
@@ -137,9 +157,10 @@ export function writeSafetensors(
 ): void {
   const header: Record<string, unknown> = { __metadata__: metadata };
   let at = 0;
-  for (const { name, shape, values } of tensors) {
-    header[name] = { dtype: "F32", shape, data_offsets: [at, at + values.byteLength] };
-    at += values.byteLength;
+  for (const { name, shape } of tensors) {
+    const end = at + 4 * shape.reduce((product, n) => product * n, 1);
+    header[name] = { dtype: "F32", shape, data_offsets: [at, end] };
+    at = end;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const padded = Math.ceil(json.length / 8) * 8;
@@ -149,7 +170,10 @@ export function writeSafetensors(
   const fd = openSync(path, "w");
   try {
     writeAll(fd, head);
-    for (const { values } of tensors) writeAll(fd, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    for (const tensor of tensors) {
+      const values = tensor.values();
+      writeAll(fd, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    }
     fsyncSync(fd);
   } finally {
     closeSync(fd);

@@ -29,13 +29,14 @@ export class Slab implements Disposable {
     return { buffer: this.buffer, offsetBytes: 4 * offset, sizeBytes: 4 * size };
   }
 
-  upload(values: Float32Array): void {
-    this.device.upload(this.slice(0, values.length), values);
+  upload(values: Float32Array, offset = 0): void {
+    this.device.upload(this.slice(offset, values.length), values);
   }
 
-  download(): Float32Array<ArrayBuffer> {
-    const values = new Float32Array(this.parameters.size);
-    this.device.download(this.slice(0, values.length), values);
+  /** The values from element `offset` on; all of the parameters' if nothing is said. */
+  download(offset = 0, size = this.parameters.size - offset): Float32Array<ArrayBuffer> {
+    const values = new Float32Array(size);
+    this.device.download(this.slice(offset, size), values);
     return values;
   }
 

@@ -71,7 +71,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
     evaluate: held.loss,
     samples: () => writeSamples(config, context, engine),
     async writeModel(directory) {
-      await writeModel(directory, model, weights.download(), tokenizer.endOfText);
+      await writeModel(directory, model, weights, tokenizer.endOfText);
       await writeTokenizer(directory, tokenizer.files);
     },
     [Symbol.dispose]() {

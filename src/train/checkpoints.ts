@@ -59,11 +59,7 @@ export async function saveCheckpoint(
   try {
     await mkdir(temporary, { recursive: true });
     await stage.writeModel(temporary);
-    const { parameters } = stage.weights;
-    const moments = [
-      ...namedValues(parameters, optimizer.first.download(), "first."),
-      ...namedValues(parameters, optimizer.second.download(), "second."),
-    ];
+    const moments = [...namedValues(optimizer.first, "first."), ...namedValues(optimizer.second, "second.")];
     writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
     writeFileSync(join(temporary, "training.json"), `${JSON.stringify(progress, null, 2)}\n`);
     for (const file of readdirSync(temporary)) sync(join(temporary, file));
@@ -101,11 +97,10 @@ export function readIndex(directory: string): Index | null {
 /** Loads the latest checkpoint's weights and optimizer state onto the device. */
 export function resumeFrom(directory: string, { latest }: Index, stage: Stage, optimizer: AdamW): Progress {
   const from = join(directory, latest);
-  const { parameters } = stage.weights;
-  stage.weights.upload(readSlab(join(from, "model.safetensors"), parameters));
+  readSlab(join(from, "model.safetensors"), stage.weights);
   const moments = join(from, "optimizer.safetensors");
-  optimizer.first.upload(readSlab(moments, parameters, "first."));
-  optimizer.second.upload(readSlab(moments, parameters, "second."));
+  readSlab(moments, optimizer.first, "first.");
+  readSlab(moments, optimizer.second, "second.");
   return JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as Progress;
 }
 

@@ -1,0 +1,81 @@
+/** The tensors of a model directory: model.safetensors, or shards and the index that says which holds what. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf, UserError } from "../errors";
+import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors";
+
+export interface StoredTensor {
+  readonly info: TensorInfo;
+  readonly file: SafetensorsFile;
+}
+
+export interface WeightsFiles extends Disposable {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+}
+
+/** Opens every file and checks every header. */
+export function openWeights(directory: string): WeightsFiles {
+  const files: SafetensorsFile[] = [];
+  const close = () => {
+    for (const file of files) file[Symbol.dispose]();
+  };
+  const open = (name: string) => {
+    const file = openSafetensors(join(directory, name));
+    files.push(file);
+    return file;
+  };
+  try {
+    const tensors = existsSync(join(directory, INDEX))
+      ? shardedTensors(directory, open)
+      : allOf(open(singleFile(directory)));
+    return { tensors, [Symbol.dispose]: close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+const SINGLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+
+function singleFile(directory: string): string {
+  if (!existsSync(join(directory, SINGLE)) && existsSync(join(directory, "pytorch_model.bin"))) {
+    throw new UserError(`${directory} has only pytorch_model.bin, which runs code when it is read`, {
+      hint: "save the model as safetensors",
+    });
+  }
+  return SINGLE;
+}
+
+function allOf(file: SafetensorsFile): Map<string, StoredTensor> {
+  return new Map([...file.tensors].map(([name, info]) => [name, { info, file }]));
+}
+
+function shardedTensors(directory: string, open: (name: string) => SafetensorsFile): Map<string, StoredTensor> {
+  const path = join(directory, INDEX);
+  const places = shardMap(path);
+  const files = new Map([...new Set(places.values())].map((name) => [name, open(name)]));
+  return new Map(
+    [...places].map(([tensor, name]) => {
+      const file = files.get(name)!;
+      const info = file.tensors.get(tensor);
+      if (!info) throw new UserError(`${path} puts ${tensor} into ${name}, which has no such tensor`);
+      return [tensor, { info, file }];
+    }),
+  );
+}
+
+/** Which file holds each tensor, by the index. */
+export function shardMap(path: string): Map<string, string> {
+  let places: unknown;
+  try {
+    places = JSON.parse(readFileSync(path, "utf8")).weight_map;
+  } catch (error) {
+    throw new UserError(`${path} cannot be read: ${messageOf(error)}`, { hint: "the file may be truncated" });
+  }
+  if (typeof places !== "object" || places === null) throw new UserError(`${path} has no weight_map`);
+  const entries = Object.entries(places);
+  const bad = entries.find(([, name]) => typeof name !== "string" || !/^[\w.-]+\.safetensors$/.test(name));
+  if (bad) throw new UserError(`${path} puts ${bad[0]} into ${JSON.stringify(bad[1])}, which is no file beside it`);
+  return new Map(entries);
+}

@@ -1,0 +1,151 @@
+/** Checkpoints as others write them: test/golden/layouts.py made one small GPT-2 in every layout, and its logits by PyTorch. */
+import { describe, expect, test } from "bun:test";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Program } from "../../src/autograd/program";
+import { checkModel, loadModel, writeModel } from "../../src/model/checkpoint";
+import type { Gpt2 } from "../../src/model/gpt2";
+import type { Slab } from "../../src/model/slab";
+import { input } from "../../src/tensor/tensor";
+import golden from "../golden/layouts/logits.json";
+import { device, onEachDevice } from "../support/device";
+import { temporaryFolder } from "../support/folder";
+import { largestError } from "../support/oracle";
+
+const layouts = "test/golden/layouts";
+
+function logitsOf(model: Gpt2, weights: Slab): Float32Array {
+  const length = golden.tokens.length;
+  const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
+  const logits = model.logits(model.hidden(tokens, positions, { length }));
+  using program = new Program(device(), [logits], { bind: weights.bind() });
+  program.feed(tokens, Uint32Array.from(golden.tokens));
+  program.feed(
+    positions,
+    Uint32Array.from(golden.tokens, (_, i) => i),
+  );
+  program.run();
+  return program.read(logits);
+}
+
+onEachDevice(() => {
+  describe.each(Object.entries(golden.logits))("%s", (name, wanted) => {
+    test("is loaded, and gives PyTorch's logits", async () => {
+      const { model, weights } = await loadModel(device(), join(layouts, name));
+      using _weights = weights;
+      expect(largestError(logitsOf(model, weights), wanted.flat())).toBeLessThan(1e-5);
+    });
+    test("written again and loaded again, it is the same bit for bit", async () => {
+      using folder = temporaryFolder();
+      const { model, weights } = await loadModel(device(), join(layouts, name));
+      using first = weights;
+      await writeModel(folder.path, model, first, 36);
+      const again = await loadModel(device(), folder.path);
+      using second = again.weights;
+      expect(again.model.config).toEqual(model.config);
+      expect(second.download()).toEqual(first.download());
+    });
+  });
+});
+
+describe("what does not fit is refused with its name and shapes", () => {
+  /** A copy of a layout, changed. */
+  async function refusal(layout: string, change: (folder: string) => void): Promise<string> {
+    using folder = temporaryFolder();
+    const copy = join(folder.path, "model");
+    mkdirSync(copy);
+    cpSync(join(layouts, layout), copy, { recursive: true });
+    change(copy);
+    try {
+      const { weights } = await loadModel(device("cpu"), copy);
+      weights[Symbol.dispose]();
+      return "it was loaded";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+  const config = (values: object) => (folder: string) => {
+    const path = join(folder, "config.json");
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), ...values }));
+  };
+  const bytes = (from: string, to: string) => (folder: string) => {
+    const path = join(folder, "model.safetensors");
+    writeFileSync(path, Buffer.from(readFileSync(path, "latin1").replace(from, to), "latin1"));
+  };
+  const values = (value: number) => (folder: string) => {
+    const path = join(folder, "model.safetensors");
+    const file = readFileSync(path);
+    file.writeFloatLE(value, file.length - 4);
+    writeFileSync(path, file);
+  };
+
+  const cases: [string, string, (folder: string) => void, RegExp][] = [
+    [
+      "another type of model",
+      "openai",
+      config({ model_type: "llama" }),
+      /model_type is "llama", only "gpt2" is supported/,
+    ],
+    ["more layers than tensors", "openai", config({ n_layer: 3 }), /has no tensor h\.2\.\S+ \[16/],
+    [
+      "fewer layers than tensors",
+      "transformers",
+      config({ n_layer: 1 }),
+      /a tensor transformer\.h\.1\.\S+ \[16\S* that a GPT-2 does not have/,
+    ],
+    ["another vocabulary", "openai", config({ vocab_size: 40 }), /wte\.weight has shape \[37,16\], expected \[40,16\]/],
+    ["another inner width", "openai", config({ n_inner: 60 }), /n_inner is 60/],
+    ["another activation", "openai", config({ activation_function: "relu" }), /activation_function is "relu"/],
+    [
+      "a head that is not the embedding",
+      "own-head",
+      config({ tie_word_embeddings: true }),
+      /lm_head\.weight differs from wte\.weight/,
+    ],
+    [
+      "a missing head",
+      "transformers",
+      config({ tie_word_embeddings: false }),
+      /has no tensor lm_head\.weight \[37,16\]/,
+    ],
+    ["a tensor of another name", "openai", bytes('"ln_f.bias"', '"ln_f.bics"'), /has no tensor ln_f\.bias \[16\]/],
+    ["NaN", "transformers", values(Number.NaN), /transformer\.ln_f\.bias has NaN at element 15/],
+    [
+      "infinity",
+      "transformers",
+      values(Number.NEGATIVE_INFINITY),
+      /transformer\.ln_f\.bias has -Infinity at element 15/,
+    ],
+    ["one tensor twice", "openai", bytes('"ln_f.weight"', '"ln_f.bias"  '), /names a tensor twice/],
+  ];
+  test.each(cases)("%s", async (_name, layout, change, message) => {
+    expect(await refusal(layout, change)).toMatch(message);
+  });
+
+  test.each([
+    ["a shard that is missing", "nowhere.safetensors", /cannot be read: there is no such file/],
+    ["a path out of the folder", "../openai/model.safetensors", /which is no file beside it/],
+    ["a shard without the tensor", "model-00002-of-00003.safetensors", /has no such tensor/],
+  ])("an index with %s", async (_name, file, message) => {
+    const change = (folder: string) => {
+      const path = join(folder, "model.safetensors.index.json");
+      const index = JSON.parse(readFileSync(path, "utf8"));
+      index.weight_map["transformer.wte.weight"] = file;
+      writeFileSync(path, JSON.stringify(index));
+    };
+    expect(await refusal("sharded", change)).toMatch(message);
+  });
+
+  test("linear layers that are stored the other way round", async () => {
+    const turn = (folder: string) =>
+      bytes(
+        '"transformer.h.0.attn.c_attn.weight": {"dtype": "F32", "shape": [16, 48]',
+        '"transformer.h.0.attn.c_attn.weight": {"dtype": "F32", "shape": [48, 16]',
+      )(folder);
+    expect(await refusal("transformers", turn)).toMatch(/c_attn\.weight has shape \[48,16\], expected \[16,48\]/);
+  });
+});
+
+test("a header is checked without its values", async () => {
+  expect((await checkModel(join(layouts, "sharded"))).config.layers).toBe(2);
+});
