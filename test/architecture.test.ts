@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 /** Lowest first: a folder may import itself and anything to its left. */
 const layers = [
   "log",
+  "hub",
   "device",
   "tensor",
   "ops",

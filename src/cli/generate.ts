@@ -1,5 +1,6 @@
 import { defineCommand } from "citty";
 import { type CompleteOptions, complete } from "../app/complete";
+import { locateModel } from "../app/locate";
 import { openModel } from "../app/model";
 import { UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
@@ -12,7 +13,11 @@ import { all, deviceArg, numberOf, openFor } from "./options";
 export default defineCommand({
   meta: { name: "generate", description: "continues prompts with a trained model" },
   args: {
-    model: { type: "string", required: true, description: "a run folder, a checkpoint, or a model directory" },
+    model: {
+      type: "string",
+      required: true,
+      description: "a run folder, a checkpoint, a model directory, or a Hub name such as gpt2",
+    },
     prompt: { type: "string", description: "what to continue; may be repeated; read from standard input if absent" },
     "max-tokens": { type: "string", default: "100", description: "tokens to write at most" },
     temperature: { type: "string", default: "0.8", description: "0 takes the likeliest token" },
@@ -46,8 +51,9 @@ export default defineCommand({
     const given = all(rawArgs, "prompt");
     const prompts = given.length ? given : [await standardInput()];
     const console = openConsole();
+    const directory = await locateModel(args.model, console);
     using device = openFor(args, console);
-    using opened = await openModel(device, args.model);
+    using opened = await openModel(device, directory);
 
     if (args["top-tokens"] !== undefined) {
       const count = numberOf("top-tokens", args["top-tokens"]);

@@ -11,6 +11,7 @@ const root = defineCommand({
     description: "trains GPT-2 models on any GPU, or on none, and writes with them",
   },
   subCommands: {
+    fetch: () => import("./fetch").then((m) => m.default as CommandDef),
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),
     generate: () => import("./generate").then((m) => m.default as CommandDef),

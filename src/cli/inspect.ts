@@ -1,11 +1,10 @@
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import { expectedVocabulary, modelConfig, readConfigFile } from "../app/config";
-import { findFile } from "../app/embedded";
+import { locateModel } from "../app/locate";
 import { type Memory, memoryOf } from "../app/memory";
-import { modelDirectory } from "../app/model";
 import { UserError } from "../errors";
-import { memory } from "../log/console";
+import { memory, openConsole } from "../log/console";
 import { checkModel } from "../model/checkpoint";
 import { type Gpt2, gpt2, presets } from "../model/gpt2";
 import { numberOf } from "./options";
@@ -61,8 +60,7 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
     const { batch, recompute } = config.stage[0]!;
     return { model, rows: batch.rows, tokens: batch.tokens, recompute };
   }
-  const directory = modelDirectory(findFile(target));
-  const model = await checkModel(directory);
+  const model = await checkModel(await locateModel(target, openConsole()));
   return { model, rows: 1, tokens: model.config.context, recompute: false };
 }
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
-import { modelDirectory } from "../app/model";
+import { locateModel } from "../app/locate";
 import { throttled } from "../app/pipeline";
 import { readText } from "../data/corpus";
 import { UserError } from "../errors";
@@ -91,8 +91,8 @@ const decode = defineCommand({
 });
 
 /** A tokenizer's own folder, or that of a model or a run. */
-function open(path: string): Promise<Tokenizer> {
-  return loadTokenizer(existsSync(`${path}/tokenizer.json`) ? path : modelDirectory(path));
+async function open(path: string): Promise<Tokenizer> {
+  return loadTokenizer(existsSync(`${path}/tokenizer.json`) ? path : await locateModel(path, openConsole()));
 }
 
 export default defineCommand({

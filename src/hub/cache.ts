@@ -1,0 +1,66 @@
+/**
+ * The cache layout that Hugging Face's own tools share: models--OWNER--NAME with blobs by checksum, snapshots/COMMIT/FILE as links to
+ * them, and refs/main naming the commit. https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+ */
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { codeOf } from "../errors";
+
+export class RepositoryCache {
+  readonly folder: string;
+
+  constructor(cache: string, name: string) {
+    this.folder = join(cache, `models--${name.replaceAll("/", "--")}`);
+  }
+
+  /** The snapshot that refs/main names, if it is there. */
+  get snapshot(): string | null {
+    const ref = join(this.folder, "refs", "main");
+    if (!existsSync(ref)) return null;
+    const path = this.snapshotOf(readFileSync(ref, "utf8").trim());
+    return existsSync(join(path, "config.json")) ? path : null;
+  }
+
+  snapshotOf(commit: string): string {
+    return join(this.folder, "snapshots", commit);
+  }
+
+  blob(checksum: string): string {
+    return join(this.folder, "blobs", checksum);
+  }
+
+  has(commit: string, file: string): boolean {
+    return existsSync(join(this.snapshotOf(commit), file));
+  }
+
+  /** Shows a blob in a snapshot: by a relative link, or a copy where links are not allowed. */
+  link(commit: string, file: string, checksum: string): void {
+    const path = join(this.snapshotOf(commit), file);
+    const blob = this.blob(checksum);
+    mkdirSync(dirname(path), { recursive: true });
+    rmSync(path, { force: true });
+    try {
+      symlinkSync(relative(dirname(path), blob), path);
+    } catch (error) {
+      if (codeOf(error) !== "EPERM") throw error;
+      copyFileSync(blob, path);
+    }
+  }
+
+  /** Written last: a snapshot counts only once it is whole. */
+  setMain(commit: string): void {
+    const ref = join(this.folder, "refs", "main");
+    mkdirSync(dirname(ref), { recursive: true });
+    writeFileSync(`${ref}.tmp`, commit);
+    renameSync(`${ref}.tmp`, ref);
+  }
+}

@@ -1,0 +1,169 @@
+/** Models by their Hub names: found in the cache, or fetched into it. */
+import { existsSync, mkdirSync, readFileSync, statfsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { listFiles, modelInfo } from "@huggingface/hub";
+import { messageOf, UserError } from "../errors";
+import { RepositoryCache } from "./cache";
+import { download, explained, type RemoteFile, type Source } from "./download";
+import { type HubSettings, hubSettings } from "./settings";
+
+/** Bytes of the whole model that are there, of how many, and the file that is on its way. */
+export type FetchProgress = (done: number, total: number, file: string) => void;
+
+/** Short names of the released models. */
+const released: Readonly<Record<string, string>> = {
+  gpt2: "openai-community/gpt2",
+  "gpt2-medium": "openai-community/gpt2-medium",
+  "gpt2-large": "openai-community/gpt2-large",
+  "gpt2-xl": "openai-community/gpt2-xl",
+  distilgpt2: "distilbert/distilgpt2",
+};
+
+/** Whether this could be a model's name on the Hub: a released one, or owner/name. */
+export function isHubName(name: string): boolean {
+  return name in released || /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/.test(name);
+}
+
+/** The model's folder in the cache, under its full or its short name; null if it was never fetched whole. */
+export function cachedModel(name: string, settings: HubSettings = hubSettings()): string | null {
+  for (const each of [released[name] ?? name, name]) {
+    const { snapshot } = new RepositoryCache(settings.cache, each);
+    if (snapshot) return snapshot;
+  }
+  return null;
+}
+
+/** Fetches what is missing of a model and returns its folder. Nothing stands under its final name before it is whole. */
+export async function fetchModel(
+  given: string,
+  onProgress: FetchProgress = () => {},
+  settings: HubSettings = hubSettings(),
+): Promise<string> {
+  const cached = cachedModel(given, settings);
+  if (settings.offline) {
+    if (cached) return cached;
+    throw new UserError(`${given} is not in ${settings.cache}, and HF_HUB_OFFLINE is set`, {
+      hint: "fetch it once while online, or unset HF_HUB_OFFLINE",
+    });
+  }
+  const name = released[given] ?? given;
+  const cache = new RepositoryCache(settings.cache, name);
+  const source = await latest(name, settings);
+  const listed = await filesOf(source);
+  const wanted = (await chosen(source, cache, listed)).filter(({ path }) => !cache.has(source.revision, path));
+  expectRoom(settings.cache, source, wanted, cache);
+  const total = wanted.reduce((sum, { size }) => sum + size, 0);
+  let done = 0;
+  for (const file of wanted) {
+    await into(cache, source, file, (bytes) => onProgress(done + bytes, total, file.path));
+    done += file.size;
+  }
+  cache.setMain(source.revision);
+  return cache.snapshotOf(source.revision);
+}
+
+async function into(cache: RepositoryCache, source: Source, file: RemoteFile, onProgress: (bytes: number) => void) {
+  if (!existsSync(cache.blob(file.checksum))) await download(source, file, cache.blob(file.checksum), onProgress);
+  cache.link(source.revision, file.path, file.checksum);
+}
+
+const credentials = ({ token }: HubSettings) => (token ? { accessToken: token } : {});
+
+/** The commit that is current now. */
+async function latest(name: string, settings: HubSettings): Promise<Source> {
+  try {
+    const info = await modelInfo({
+      name,
+      revision: "main",
+      hubUrl: settings.endpoint,
+      additionalFields: ["sha"],
+      ...credentials(settings),
+    });
+    if (!/^[0-9a-f]{40}$/.test(info.sha ?? "")) throw new Error(`it names the commit ${JSON.stringify(info.sha)}`);
+    return { name, revision: info.sha!, settings };
+  } catch (error) {
+    throw explained(error, { name, settings });
+  }
+}
+
+async function filesOf({ name, revision, settings }: Source): Promise<RemoteFile[]> {
+  const files: RemoteFile[] = [];
+  try {
+    const repo = { type: "model", name } as const;
+    for await (const { type, path, size, oid, lfs } of listFiles({
+      repo,
+      revision,
+      hubUrl: settings.endpoint,
+      ...credentials(settings),
+    }))
+      if (type === "file") files.push({ path, size: lfs?.size ?? size ?? 0, checksum: lfs?.oid ?? oid ?? "" });
+  } catch (error) {
+    throw explained(error, { name, settings });
+  }
+  const bad = files.find(({ checksum }) => !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(checksum));
+  if (bad) throw new UserError(`${name}: ${bad.path} is listed with no checksum that is known`);
+  return files;
+}
+
+const SINGLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+const beside = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "vocab.json",
+  "merges.txt",
+  "special_tokens_map.json",
+  "generation_config.json",
+];
+
+/** config.json first, so that another type of model is refused before its weights are fetched; the weights last. */
+async function chosen(source: Source, cache: RepositoryCache, listed: readonly RemoteFile[]): Promise<RemoteFile[]> {
+  const { name, revision } = source;
+  const find = (path: string) => listed.find((file) => file.path === path);
+  const first = async (path: string) => {
+    const file = find(path);
+    if (!file) throw new UserError(`${name} has no ${path}`, { hint: "it is not a model that can be used here" });
+    if (!cache.has(revision, path)) await into(cache, source, file, () => {});
+    return parsed(join(cache.snapshotOf(revision), path));
+  };
+  const { model_type: type } = await first("config.json");
+  if (type !== "gpt2") {
+    throw new UserError(`${name} is a model of type ${JSON.stringify(type)}, and only "gpt2" is supported`, {
+      hint: "gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2 and models made from them can be used",
+    });
+  }
+  const weights = find(SINGLE) ? [SINGLE] : find(INDEX) ? shardsOf(await first(INDEX)) : null;
+  if (!weights) {
+    throw new UserError(`${name} has no safetensors weights`, {
+      hint: "pytorch_model.bin files run code when they are read; its page may offer a conversion",
+    });
+  }
+  const missing = weights.find((path) => !find(path));
+  if (missing) throw new UserError(`${name} has no ${missing}, which its index names`);
+  return [...beside, ...weights].flatMap((path) => find(path) ?? []);
+}
+
+function shardsOf(index: Readonly<Record<string, unknown>>): string[] {
+  return [...new Set(Object.values((index.weight_map ?? {}) as Record<string, string>))].sort();
+}
+
+function parsed(path: string): Record<string, unknown> {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+  } catch (error) {
+    throw new UserError(`${path} is not valid JSON: ${messageOf(error)}`);
+  }
+}
+
+function expectRoom(folder: string, { name }: Source, files: readonly RemoteFile[], cache: RepositoryCache): void {
+  const have = ({ checksum }: RemoteFile) =>
+    statSync(`${cache.blob(checksum)}.incomplete`, { throwIfNoEntry: false })?.size ?? 0;
+  const needed = files.reduce((sum, file) => sum + file.size - have(file), 0);
+  mkdirSync(folder, { recursive: true });
+  const { bavail, bsize } = statfsSync(folder);
+  if (needed <= bavail * bsize) return;
+  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
+  throw new UserError(`${name} needs ${megabytes(needed)} more, and ${folder} has ${megabytes(bavail * bsize)} free`, {
+    hint: "make room, or set HF_HOME to another disk",
+  });
+}
