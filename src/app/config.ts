@@ -1,14 +1,18 @@
 /** A pipeline's config: TOML, read with overrides, checked against the schemas, defaults filled in. */
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { checkHeads } from "../model/checkpoint";
-import { type Gpt2Config, presets } from "../model/gpt2";
+import { presets } from "../model/gpt2";
 import { stageSchema } from "../stages";
 import { embeddedConfigs, findFile } from "./embedded";
+import { modelConfig } from "./planned";
 
 const size = (description: string, most: number) => z.int().min(1).max(most).optional().meta({ description });
 
 export const modelSchema = z.strictObject({
+  from: z.string().min(1).optional().meta({
+    description:
+      "a model to go on from, with its tokenizer: a run, a checkpoint, a directory, or a Hub name such as gpt2",
+  }),
   preset: z
     .enum(Object.keys(presets) as [string, ...string[]])
     .default("micro")
@@ -72,35 +76,6 @@ export const configSchema = z.strictObject({
 
 export type Config = z.infer<typeof configSchema>;
 
-/** How large a tokenizer's vocabulary may become, before it is trained or read; GPT-2's for one from a file. */
-export function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
-  switch (tokenizer.kind) {
-    case "bpe":
-      return tokenizer.size;
-    case "character":
-      return 256;
-    case "file":
-      return 50257;
-    default:
-      throw new Error(`tokenizer ${tokenizer satisfies never}`);
-  }
-}
-
-/** The model's numbers: the preset's, overridden by those given. */
-export function modelConfig({ preset, epsilon, ...given }: Config["model"], vocabulary: number): Gpt2Config {
-  const base = presets[preset]!;
-  const config = {
-    vocabulary,
-    epsilon,
-    layers: given.layers ?? base.layers,
-    heads: given.heads ?? base.heads,
-    width: given.width ?? base.width,
-    context: given.context ?? base.context,
-  };
-  checkHeads(config, "model");
-  return config;
-}
-
 /** Reads a config file, on disk or embedded, with `--set` overrides such as `stage.0.optim.lr=1e-4`. */
 export async function readConfigFile(path: string, overrides: readonly string[] = []): Promise<Config> {
   const file = findFile(path);
@@ -126,6 +101,7 @@ export function checkConfig(
 ): Config {
   const result = configSchema.safeParse(raw);
   if (result.success) {
+    expectOneSource(raw as Raw);
     modelConfig(result.data.model, 1);
     return result.data;
   }
@@ -135,6 +111,30 @@ export function checkConfig(
     return `${place}${at.length ? `${pathText(at)}: ` : ""}${message}`;
   });
   throw new UserError(messages.join("\n       "), { hint: "docs/config.md lists every key", exitCode: 2 });
+}
+
+interface Raw {
+  readonly model?: Readonly<Record<string, unknown>>;
+  readonly tokenizer?: unknown;
+}
+
+/** A model that is loaded has its sizes and its tokenizer already. */
+function expectOneSource({ model = {}, tokenizer }: Raw): void {
+  if (model.from === undefined) return;
+  const more = [
+    ...Object.keys(model)
+      .filter((key) => key !== "from")
+      .map((key) => `model.${key}`),
+    ...(tokenizer ? ["tokenizer"] : []),
+  ];
+  if (more.length === 0) return;
+  throw new UserError(
+    `model.from brings a model's own sizes and tokenizer, and the config has ${more.join(", ")} too`,
+    {
+      hint: `leave out ${more.length === 1 ? "that" : "those"}, or model.from`,
+      exitCode: 2,
+    },
+  );
 }
 
 interface Problem {

@@ -1,12 +1,14 @@
 /** Files that travel inside the executable: the configs and the sample data, found by the path that they have in the project. */
 import { existsSync } from "node:fs";
 import demo from "../../configs/demo.toml" with { type: "file" };
+import gpt2Shakespeare from "../../configs/gpt2-shakespeare.toml" with { type: "file" };
 import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
 import smoke from "../../configs/smoke.toml" with { type: "file" };
 import tales from "../../data/tales.txt" with { type: "file" };
 
 const embedded: Readonly<Record<string, string>> = {
   "configs/demo.toml": demo as unknown as string,
+  "configs/gpt2-shakespeare.toml": gpt2Shakespeare as unknown as string,
   "configs/shakespeare-char.toml": shakespeare as unknown as string,
   "configs/smoke.toml": smoke as unknown as string,
   "data/tales.txt": tales,

@@ -6,6 +6,7 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { type Console, duration, short } from "../log/console";
+import { loadModel } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -16,9 +17,12 @@ import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer
 import { fit } from "../train/fit";
 import { lockFolder, unwritable } from "../train/lock";
 import { complete } from "./complete";
-import { type Config, modelConfig } from "./config";
+import type { Config } from "./config";
 import { findFile } from "./embedded";
+import { expectFits } from "./fits";
+import { locateModel } from "./locate";
 import { openModel } from "./model";
+import { modelConfig } from "./planned";
 
 export interface RunOptions {
   readonly device: Device;
@@ -35,13 +39,14 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   const { device, directory, console, signal } = options;
   using _lock = lockFolder(directory);
   keepConfig(directory, config);
-  const tokenizer = await runTokenizer(config, directory, console);
-  const model = gpt2(modelConfig(config.model, tokenizer.size));
-  console.note(
-    `model: ${short(model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${model.config.context}`,
-  );
+  const from = config.model.from === undefined ? null : await locateModel(config.model.from, console);
+  const tokenizer = await runTokenizer(config, from, directory, console);
+  const { model, weights: slab } = from ? await loadModel(device, from) : freshModel(config, tokenizer.size, device);
   {
-    using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) });
+    using weights = slab;
+    console.note(
+      `model: ${short(model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${model.config.context}`,
+    );
     for (const stage of config.stage) {
       const outcome = await runStage(stage, config, options, { tokenizer, model, weights });
       if (outcome === "interrupted" || signal.aborted) return "interrupted";
@@ -49,6 +54,11 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   }
   if (config.generate) await writeContinuations(config.generate, config.seed, options);
   return "finished";
+}
+
+function freshModel(config: Config, vocabulary: number, device: Device) {
+  const model = gpt2(modelConfig(config.model, vocabulary));
+  return { model, weights: new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) }) };
 }
 
 interface Made {
@@ -65,6 +75,7 @@ async function runStage(
 ) {
   const folder = join(directory, config.name);
   mkdirSync(folder, { recursive: true });
+  expectFits(device, made.model, { ...config.batch, recompute: config.recompute }, config.name);
   using stage = await stages[config.kind].build(config, { device, seed, console, find: findFile, ...made });
   const { reason, progress } = await fit(stage, {
     name: config.name,
@@ -117,16 +128,18 @@ function firstDifference(before: unknown, now: unknown, path = ""): string | nul
   return null;
 }
 
-/** The run's own copy of its tokenizer, trained the first time. */
+/** The run's own copy of its tokenizer: that of the model it goes on from, or trained the first time. */
 async function runTokenizer(
   { tokenizer: wanted, stage }: Config,
+  from: string | null,
   directory: string,
   console: Console,
 ): Promise<Tokenizer> {
   const folder = join(directory, "tokenizer");
   if (!existsSync(join(folder, "tokenizer_config.json"))) {
     mkdirSync(folder, { recursive: true });
-    if (wanted.kind === "file") await writeTokenizer(folder, (await loadTokenizer(wanted.path)).files);
+    if (from) await writeTokenizer(folder, (await loadTokenizer(from)).files);
+    else if (wanted.kind === "file") await writeTokenizer(folder, (await loadTokenizer(wanted.path)).files);
     else {
       const texts = [];
       for (const path of [stage[0]!.data].flat()) texts.push(await readText(findFile(path)));

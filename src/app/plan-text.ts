@@ -1,18 +1,22 @@
 /** What a config would do, as text: stages, sizes, memory. */
-import { memory, short } from "../log/console";
+import { type Console, memory, short } from "../log/console";
 import { gpt2 } from "../model/gpt2";
-import { type Config, expectedVocabulary, modelConfig } from "./config";
+import type { Config } from "./config";
 import { memoryOf } from "./memory";
+import { plannedModel } from "./planned";
 
 /** For `run --plan`. */
-export function planText(config: Config): string {
+export async function planText(config: Config, console: Console): Promise<string> {
   const { tokenizer } = config;
-  const model = gpt2(modelConfig(config.model, expectedVocabulary(tokenizer)));
+  const { from } = config.model;
+  const model = gpt2(await plannedModel(config, console));
   const { layers, heads, width, context } = model.config;
   const lines = [
     `run ${config.name}, seed ${config.seed}`,
     `model: ${layers} layers, ${heads} heads, width ${width}, context ${context}, ${short(model.parameters.count)} parameters`,
-    `tokenizer: ${tokenizer.kind}${tokenizer.kind === "bpe" ? ` of ${tokenizer.size} tokens` : ""}`,
+    from !== undefined
+      ? `weights and tokenizer: ${from}`
+      : `tokenizer: ${tokenizer.kind}${tokenizer.kind === "bpe" ? ` of ${tokenizer.size} tokens` : ""}`,
   ];
   config.stage.forEach((stage, i) => {
     const { batch, optim, evaluate, save } = stage;

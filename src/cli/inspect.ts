@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
-import { expectedVocabulary, modelConfig, readConfigFile } from "../app/config";
+import { readConfigFile } from "../app/config";
 import { locateModel } from "../app/locate";
 import { type Memory, memoryOf } from "../app/memory";
+import { plannedModel } from "../app/planned";
 import { UserError } from "../errors";
 import { memory, openConsole } from "../log/console";
 import { checkModel } from "../model/checkpoint";
@@ -56,7 +57,7 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
   }
   if (target.endsWith(".toml")) {
     const config = await readConfigFile(target);
-    const model = gpt2(modelConfig(config.model, expectedVocabulary(config.tokenizer)));
+    const model = gpt2(await plannedModel(config, openConsole()));
     const { batch, recompute } = config.stage[0]!;
     return { model, rows: batch.rows, tokens: batch.tokens, recompute };
   }

@@ -1,6 +1,7 @@
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config";
 import { planText } from "../app/plan-text";
+import { openConsole } from "../log/console";
 import { all, deviceArg } from "./options";
 import { startRun } from "./start";
 
@@ -21,7 +22,7 @@ export default defineCommand({
   async run({ args, rawArgs }) {
     const config = await readConfigFile(args.config, all(rawArgs, "set"));
     if (args.plan) {
-      process.stdout.write(planText(config));
+      process.stdout.write(await planText(config, openConsole()));
       return;
     }
     await startRun(config, args);

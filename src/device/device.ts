@@ -67,6 +67,8 @@ export type Bytes = Float32Array | Uint32Array | Uint8Array;
 export interface Device extends Disposable {
   readonly info: DeviceInfo;
   readonly traits: Traits;
+  /** Bytes that could still be allocated, null where nobody says. */
+  freeBytes(): number | null;
   /** A zeroed buffer. */
   allocate(sizeBytes: number): Buffer;
   upload(target: Slice, data: Bytes): void;

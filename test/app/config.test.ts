@@ -1,11 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { modelConfig, nearest, readConfigFile } from "../../src/app/config";
+import { nearest, readConfigFile } from "../../src/app/config";
+import { expectFits } from "../../src/app/fits";
 import { memoryOf } from "../../src/app/memory";
 import { planText } from "../../src/app/plan-text";
+import { modelConfig } from "../../src/app/planned";
+import type { Device } from "../../src/device/device";
+import type { Console } from "../../src/log/console";
 import { gpt2, presets } from "../../src/model/gpt2";
 import { temporaryFolder } from "../support/folder";
+
+const silent: Console = { note() {}, status() {}, done() {} };
 
 const good = `name = "x"
 
@@ -47,7 +53,9 @@ test("a config gets its defaults from the schema", async () => {
 test("every shipped config is valid and can be planned", async () => {
   for await (const path of new Bun.Glob("configs/*.toml").scan()) {
     const config = await readConfigFile(path);
-    expect(planText(config)).toContain("device memory");
+    // A model from the Hub would have to be fetched.
+    const own = config.model.from === undefined ? config : { ...config, model: { preset: "gpt2", epsilon: 1e-5 } };
+    expect(await planText(own, silent)).toContain("device memory");
   }
 });
 
@@ -143,4 +151,38 @@ test("memory of GPT-2 is known without a device: four slabs and the activations 
   expect(plain.trainingBytes).toBeGreaterThan(4 * plain.weightsBytes);
   expect(memoryOf(model, { rows: 1, tokens: 256, recompute: true }).trainingBytes).toBeLessThan(plain.trainingBytes);
   expect(plain.largestBytes).toBe(4 * 50257 * 768);
+});
+
+describe("a stage that does not fit the device", () => {
+  const model = gpt2({ ...presets.tiny!, vocabulary: 4096, epsilon: 1e-5 });
+  const holding = (bytes: number) =>
+    ({ freeBytes: () => bytes, info: { name: "a device", kind: "cpu" } }) as unknown as Device;
+  const weights = 4 * model.parameters.size;
+  const batch = { rows: 64, tokens: 256, recompute: false };
+  test("is refused with the numbers and with what would fit", () => {
+    const error = (bytes: number) => {
+      try {
+        expectFits(holding(bytes), model, batch, "pretrain");
+      } catch (error) {
+        return error as Error & { hint: string };
+      }
+      return null;
+    };
+    const needed = memoryOf(model, batch).trainingBytes - weights;
+    expect(error(needed)).toBeNull();
+    expect(error(needed - 1)!.message).toMatch(
+      /^pretrain needs \S+ .iB of device memory, and a device \(cpu\) has \S+ .iB$/,
+    );
+    expect(error(needed - 1)!.hint).toMatch(/^recompute = true with batch = { rows = 64, tokens = 256 } needs/);
+    expect(error(needed / 8)!.hint).toMatch(/^recompute = true with batch = { rows = \d+, tokens = 256 } needs/);
+    expect(error(1000)!.hint).toMatch(/weights, gradients and moments alone need .*smaller model/);
+  });
+});
+
+test("a config that goes on from a model may not have sizes of its own", async () => {
+  const from = good.replace('preset = "micro"', 'from = "gpt2"');
+  expect((await read(from)).config!.model.from).toBe("gpt2");
+  expect((await read(from.replace("[model]", '[tokenizer]\nkind = "character"\n[model]\nlayers = 3'))).message).toBe(
+    "model.from brings a model's own sizes and tokenizer, and the config has model.layers, tokenizer too",
+  );
 });

@@ -68,7 +68,7 @@ describe("a model", () => {
   });
   test("that is not there is refused offline", async () => {
     await withHub({}, async ({ fetch }) => {
-      expect(fetch(NAME, { HF_HUB_OFFLINE: "yes" })).rejects.toThrow(/is not in .*, and HF_HUB_OFFLINE is set/);
+      await expect(fetch(NAME, { HF_HUB_OFFLINE: "yes" })).rejects.toThrow(/is not in .*, and HF_HUB_OFFLINE is set/);
     });
   });
 });
@@ -104,7 +104,7 @@ describe("trouble on the way", () => {
   });
   test("a server that stays busy is given up in a sentence, and nothing is half there", async () => {
     await withHub({ status: 503, statuses: 1000 }, async ({ fetch, cache }) => {
-      expect(fetch()).rejects.toThrow(/config\.json could not be fetched from http\S+: it answers 503/);
+      await expect(fetch()).rejects.toThrow(/config\.json could not be fetched from http\S+: it answers 503/);
       await fetch().catch(() => {});
       expect(existsSync(join(cache, "models--somebody--small-gpt2", "refs"))).toBe(false);
     });
@@ -121,7 +121,7 @@ describe("trouble on the way", () => {
   });
   test("a name that nobody has", async () => {
     await withHub({}, async ({ fetch }) => {
-      expect(fetch("nobody/nothing")).rejects.toThrow(/^there is no nobody\/nothing at http/);
+      await expect(fetch("nobody/nothing")).rejects.toThrow(/^there is no nobody\/nothing at http/);
     });
   });
   test("a model that needs a token", async () => {

@@ -66,6 +66,10 @@ export class CpuDevice implements Device {
     if (this.disposed) throw new Error(`${what}: the device was closed`);
   }
 
+  freeBytes(): number {
+    return this.pool.heap.freeBytes;
+  }
+
   allocate(sizeBytes: number): Buffer {
     this.check("allocate");
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);

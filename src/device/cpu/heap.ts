@@ -26,12 +26,12 @@ export class Heap {
   /** Everything from here on was never used, and is zero. */
   private top: number;
   private view: Uint8Array;
-  private readonly freeBytes: () => number;
+  private readonly machineFree: () => number;
 
-  /** The first `reserved` bytes are not dealt out. `freeBytes` says how much memory the machine has left. */
-  constructor(memory: WebAssembly.Memory, reserved: number, freeBytes: () => number = freemem) {
+  /** The first `reserved` bytes are not dealt out. `machineFree` says how much memory the machine has left. */
+  constructor(memory: WebAssembly.Memory, reserved: number, machineFree: () => number = freemem) {
     this.memory = memory;
-    this.freeBytes = freeBytes;
+    this.machineFree = machineFree;
     this.top = roundUp(reserved, PAGE);
     this.view = new Uint8Array(memory.buffer);
     this.grow(this.top);
@@ -40,6 +40,12 @@ export class Heap {
   /** All bytes of the memory as it is now. */
   get bytes(): Uint8Array {
     return this.view;
+  }
+
+  /** What could still be dealt out: what is free in here, and what the machine and the address space leave to grow by. */
+  get freeBytes(): number {
+    const inside = this.gaps.reduce((sum, { size }) => sum + size, 0) + this.view.length - this.top;
+    return inside + Math.min(this.machineFree(), MOST_BYTES - this.view.length);
   }
 
   /** Address of a zeroed block. */
@@ -90,7 +96,7 @@ export class Heap {
         { hint: SMALLER },
       );
     }
-    const free = this.freeBytes();
+    const free = this.machineFree();
     if (need > free) {
       throw new UserError(
         `out of memory: ${mebibytes(need)} more are needed, and this machine has ${mebibytes(free)} free`,

@@ -1,4 +1,5 @@
 /** The WebGPU device: the seam of device.ts over Dawn. */
+import { freemem } from "node:os";
 import { UserError } from "../../errors";
 import type {
   Buffer,
@@ -71,6 +72,11 @@ export class WebGpuDevice implements Device, Submission {
       });
     }
     throw new Error(`${what}: ${text}`);
+  }
+
+  /** A software adapter takes main memory. WebGPU does not say how much a GPU has. */
+  freeBytes(): number | null {
+    return this.info.kind === "software" ? freemem() : null;
   }
 
   allocate(sizeBytes: number): Buffer {

@@ -1,0 +1,35 @@
+/** Whether a stage fits the device, known before anything is allocated. */
+import type { Device } from "../device/device";
+import { UserError } from "../errors";
+import { memory } from "../log/console";
+import type { Gpt2 } from "../model/gpt2";
+import { type MemoryOptions, memoryOf } from "./memory";
+
+/** The weights are on the device already. Throws a UserError with the numbers, and with the settings that would fit, where training would not. */
+export function expectFits(device: Device, model: Gpt2, batch: MemoryOptions, stage: string): void {
+  const left = device.freeBytes();
+  if (left === null) return;
+  const { trainingBytes, weightsBytes } = memoryOf(model, batch);
+  const free = left + weightsBytes;
+  if (trainingBytes <= free) return;
+  throw new UserError(
+    `${stage} needs ${memory(trainingBytes)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
+    { hint: wouldFit(free, model, batch) },
+  );
+}
+
+/** The gentlest change that fits: activations computed again, fewer rows, fewer tokens. */
+function wouldFit(free: number, model: Gpt2, { rows, tokens }: MemoryOptions): string {
+  const smaller = (from: number) => Array.from({ length: Math.floor(Math.log2(from)) + 1 }, (_, i) => from >> i);
+  const tries = [
+    ...smaller(rows).map((rows) => ({ rows, tokens })),
+    ...smaller(tokens).map((tokens) => ({ rows: 1, tokens })),
+  ];
+  for (const batch of tries) {
+    const { trainingBytes } = memoryOf(model, { ...batch, recompute: true });
+    if (trainingBytes > free) continue;
+    return `recompute = true with batch = { rows = ${batch.rows}, tokens = ${batch.tokens} } needs ${memory(trainingBytes)}`;
+  }
+  const least = memoryOf(model, { rows: 1, tokens: 1, recompute: true }).trainingBytes;
+  return `its weights, gradients and moments alone need ${memory(least)}: use a smaller model or another device`;
+}

@@ -1,0 +1,42 @@
+/** The model that a config asks for, before anything is trained or loaded. */
+
+import type { Console } from "../log/console";
+import { checkHeads, readConfig } from "../model/checkpoint";
+import { type Gpt2Config, presets } from "../model/gpt2";
+import type { Config } from "./config";
+import { locateModel } from "./locate";
+
+/** The numbers of `model.from`'s model, or the preset's overridden by those given. */
+export async function plannedModel({ model, tokenizer }: Config, console: Console): Promise<Gpt2Config> {
+  if (model.from !== undefined) return readConfig(await locateModel(model.from, console));
+  return modelConfig(model, expectedVocabulary(tokenizer));
+}
+
+/** How large a tokenizer's vocabulary may become, before it is trained or read; GPT-2's for one from a file. */
+function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
+  switch (tokenizer.kind) {
+    case "bpe":
+      return tokenizer.size;
+    case "character":
+      return 256;
+    case "file":
+      return 50257;
+    default:
+      throw new Error(`tokenizer ${tokenizer satisfies never}`);
+  }
+}
+
+/** The preset's numbers, overridden by those given. */
+export function modelConfig({ preset, epsilon, ...given }: Config["model"], vocabulary: number): Gpt2Config {
+  const base = presets[preset]!;
+  const config = {
+    vocabulary,
+    epsilon,
+    layers: given.layers ?? base.layers,
+    heads: given.heads ?? base.heads,
+    width: given.width ?? base.width,
+    context: given.context ?? base.context,
+  };
+  checkHeads(config, "model");
+  return config;
+}
