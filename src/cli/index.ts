@@ -15,6 +15,7 @@ const root = defineCommand({
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),
     generate: () => import("./generate").then((m) => m.default as CommandDef),
+    export: () => import("./export").then((m) => m.default as CommandDef),
     tokenizer: () => import("./tokenizer").then((m) => m.default as CommandDef),
     inspect: () => import("./inspect").then((m) => m.default as CommandDef),
     bench: () => import("./bench").then((m) => m.default as CommandDef),

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
 import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
-import type { Parameters } from "./parameters";
+import type { Parameter, Parameters } from "./parameters";
 import { type NamedValues, openSafetensors, writeSafetensors } from "./safetensors";
 import { Slab } from "./slab";
 import { openWeights, type StoredTensor, type WeightsFiles } from "./weights-files";
@@ -110,10 +110,36 @@ export async function loadModel(device: Device, directory: string): Promise<{ mo
 
 /** Throws where a model directory's tensors are not those of its config. Reads no values. */
 export async function checkModel(directory: string): Promise<Gpt2> {
+  using stored = await openModelFiles(directory);
+  return stored.model;
+}
+
+/** A model's files, checked and open: its values are read one tensor at a time, without a device. */
+export interface StoredModel extends Disposable {
+  readonly model: Gpt2;
+  values(parameter: Parameter): Float32Array;
+}
+
+export async function openModelFiles(directory: string): Promise<StoredModel> {
   const model = gpt2(await readConfig(directory));
-  using files = openWeights(directory);
-  expectModel(files, directory, model);
-  return model;
+  const files = openWeights(directory);
+  try {
+    const found = expectModel(files, directory, model);
+    return {
+      model,
+      values(parameter) {
+        const { info, file } = found[model.parameters.list.indexOf(parameter)]!;
+        const values = new Float32Array(parameter.size);
+        file.read(info, values);
+        expectFinite(values, info.name);
+        return values;
+      },
+      [Symbol.dispose]: () => files[Symbol.dispose](),
+    };
+  } catch (error) {
+    files[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** Loads a slab from one file, such as an optimizer's moments. */
@@ -201,21 +227,24 @@ function* partsOf({ info, file }: StoredTensor): Generator<[part: Float32Array, 
 function readInto(slab: Slab, found: readonly StoredTensor[]): void {
   slab.parameters.list.forEach(({ offset }, i) => {
     for (const [part, first] of partsOf(found[i]!)) {
-      const bad = part.findIndex((v) => !Number.isFinite(v));
-      if (bad >= 0) {
-        throw new UserError(`${found[i]!.info.name} has ${part[bad]} at element ${first + bad}`, {
-          hint: "the checkpoint was saved after training had failed, or is damaged",
-        });
-      }
+      expectFinite(part, found[i]!.info.name, first);
       slab.upload(part, offset + first);
     }
+  });
+}
+
+function expectFinite(values: Float32Array, name: string, first = 0): void {
+  const bad = values.findIndex((v) => !Number.isFinite(v));
+  if (bad < 0) return;
+  throw new UserError(`${name} has ${values[bad]} at element ${first + bad}`, {
+    hint: "the checkpoint was saved after training had failed, or is damaged",
   });
 }
 
 /** A slab as named tensors, for writing. Values are fetched from the device when their turn comes. */
 export function namedValues(slab: Slab, prefix = PREFIX): NamedValues[] {
   return slab.parameters.list.map(({ name, shape, offset, size }) => ({
-    name: name === HEAD ? name : prefix + name,
+    name: storedName(name, prefix),
     shape,
     values: () => slab.download(offset, size),
   }));
@@ -229,6 +258,30 @@ export async function writeModel(
   endOfText: number | null,
 ): Promise<void> {
   writeSafetensors(join(directory, "model.safetensors"), namedValues(weights));
+  await writeConfig(directory, model, endOfText);
+}
+
+/** The same from open files, one tensor at a time. */
+export async function copyModel(
+  directory: string,
+  { model, values }: StoredModel,
+  endOfText: number | null,
+): Promise<void> {
+  const tensors = model.parameters.list.map((parameter) => ({
+    name: storedName(parameter.name, PREFIX),
+    shape: parameter.shape,
+    values: () => values(parameter),
+  }));
+  writeSafetensors(join(directory, "model.safetensors"), tensors);
+  await writeConfig(directory, model, endOfText);
+}
+
+/** The head is not part of the transformer. */
+function storedName(name: string, prefix: string): string {
+  return name === HEAD ? name : prefix + name;
+}
+
+async function writeConfig(directory: string, model: Gpt2, endOfText: number | null): Promise<void> {
   await Bun.write(
     join(directory, "config.json"),
     `${JSON.stringify(huggingFaceConfig(model.config, endOfText), null, 2)}\n`,

@@ -1,0 +1,28 @@
+import { defineCommand } from "citty";
+import { exportGguf, exportSafetensors } from "../app/export";
+import { locateModel } from "../app/locate";
+import { openConsole } from "../log/console";
+import { type GgufType, ggufTypes } from "../model/gguf";
+
+/** `dawngrad export`: a model for transformers, or for llama.cpp. */
+export default defineCommand({
+  meta: { name: "export", description: "writes a model as safetensors (transformers) or gguf (llama.cpp)" },
+  args: {
+    model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
+    out: { type: "string", required: true, description: "the folder (safetensors) or the file (gguf) to write" },
+    format: { type: "enum", options: ["safetensors", "gguf"], default: "safetensors", description: "what to write" },
+    type: {
+      type: "enum",
+      options: [...ggufTypes],
+      default: "f16",
+      description: "how gguf stores matrices: as they are, in 16 bits, or in blocks of 8 bits",
+    },
+  },
+  async run({ args }) {
+    const console = openConsole();
+    const directory = await locateModel(args.model, console);
+    if (args.format === "gguf") await exportGguf(directory, args.out, args.type as GgufType);
+    else await exportSafetensors(directory, args.out);
+    console.note(`written: ${args.out}`);
+  },
+});
