@@ -16,6 +16,7 @@ const layers = [
   "text",
   "data",
   "generate",
+  "eval",
   "train",
   "stages",
   "app",

@@ -15,6 +15,8 @@ const root = defineCommand({
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),
     generate: () => import("./generate").then((m) => m.default as CommandDef),
+    eval: () => import("./eval").then((m) => m.default as CommandDef),
+    selfcheck: () => import("./selfcheck").then((m) => m.default as CommandDef),
     export: () => import("./export").then((m) => m.default as CommandDef),
     tokenizer: () => import("./tokenizer").then((m) => m.default as CommandDef),
     inspect: () => import("./inspect").then((m) => m.default as CommandDef),
