@@ -5,6 +5,8 @@ import { textStream } from "../text/stream";
 import type { OpenModel } from "./model";
 
 export interface CompleteOptions extends Sampling {
+  /** Special tokens in a prompt are the tokens that they name, and not plain text. */
+  readonly special?: boolean;
   /** Text that ends an answer; it is not given out. */
   readonly stop?: readonly string[];
 }
@@ -30,7 +32,7 @@ export function* complete(
   const stop = options.stop?.filter((text) => text !== "") ?? [];
   const rows = prompts.map(() => ({ stream: textStream(tokenizer), held: "", stopped: false, cut: false, tokens: 0 }));
   const ids = prompts.map((prompt) => {
-    const encoded = tokenizer.encode(prompt);
+    const encoded = tokenizer.encode(prompt, { special: options.special ?? false });
     if (encoded.length) return encoded;
     if (tokenizer.endOfText === null)
       throw new UserError("the prompt is empty", { hint: "give a prompt of at least one character" });

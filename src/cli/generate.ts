@@ -43,6 +43,7 @@ export default defineCommand({
       type: "string",
       description: "prints the K likeliest next tokens with their probabilities instead",
     },
+    special: { type: "boolean", description: "reads <|endoftext|> in a prompt as the token, and not as plain text" },
     json: { type: "boolean", description: "prints one JSON object a prompt" },
     ...deviceArg,
   },
@@ -61,7 +62,10 @@ export default defineCommand({
         throw new UserError(`--top-tokens is ${args["top-tokens"]}, expected a whole number above 0`, { exitCode: 2 });
       }
       for (const prompt of prompts) {
-        const found = likeliest(opened.engine.nextLogits(opened.tokenizer.encode(prompt)), count);
+        const found = likeliest(
+          opened.engine.nextLogits(opened.tokenizer.encode(prompt, { special: args.special ?? false })),
+          count,
+        );
         const tokens = found.map(({ id, probability }) => ({ id, text: opened.tokenizer.decode([id]), probability }));
         if (args.json) print(`${JSON.stringify({ prompt, tokens })}\n`);
         else
@@ -105,7 +109,7 @@ function optionsOf(args: Readonly<Record<string, unknown>>, stop: string[]): Com
       exitCode: 2,
     });
   }
-  return { ...result.data, stop };
+  return { ...result.data, stop, special: args.special === true };
 }
 
 async function standardInput(): Promise<string> {

@@ -53,12 +53,13 @@ const encode = defineCommand({
   args: {
     ...tokenizerArg,
     text: { type: "positional", required: false, description: "the text; read from standard input if absent" },
+    special: { type: "boolean", description: "reads <|endoftext|> as the token, and not as plain text" },
     tokens: { type: "boolean", description: "prints each id with its text, one a line" },
     json: { type: "boolean", description: "prints a JSON array" },
   },
   async run({ args }) {
     const tokenizer = await open(args.tokenizer);
-    const ids = tokenizer.encode(args.text ?? (await Bun.stdin.text()));
+    const ids = tokenizer.encode(args.text ?? (await Bun.stdin.text()), { special: args.special ?? false });
     if (args.json) process.stdout.write(`${JSON.stringify(ids)}\n`);
     else if (args.tokens)
       for (const id of ids) process.stdout.write(`${id}\t${JSON.stringify(tokenizer.decode([id]))}\n`);

@@ -10,7 +10,7 @@ self.onmessage = ({ data: { files, parts } }: MessageEvent<EncodeRequest>) => {
   const reply = (message: EncodeReply) => self.postMessage(message);
   try {
     parts.forEach((part, at) => {
-      reply({ at, ids: Uint32Array.from(tokenizer.encode(part)) });
+      reply({ at, ids: Uint32Array.from(tokenizer.encode(part, { special: true })) });
     });
   } catch (error) {
     reply({ error: messageOf(error), hint: error instanceof UserError ? (error.hint ?? "") : "" });

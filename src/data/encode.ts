@@ -22,14 +22,14 @@ export type EncodeReply =
   | { readonly at: number; readonly ids: Uint32Array }
   | { readonly error: string; readonly hint: string };
 
-/** The text's tokens. Short texts, and texts that may not be cut, are encoded right here. */
+/** The text's tokens; <|endoftext|> ends a document. Short texts, and texts that may not be cut, are encoded right here. */
 export async function encodeChunks(
   text: string,
   tokenizer: Tokenizer,
   onProgress?: (done: number, total: number) => void,
 ): Promise<Uint32Array> {
   const parts = tokenizer.cutsAtSpaces ? cutAtSpaces(text) : [text];
-  if (parts.length < 4) return Uint32Array.from(parts.flatMap((part) => tokenizer.encode(part)));
+  if (parts.length < 4) return Uint32Array.from(parts.flatMap((part) => tokenizer.encode(part, { special: true })));
   return encodeInWorkers(parts, tokenizer, text.length, onProgress);
 }
 

@@ -10,8 +10,11 @@ export interface Tokenizer {
   /** The id that ends a document, if there is one. */
   readonly endOfText: number | null;
   readonly files: TokenizerFiles;
-  /** Throws a UserError on a character that the vocabulary does not have. */
-  encode(text: string): number[];
+  /**
+   * Throws a UserError on a character that the vocabulary does not have. Special tokens such as <|endoftext|> are read as plain text,
+   * since anybody may write them; with `special` they are the tokens that they name.
+   */
+  encode(text: string, options?: { readonly special?: boolean }): number[];
   decode(ids: readonly number[]): string;
   /** The token as written in the vocabulary. */
   token(id: number): string;
@@ -38,12 +41,21 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const characters = isCharacterLevel(files.tokenizer);
   const decode = (ids: readonly number[]) =>
     ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  const specials = ((files.tokenizer.added_tokens ?? []) as readonly { content?: unknown }[])
+    .map(({ content }) => content)
+    .filter((content) => typeof content === "string");
+  let withoutSpecials: HuggingFace | undefined;
+  const readerOf = (text: string, special: boolean): HuggingFace => {
+    if (special || !specials.some((content) => text.includes(content))) return inner;
+    withoutSpecials ??= new HuggingFace({ ...files.tokenizer, added_tokens: [] }, {});
+    return withoutSpecials;
+  };
   return {
     size,
     endOfText,
     files,
-    encode: (text) => {
-      const { ids } = inner.encode(text, { add_special_tokens: false });
+    encode: (text, { special = false } = {}) => {
+      const { ids } = readerOf(text, special).encode(text, { add_special_tokens: false });
       if (characters && decode(ids) !== text) throw unknownCharacter(text, vocabulary);
       return ids;
     },
