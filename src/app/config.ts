@@ -35,6 +35,10 @@ export const tokenizerSchema = z.discriminatedUnion("kind", [
     size: z.int().min(257).max(1_000_000).default(4096).meta({ description: "tokens of the vocabulary" }),
   }),
   z.strictObject({
+    kind: z.literal("word").meta({ description: "the most frequent words of the first stage's text, cleaned" }),
+    size: z.int().min(3).max(1_000_000).default(8192).meta({ description: "tokens of the vocabulary" }),
+  }),
+  z.strictObject({
     kind: z.literal("character").meta({ description: "one token a character of the first stage's text" }),
   }),
   z.strictObject({

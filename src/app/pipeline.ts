@@ -1,7 +1,6 @@
 /** A config's stages in order, in one run folder: made, resumed, or found finished. */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readText } from "../data/corpus";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
@@ -11,8 +10,6 @@ import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { stages } from "../stages";
-import { trainBpe } from "../text/bpe";
-import { trainCharacters } from "../text/characters";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { fit } from "../train/fit";
 import { lockFolder, unwritable } from "../train/lock";
@@ -23,6 +20,7 @@ import { expectFits } from "./fits";
 import { locateModel } from "./locate";
 import { openModel } from "./model";
 import { modelConfig } from "./planned";
+import { trainTokenizer } from "./train-tokenizer";
 
 export interface RunOptions {
   readonly device: Device;
@@ -140,30 +138,9 @@ async function runTokenizer(
     mkdirSync(folder, { recursive: true });
     if (from) await writeTokenizer(folder, (await loadTokenizer(from)).files);
     else if (wanted.kind === "file") await writeTokenizer(folder, (await loadTokenizer(wanted.path)).files);
-    else {
-      const texts = [];
-      for (const path of [stage[0]!.data].flat()) texts.push(await readText(findFile(path)));
-      const onProgress = (done: number, total: number) =>
-        console.status(`training the tokenizer  ${done}/${total} merges`);
-      const files =
-        wanted.kind === "bpe"
-          ? trainBpe(texts, { size: wanted.size, onProgress: throttled(onProgress) })
-          : trainCharacters(texts);
-      console.done();
-      await writeTokenizer(folder, files);
-    }
+    else await writeTokenizer(folder, await trainTokenizer([stage[0]!.data].flat(), wanted, console));
   }
   return loadTokenizer(folder);
-}
-
-/** Calls through at most once in half a second. */
-export function throttled(f: (done: number, total: number) => void): (done: number, total: number) => void {
-  let last = performance.now();
-  return (done, total) => {
-    if (performance.now() - last < 500) return;
-    last = performance.now();
-    f(done, total);
-  };
 }
 
 async function writeContinuations(

@@ -16,7 +16,7 @@ export async function planText(config: Config, console: Console): Promise<string
     `model: ${layers} layers, ${heads} heads, width ${width}, context ${context}, ${short(model.parameters.count)} parameters`,
     from !== undefined
       ? `weights and tokenizer: ${from}`
-      : `tokenizer: ${tokenizer.kind}${tokenizer.kind === "bpe" ? ` of ${tokenizer.size} tokens` : ""}`,
+      : `tokenizer: ${tokenizer.kind}${"size" in tokenizer ? ` of ${tokenizer.size} tokens` : ""}`,
   ];
   config.stage.forEach((stage, i) => {
     const { batch, optim, evaluate, save } = stage;

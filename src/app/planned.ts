@@ -16,6 +16,7 @@ export async function plannedModel({ model, tokenizer }: Config, console: Consol
 function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
   switch (tokenizer.kind) {
     case "bpe":
+    case "word":
       return tokenizer.size;
     case "character":
       return 256;

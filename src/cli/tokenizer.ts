@@ -3,12 +3,11 @@ import { mkdir } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
 import { locateModel } from "../app/locate";
-import { throttled } from "../app/pipeline";
+import { tokenizerKinds, trainTokenizer } from "../app/train-tokenizer";
 import { readText } from "../data/corpus";
+import { encodeChunks } from "../data/encode";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
-import { trainBpe } from "../text/bpe";
-import { trainCharacters } from "../text/characters";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { all, numberOf } from "./options";
 
@@ -27,24 +26,56 @@ const train = defineCommand({
     out: { type: "string", required: true, description: "the folder to write" },
     kind: {
       type: "enum",
-      options: ["bpe", "character"],
+      options: [...tokenizerKinds],
       default: "bpe",
-      description: "byte-level BPE, or one token a character",
+      description: "byte-level BPE, one token a character, or one a word",
     },
-    size: { type: "string", default: "4096", description: "tokens of a BPE vocabulary" },
+    size: { type: "string", default: "4096", description: "tokens of a BPE or word vocabulary" },
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
-    const texts = [];
-    for (const path of all(rawArgs, "data")) texts.push(await readText(findFile(path)));
-    const onProgress = throttled((done, total) => console.status(`${done}/${total} merges`));
-    const files =
-      args.kind === "bpe" ? trainBpe(texts, { size: numberOf("size", args.size), onProgress }) : trainCharacters(texts);
-    console.done();
+    const kind = args.kind as (typeof tokenizerKinds)[number];
+    const wanted = kind === "character" ? { kind } : { kind, size: numberOf("size", args.size) };
+    const files = await trainTokenizer(all(rawArgs, "data"), wanted, console);
     await mkdir(args.out, { recursive: true });
     await writeTokenizer(args.out, files);
     const { size } = await loadTokenizer(args.out);
     console.note(`${args.out}: ${size} tokens`);
+  },
+});
+
+const info = defineCommand({
+  meta: { name: "info", description: "kind, size and special tokens, and bytes a token on a text" },
+  args: {
+    ...tokenizerArg,
+    data: { type: "string", description: "a text file, to see how many bytes a token stands for" },
+    json: { type: "boolean", description: "prints one JSON object" },
+  },
+  async run({ args }) {
+    const tokenizer = await open(args.tokenizer);
+    const { model, added_tokens: added = [] } = tokenizer.files.tokenizer as {
+      model: { type: string };
+      added_tokens?: readonly { id: number; content: string }[];
+    };
+    const text = args.data === undefined ? null : await readText(findFile(args.data));
+    const tokens = text === null ? 0 : (await encodeChunks(text, tokenizer)).length;
+    const bytes = text === null ? 0 : Buffer.byteLength(text);
+    const found = {
+      kind: model.type,
+      size: tokenizer.size,
+      special: Object.fromEntries(added.map(({ id, content }) => [content, id])),
+      ...(text !== null && { bytes, tokens, bytes_per_token: bytes / Math.max(1, tokens) }),
+    };
+    if (args.json) process.stdout.write(`${JSON.stringify(found)}\n`);
+    else {
+      process.stdout.write(`kind      ${found.kind}\nsize      ${found.size}\n`);
+      for (const { id, content } of added) process.stdout.write(`special   ${content} = ${id}\n`);
+      if (text !== null) {
+        process.stdout.write(
+          `on ${args.data}: ${bytes} bytes, ${tokens} tokens, ${(bytes / Math.max(1, tokens)).toFixed(3)} bytes a token\n`,
+        );
+      }
+    }
   },
 });
 
@@ -98,5 +129,5 @@ async function open(path: string): Promise<Tokenizer> {
 
 export default defineCommand({
   meta: { name: "tokenizer", description: "trains and tries tokenizers" },
-  subCommands: { train, encode, decode },
+  subCommands: { train, encode, decode, info },
 });

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { codeOf, messageOf, UserError } from "../errors";
 import { END_OF_TEXT, type TokenizerFiles } from "./files";
+import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
   /** Ids are below this. */
@@ -24,6 +25,7 @@ export interface Tokenizer {
 
 /** Makes a tokenizer from the two parsed files. `where` names them in errors. */
 export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): Tokenizer {
+  if ((files.tokenizer.model as { type?: unknown } | undefined)?.type === "WordLevel") return fromWords(files, where);
   let inner: HuggingFace;
   try {
     inner = new HuggingFace(files.tokenizer, files.config);
@@ -62,6 +64,26 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
     decode,
     token: (id) => inner.id_to_token(id) ?? "",
     cutsAtSpaces: cutsAtSpaces(files.tokenizer),
+  };
+}
+
+/** Hugging Face's JavaScript library has no word-level model. */
+function fromWords(files: TokenizerFiles, where: string): Tokenizer {
+  const file = files.tokenizer as unknown as WordFile;
+  const words = wordTokenizer(file);
+  if (!words) {
+    throw new UserError(`${where} is a WordLevel tokenizer that cleans or splits text in a way of its own`, {
+      hint: "word-level tokenizers can be read that `dawngrad tokenizer train --kind word` has written",
+    });
+  }
+  return {
+    size: Math.max(...Object.values(file.model.vocab)) + 1,
+    endOfText: file.model.vocab[END_OF_TEXT] ?? null,
+    files,
+    encode: (text, { special = false } = {}) => words.encode(text, special),
+    decode: words.decode,
+    token: words.token,
+    cutsAtSpaces: true,
   };
 }
 

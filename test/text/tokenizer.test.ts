@@ -8,6 +8,7 @@ import { trainCharacters } from "../../src/text/characters";
 import { END_OF_TEXT } from "../../src/text/files";
 import { textStream } from "../../src/text/stream";
 import { loadTokenizer, tokenizerFrom, writeTokenizer } from "../../src/text/tokenizer";
+import { trainWords, wordsOf } from "../../src/text/words";
 import { temporaryFolder } from "../support/folder";
 
 const tales = await Bun.file("data/tales.txt").text();
@@ -51,6 +52,44 @@ describe("characters", () => {
   });
   test("that were never seen are refused by name", () => {
     expect(() => characters.encode("hexe")).toThrow('no token for "x"');
+  });
+});
+
+describe("words", () => {
+  const files = trainWords(["The cat sat. The cat, it's said, sat \u201cthere\u201d \u2014 3.5 times\u2026"], {
+    size: 12,
+  });
+  const words = tokenizerFrom(files);
+  test("are split off cleaned text", () => {
+    expect(wordsOf("It\u2019s \u201cwell-known\u201d \u2013 1,000.5 caf\u0065\u0301\u2026\r\nno")).toEqual([
+      ...["It's", '"', "well-known", '"', "-", "1,000.5", "caf\u00e9", ".", ".", ".", "\n", "no"],
+    ]);
+  });
+  test("the most frequent are kept, the others are unknown", () => {
+    expect(words.size).toBe(12);
+    const vocabulary = (files.tokenizer.model as { vocab: Record<string, number> }).vocab;
+    expect(Object.keys(vocabulary).slice(0, 8)).toEqual(["<|unk|>", END_OF_TEXT, ".", '"', ",", "The", "cat", "sat"]);
+    expect(words.encode("The dog sat.")).toEqual([5, 0, 7, 2]);
+    expect(words.decode(words.encode("The dog sat."))).toBe("The <|unk|> sat.");
+  });
+  test("an end of text is one only where it is asked for", () => {
+    expect(words.encode(`cat${END_OF_TEXT}cat`, { special: true })).toEqual([6, 1, 6]);
+    expect(words.encode(`cat${END_OF_TEXT}cat`)).not.toContain(1);
+  });
+  test("come back with English spacing, and a prefix stays as it is", () => {
+    const all = tokenizerFrom(trainWords(['"Yes," said Ann (loudly). "No!"\nHe left; 3.5 miles.'], { size: 100 }));
+    const ids = all.encode('"Yes," said Ann (loudly). "No!"\nHe left; 3.5 miles.');
+    expect(all.decode(ids)).toBe('"Yes," said Ann (loudly). "No!"\nHe left; 3.5 miles.');
+    ids.forEach((_, i) => {
+      expect(all.decode(ids).startsWith(all.decode(ids.slice(0, i)))).toBe(true);
+    });
+  });
+  test("are written as tokenizer.json and read by the same reader; another WordLevel is refused", async () => {
+    using folder = temporaryFolder();
+    await writeTokenizer(folder.path, files);
+    expect((await loadTokenizer(folder.path)).encode("The cat")).toEqual(words.encode("The cat"));
+    const other = { ...files, tokenizer: { ...files.tokenizer, normalizer: { type: "Lowercase" } } };
+    expect(() => tokenizerFrom(other)).toThrow("a WordLevel tokenizer that cleans or splits text in a way of its own");
   });
 });
 

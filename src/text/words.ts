@@ -1,0 +1,128 @@
+/**
+ * A word-level tokenizer: cleaned text, split into words, numbers, single signs and line ends; what the vocabulary does not have is
+ * <|unk|>. For seeing what a model does with plain words, not for text that must come back as it was.
+ */
+import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
+
+export const UNKNOWN = "<|unk|>";
+
+/** Typographic characters and what they are written as. */
+const plain: readonly (readonly [string, string])[] = [
+  ["\u2018", "'"],
+  ["\u2019", "'"],
+  ["\u201a", "'"],
+  ["\u201c", '"'],
+  ["\u201d", '"'],
+  ["\u201e", '"'],
+  ["\u00ab", '"'],
+  ["\u00bb", '"'],
+  ["\u2010", "-"],
+  ["\u2011", "-"],
+  ["\u2012", "-"],
+  ["\u2013", "-"],
+  ["\u2014", "-"],
+  ["\u2026", "..."],
+  ["\u00ad", ""],
+  ["\u200b", ""],
+  ["\ufeff", ""],
+  ["\r\n", "\n"],
+];
+
+/** Words with inner apostrophes and hyphens, numbers with inner points and commas, line ends, and any other single sign. */
+const PATTERN = "\\n|\\p{L}[\\p{L}\\p{M}]*(?:['-]\\p{L}[\\p{L}\\p{M}]*)*|\\p{N}+(?:[.,]\\p{N}+)*|[^\\s\\p{L}\\p{N}]";
+const pattern = new RegExp(PATTERN, "gu");
+
+/** Text in composed form (NFKC), its typographic characters plain. */
+export function cleaned(text: string): string {
+  return plain.reduce((text, [from, to]) => text.replaceAll(from, to), text.normalize("NFKC"));
+}
+
+export function wordsOf(text: string): string[] {
+  return cleaned(text).match(pattern) ?? [];
+}
+
+/** The most frequent words, <|unk|> and <|endoftext|>: at most `size` tokens. Words of one frequency stand in alphabetical order. */
+export function trainWords(texts: Iterable<string>, { size }: { readonly size: number }): TokenizerFiles {
+  const counts = new Map<string, number>();
+  for (const text of texts)
+    for (const part of text.split(END_OF_TEXT))
+      for (const word of wordsOf(part)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  const words = [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)).slice(0, Math.max(0, size - 2));
+  const tokens = [UNKNOWN, END_OF_TEXT, ...words.map(([word]) => word)];
+  const { tokenizer, config } = tokenizerFiles({
+    vocabulary: {},
+    merges: [],
+    preTokenizer: { type: "Split", pattern: { Regex: PATTERN }, behavior: "Removed", invert: true },
+    decoder: { type: "Fuse" },
+    endOfText: 1,
+  });
+  return {
+    tokenizer: {
+      ...tokenizer,
+      normalizer: normalizer(),
+      decoder: null,
+      model: {
+        type: "WordLevel",
+        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+        unk_token: UNKNOWN,
+      },
+    },
+    config: { ...config, unk_token: UNKNOWN },
+  };
+}
+
+function normalizer(): object {
+  const replacements = plain.map(([from, content]) => ({ type: "Replace", pattern: { String: from }, content }));
+  return { type: "Sequence", normalizers: [{ type: "NFKC" }, ...replacements] };
+}
+
+export interface WordFile {
+  readonly normalizer?: unknown;
+  readonly pre_tokenizer?: unknown;
+  readonly model: {
+    readonly type: "WordLevel";
+    readonly vocab: Readonly<Record<string, number>>;
+    readonly unk_token?: string;
+  };
+}
+
+export interface WordTokenizer {
+  encode(text: string, special: boolean): number[];
+  decode(ids: readonly number[]): string;
+  token(id: number): string;
+}
+
+/** Reads what trainWords has written; null for a WordLevel file that cleans or splits otherwise. */
+export function wordTokenizer({ model, normalizer: cleaning, pre_tokenizer: split }: WordFile): WordTokenizer | null {
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  if (!same(cleaning, normalizer()) || (split as { pattern?: { Regex?: string } } | null)?.pattern?.Regex !== PATTERN)
+    return null;
+  const ids = new Map(Object.entries(model.vocab));
+  const tokens = new Map([...ids].map(([token, id]) => [id, token]));
+  const unknown = ids.get(model.unk_token ?? UNKNOWN) ?? 0;
+  const end = ids.get(END_OF_TEXT);
+  const encodePlain = (text: string) => wordsOf(text).map((word) => ids.get(word) ?? unknown);
+  return {
+    encode(text, special) {
+      if (!special || end === undefined) return encodePlain(text);
+      return text.split(END_OF_TEXT).flatMap((part, i) => [...(i > 0 ? [end] : []), ...encodePlain(part)]);
+    },
+    decode: (wanted) => joined(wanted.map((id) => tokens.get(id) ?? UNKNOWN)),
+    token: (id) => tokens.get(id) ?? "",
+  };
+}
+
+/** Words with spaces where English has them. What is before a token never changes by what follows it. */
+function joined(words: readonly string[]): string {
+  let text = "";
+  let tight = true; // nothing goes between the last word and this one
+  let quoted = false;
+  for (const word of words) {
+    const closing = /^[.,;:!?)\]}%]$/.test(word) || (word === '"' && quoted) || word === "\n";
+    text += tight || closing ? word : ` ${word}`;
+    if (word === '"') quoted = !quoted;
+    if (word === "\n") quoted = false;
+    tight = /^[([{\n]$/.test(word) || (word === '"' && quoted);
+  }
+  return text;
+}
