@@ -1,8 +1,9 @@
-// counts[b, tokens[b]] += 1, in place: what the repetition penalty has seen. One invocation serves one sequence.
+// counts[b, tokens[b]] += step, in place: what penalties have seen. One invocation serves one sequence.
 
 struct Params {
   rows: u32,
   columns: u32,
+  step: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -13,6 +14,6 @@ struct Params {
 fn forward(@builtin(workgroup_id) group: vec3<u32>) {
   let token = tokens[group.x];
   if (token < params.columns) {
-    output[group.x * params.columns + token] += 1u;
+    output[group.x * params.columns + token] += params.step;
   }
 }

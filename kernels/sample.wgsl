@@ -1,8 +1,10 @@
 // Drawing the next token of each sequence from its logits [B, V]. One workgroup serves one sequence.
-//   forward   repetition penalty, temperature, top-k, top-p, min-p, then one draw; temperature 0 takes the likeliest.
+//   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
+//             temperature 0 takes the likeliest.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
 //             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
-// settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, counter).
+// settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
+// tokens in its low 16 bits and the written ones in its high 16. The draw is a function of (seed, counter).
 
 struct Params {
   rows: u32,
@@ -16,6 +18,8 @@ const TOP_K = 1u;
 const TOP_P = 2u;
 const MIN_P = 3u;
 const PENALTY = 4u;
+const PRESENCE = 5u;
+const FREQUENCY = 6u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<u32>;
@@ -24,6 +28,7 @@ const PENALTY = 4u;
 @group(0) @binding(4) var<storage, read> settings: array<f32>;
 @group(0) @binding(5) var<storage, read> seeds: array<u32>;
 @group(0) @binding(6) var<storage, read> counters: array<u32>;
+@group(0) @binding(7) var<storage, read> bias: array<f32>;
 
 var<workgroup> floats: array<f32, LANES>;
 var<workgroup> integers: array<u32, LANES>;
@@ -40,13 +45,15 @@ fn ordered(v: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
 
-// The logit after the repetition penalty and the temperature.
+// The logit after penalties, bias and temperature.
 fn logit(row: u32, c: u32) -> f32 {
   let at = row * params.columns + c;
   var v = logits[at];
   if (counts[at] > 0u) {
     v = select(v * settings[PENALTY], v / settings[PENALTY], v > 0.0);
   }
+  let written = f32(counts[at] >> 16u);
+  v += bias[c] - settings[FREQUENCY] * written - select(0.0, settings[PRESENCE], written > 0.0);
   return v / select(1.0, settings[TEMPERATURE], settings[TEMPERATURE] > 0.0);
 }
 

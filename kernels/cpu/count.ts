@@ -1,4 +1,4 @@
-// counts[b, tokens[b]] += 1, in place: what the repetition penalty has seen.
+// counts[b, tokens[b]] += step, in place: what penalties have seen.
 import { input, output, param, take } from "./job";
 
 export function forward(job: usize): void {
@@ -8,6 +8,6 @@ export function forward(job: usize): void {
     const token = load<u32>(input(job, 0) + (<usize>b << 2));
     if (token >= columns) continue;
     const at = output(job) + ((<usize>b * columns + token) << 2);
-    store<u32>(at, load<u32>(at) + 1);
+    store<u32>(at, load<u32>(at) + param(job, 2));
   }
 }

@@ -1,8 +1,10 @@
 // Drawing the next token of each sequence from its logits [B, V]. A unit is one sequence.
-//   forward   repetition penalty, temperature, top-k, top-p, min-p, then one draw; temperature 0 takes the likeliest.
+//   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
+//             temperature 0 takes the likeliest.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
 //             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
-// settings: temperature, top_k, top_p, min_p, repetition penalty. The draw is a function of (seed, counter).
+// settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
+// tokens in its low 16 bits and the written ones in its high 16. The draw is a function of (seed, counter).
 import { input, output, param, SCRATCH_BYTES, scratch, take } from "./job";
 import { exp4, log1, pcg, storeFirst, unit } from "./math";
 import { largestOf } from "./softmax";
@@ -17,19 +19,19 @@ export function forward(job: usize): void {
     const at: usize = <usize>row << 2;
     const bits = pcg(load<u32>(input(job, 4) + at) + pcg(pcg(load<u32>(input(job, 3) + at))));
     const begin: usize = (<usize>row * columns) << 2;
-    const token = draw(input(job, 0) + begin, input(job, 1) + begin, input(job, 2), unit(bits), columns);
+    const masses = scratch + (((<usize>columns + 3) & ~3) << 2);
+    penalised(input(job, 0) + begin, input(job, 1) + begin, input(job, 2), input(job, 5), masses, columns);
+    const token = draw(scratch, masses, input(job, 2), unit(bits), columns);
     store<u32>(output(job) + at, token);
   }
 }
 
-function draw(logits: usize, counts: usize, settings: usize, random: f32, columns: u32): u32 {
+/** `masses` holds the logits after penalties and bias; both arrays are overwritten. */
+function draw(orders: usize, masses: usize, settings: usize, random: f32, columns: u32): u32 {
   const temperature = load<f32>(settings);
   const topK = load<f32>(settings, 4);
   const topP = load<f32>(settings, 8);
   const minP = load<f32>(settings, 12);
-  const orders = scratch;
-  const masses = scratch + (((<usize>columns + 3) & ~3) << 2);
-  scaled(logits, counts, load<f32>(settings, 16), temperature > 0 ? temperature : 1, masses, columns);
   const largest = largestOf(masses, columns);
   order(masses, orders, largest, columns);
 
@@ -45,17 +47,24 @@ function draw(logits: usize, counts: usize, settings: usize, random: f32, column
   return chosen(orders, masses, least, temperature > 0 ? random : 0, columns);
 }
 
-/** Logits after the repetition penalty and the temperature. */
-function scaled(logits: usize, counts: usize, penalty: f32, temperature: f32, to: usize, columns: u32): void {
+/** Logits after penalties, bias and temperature. */
+function penalised(logits: usize, counts: usize, settings: usize, bias: usize, to: usize, columns: u32): void {
+  const temperature = load<f32>(settings);
   const zero = f32x4.splat(0);
-  const penalties = f32x4.splat(penalty);
-  const temperatures = f32x4.splat(temperature);
+  const penalties = f32x4.splat(load<f32>(settings, 16));
+  const presence = f32x4.splat(load<f32>(settings, 20));
+  const frequency = f32x4.splat(load<f32>(settings, 24));
+  const temperatures = f32x4.splat(temperature > 0 ? temperature : 1);
   for (let c: u32 = 0; c < columns; c += 4) {
     const at: usize = <usize>c << 2;
     const v = v128.load(logits + at);
-    const seen = i32x4.ne(v128.load(counts + at), i32x4.splat(0));
+    const count = v128.load(counts + at);
+    const seen = i32x4.ne(count, i32x4.splat(0));
+    const written = f32x4.convert_i32x4_u(i32x4.shr_u(count, 16));
     const lowered = v128.bitselect(f32x4.div(v, penalties), f32x4.mul(v, penalties), f32x4.gt(v, zero));
-    storeFirst(to + at, f32x4.div(v128.bitselect(lowered, v, seen), temperatures), columns - c);
+    const once = v128.and(presence, f32x4.gt(written, zero));
+    const added = f32x4.sub(f32x4.sub(v128.load(bias + at), f32x4.mul(frequency, written)), once);
+    storeFirst(to + at, f32x4.div(f32x4.add(v128.bitselect(lowered, v, seen), added), temperatures), columns - c);
   }
 }
 

@@ -9,6 +9,12 @@ export interface CompleteOptions extends Sampling {
   readonly special?: boolean;
   /** Text that ends an answer; it is not given out. */
   readonly stop?: readonly string[];
+  /** Tokens that end an answer; they are not given out. */
+  readonly stopIds?: readonly number[];
+  /** Added to the logits of tokens. */
+  readonly logitBias?: ReadonlyMap<number, number>;
+  /** Keeps every token with its log-probability for the ending. */
+  readonly logProbs?: boolean;
 }
 
 /** A piece of new text for one prompt. */
@@ -21,6 +27,14 @@ export interface Piece {
 export interface Ending {
   readonly reason: "stop" | "length";
   readonly tokens: number;
+  readonly logProbs?: readonly TokenLogProb[];
+}
+
+export interface TokenLogProb {
+  readonly id: number;
+  readonly token: string;
+  /** The model's own, before penalties, bias and temperature. */
+  readonly logProb: number;
 }
 
 /** Continues every prompt, giving out text as soon as it is certain. Returns how each ended. */
@@ -30,7 +44,18 @@ export function* complete(
   options: CompleteOptions,
 ): Generator<Piece, Ending[]> {
   const stop = options.stop?.filter((text) => text !== "") ?? [];
-  const rows = prompts.map(() => ({ stream: textStream(tokenizer), held: "", stopped: false, cut: false, tokens: 0 }));
+  const rows = prompts.map(() => ({
+    stream: textStream(tokenizer),
+    held: "",
+    stopped: false,
+    cut: false,
+    tokens: 0,
+    logProbs: [] as TokenLogProb[],
+  }));
+  const last = new Set([...(options.stopIds ?? []), ...(tokenizer.endOfText === null ? [] : [tokenizer.endOfText])]);
+  const onLogProb = (row: number, id: number, logProb: number) => {
+    rows[row]!.logProbs.push({ id, token: tokenizer.token(id), logProb });
+  };
   const ids = prompts.map((prompt) => {
     const encoded = tokenizer.encode(prompt, { special: options.special ?? false });
     if (encoded.length) return encoded;
@@ -42,7 +67,7 @@ export function* complete(
   const ends = (row: number, id: number): boolean => {
     const state = rows[row]!;
     state.tokens++;
-    if (id === tokenizer.endOfText) {
+    if (last.has(id)) {
       state.stopped = true;
       return true;
     }
@@ -59,7 +84,7 @@ export function* complete(
     state.held = state.held.slice(certain);
     return false;
   };
-  for (const _column of engine.generate(ids, { ...options, ends })) {
+  for (const _column of engine.generate(ids, { ...options, ends, ...(options.logProbs && { onLogProb }) })) {
     yield* waiting;
     waiting.length = 0;
   }
@@ -68,7 +93,11 @@ export function* complete(
     const rest = cut ? "" : held + stream.end();
     if (rest) yield { row, text: rest };
   }
-  return rows.map(({ stopped, tokens }) => ({ reason: stopped ? "stop" : "length", tokens }));
+  return rows.map(({ stopped, tokens, logProbs }) => ({
+    reason: stopped ? "stop" : "length",
+    tokens,
+    ...(options.logProbs && { logProbs }),
+  }));
 }
 
 /** Where the first stop string begins, or null. */

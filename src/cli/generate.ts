@@ -1,8 +1,9 @@
+import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { type CompleteOptions, complete } from "../app/complete";
 import { locateModel } from "../app/locate";
-import { openModel } from "../app/model";
-import { UserError } from "../errors";
+import { type OpenModel, openModel } from "../app/model";
+import { codeOf, messageOf, UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
@@ -19,6 +20,12 @@ export default defineCommand({
       description: "a run folder, a checkpoint, a model directory, or a Hub name such as gpt2",
     },
     prompt: { type: "string", description: "what to continue; may be repeated; read from standard input if absent" },
+    prompts: {
+      type: "string",
+      description: 'a JSONL file of prompts, each line {"prompt": "..."}; prints a JSON object each',
+    },
+    batch: { type: "string", default: "8", description: "prompts of --prompts that run together" },
+    samples: { type: "string", default: "1", description: "continuations of each prompt, each with a seed of its own" },
     "max-tokens": { type: "string", default: "100", description: "tokens to write at most" },
     temperature: { type: "string", default: "0.8", description: "0 takes the likeliest token" },
     "top-k": { type: "string", default: "0", description: "keep the K likeliest tokens; 0 keeps all" },
@@ -37,8 +44,17 @@ export default defineCommand({
       default: "1",
       description: "above 1, tokens that have occurred become less likely",
     },
+    "presence-penalty": {
+      type: "string",
+      default: "0",
+      description: "taken off the logit of what was written already",
+    },
+    "frequency-penalty": { type: "string", default: "0", description: "the same for each time that it was written" },
+    "logit-bias": { type: "string", description: "ID=VALUE is added to that token's logit; may be repeated" },
     seed: { type: "string", default: "1337", description: "the same seed and prompt give the same text" },
     stop: { type: "string", description: "text that ends the answer; may be repeated" },
+    "stop-id": { type: "string", description: "a token id that ends the answer; may be repeated" },
+    logprobs: { type: "boolean", description: "adds every token with its log-probability; with --json or --prompts" },
     "top-tokens": {
       type: "string",
       description: "prints the K likeliest next tokens with their probabilities instead",
@@ -48,9 +64,12 @@ export default defineCommand({
     ...deviceArg,
   },
   async run({ args, rawArgs }) {
-    const options = optionsOf(args, all(rawArgs, "stop"));
-    const given = all(rawArgs, "prompt");
-    const prompts = given.length ? given : [await standardInput()];
+    const options = optionsOf(args, rawArgs);
+    const samples = countOf("samples", args.samples);
+    const batch = countOf("batch", args.batch);
+    const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
+    const given = lines ? lines.map(({ prompt }) => prompt) : all(rawArgs, "prompt");
+    const prompts = lines || given.length ? given : [await standardInput()];
     const console = openConsole();
     const directory = await locateModel(args.model, console);
     using device = openFor(args, console);
@@ -74,32 +93,94 @@ export default defineCommand({
       }
       return;
     }
-    const texts = prompts.map(() => "");
-    const pieces = complete(opened, prompts, options);
-    const streaming = prompts.length === 1 && !args.json;
-    if (streaming) print(prompts[0]!);
-    let step = pieces.next();
-    for (; !step.done; step = pieces.next()) {
-      texts[step.value.row] += step.value.text;
-      if (streaming) print(step.value.text);
+    checkIds(options, opened.model.config.vocabulary);
+    if (!lines && prompts.length === 1 && samples === 1 && !args.json) {
+      print(prompts[0]!);
+      for (const { text } of complete(opened, prompts, options)) print(text);
+      print("\n");
+      return;
     }
-    const endings = step.value;
-    if (streaming) print("\n");
-    else
-      prompts.forEach((prompt, i) => {
-        print(
-          args.json
-            ? `${JSON.stringify({ prompt, text: texts[i], ...endings[i] })}\n`
-            : `${i ? "\n" : ""}${prompt}${texts[i]}\n`,
-        );
+    const together = lines ? batch : prompts.length;
+    for (let at = 0; at < prompts.length; at += together) {
+      const part = prompts.slice(at, at + together);
+      if (lines) console.status(`prompt ${at + 1}/${prompts.length}`);
+      continuations(opened, part, { ...options, samples }).forEach((answer, i) => {
+        if (lines) print(`${JSON.stringify({ ...lines[at + Math.floor(i / samples)], ...answer })}\n`);
+        else if (args.json) print(`${JSON.stringify(answer)}\n`);
+        else print(`${i ? "\n" : ""}${answer.prompt}${answer.text}\n`);
       });
+    }
+    console.done();
   },
 });
 
+/** Every prompt continued `samples` times, in order. */
+function continuations(
+  opened: OpenModel,
+  prompts: readonly string[],
+  { samples, ...options }: CompleteOptions & { readonly samples: number },
+) {
+  const rows = prompts.flatMap((prompt) => new Array<string>(samples).fill(prompt));
+  const texts = rows.map(() => "");
+  const pieces = complete(opened, rows, options);
+  let step = pieces.next();
+  for (; !step.done; step = pieces.next()) texts[step.value.row] += step.value.text;
+  const endings = step.value;
+  return rows.map((prompt, i) => ({ prompt, text: texts[i]!, ...endings[i]! }));
+}
+
+/** Lines of {"prompt": "..."}; what else they have is given back with the answer. */
+function readPrompts(path: string): { readonly prompt: string }[] {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UserError(
+      `${path} cannot be read: ${codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error)}`,
+    );
+  }
+  const lines = text.split("\n").map((line, i) => ({ line, number: i + 1 }));
+  return lines
+    .filter(({ line }) => line.trim() !== "")
+    .map(({ line, number }) => {
+      const bad = new UserError(`${path}:${number}: expected an object with a prompt, such as {"prompt": "Once"}`, {
+        exitCode: 2,
+      });
+      let value: unknown;
+      try {
+        value = JSON.parse(line);
+      } catch {
+        throw bad;
+      }
+      if (typeof (value as { prompt?: unknown } | null)?.prompt !== "string") throw bad;
+      return value as { prompt: string };
+    });
+}
+
+function countOf(name: string, text: string): number {
+  const value = numberOf(name, text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new UserError(`--${name} is ${text}, expected a whole number above 0`, { exitCode: 2 });
+}
+
+function checkIds({ stopIds = [], logitBias = new Map() }: CompleteOptions, vocabulary: number): void {
+  const bad = [...stopIds, ...logitBias.keys()].find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+  if (bad === undefined) return;
+  throw new UserError(`${bad} is not a token id`, { hint: `ids are whole numbers below ${vocabulary}`, exitCode: 2 });
+}
+
+function biasOf(text: string): [number, number] {
+  const [, id, value] = text.match(/^(\d+)=(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
+  if (id === undefined || !Number.isFinite(Number(value))) {
+    throw new UserError(`--logit-bias is ${JSON.stringify(text)}, expected ID=VALUE, such as 198=-5`, { exitCode: 2 });
+  }
+  return [Number(id), Number(value)];
+}
+
 const print = (text: string) => process.stdout.write(text);
 
-function optionsOf(args: Readonly<Record<string, unknown>>, stop: string[]): CompleteOptions {
-  const names = ["maxTokens", "temperature", "topK", "topP", "minP", "repetitionPenalty", "seed"] as const;
+function optionsOf(args: Readonly<Record<string, unknown>>, rawArgs: readonly string[]): CompleteOptions {
+  const names = Object.keys(sampling.shape);
   const raw = Object.fromEntries(names.map((name) => [name, numberOf(kebab(name), String(args[kebab(name)]))]));
   const result = sampling.safeParse(raw);
   if (!result.success) {
@@ -109,7 +190,14 @@ function optionsOf(args: Readonly<Record<string, unknown>>, stop: string[]): Com
       exitCode: 2,
     });
   }
-  return { ...result.data, stop, special: args.special === true };
+  return {
+    ...result.data,
+    stop: all(rawArgs, "stop"),
+    stopIds: all(rawArgs, "stop-id").map((id) => numberOf("stop-id", id)),
+    logitBias: new Map(all(rawArgs, "logit-bias").map(biasOf)),
+    logProbs: args.logprobs === true,
+    special: args.special === true,
+  };
 }
 
 async function standardInput(): Promise<string> {

@@ -27,6 +27,18 @@ export const sampling = z.strictObject({
     .max(100)
     .default(1)
     .meta({ description: "makes tokens that have occurred less likely; 1 is off" }),
+  presencePenalty: z
+    .number()
+    .min(-100)
+    .max(100)
+    .default(0)
+    .meta({ description: "taken off the logit of every token that was written already" }),
+  frequencyPenalty: z
+    .number()
+    .min(-100)
+    .max(100)
+    .default(0)
+    .meta({ description: "taken off the logit of a token for each time that it was written" }),
   seed: z
     .int()
     .min(0)

@@ -1,9 +1,12 @@
-/** Counting the tokens that have occurred, for the repetition penalty. */
+/** Counting the tokens that have occurred, for penalties. */
 import source from "../../kernels/count.wgsl" with { type: "text" };
 import { expectShape, matrixOf } from "../tensor/shape";
 import { type Tensor, tensor } from "../tensor/tensor";
 
-/** `counts` with one token a sequence counted, in place: [B, V], [B] -> [B, V] (all u32). */
+/** A token that was written counts this much, one of the prompt counts 1: so a count tells both. */
+export const WRITTEN = 65536;
+
+/** `counts` with one written token a sequence counted, in place: [B, V], [B] -> [B, V] (all u32). */
 export function countTokens(counts: Tensor, tokens: Tensor): Tensor {
   const { rows, columns } = matrixOf("countTokens", "counts", counts.shape);
   expectShape("countTokens", "tokens", tokens.shape, [rows]);
@@ -15,12 +18,12 @@ export function countTokens(counts: Tensor, tokens: Tensor): Tensor {
     inPlace: true,
     reference: (counts, tokens) => {
       const y = counts.slice();
-      for (let b = 0; b < rows; b++) y[b * columns + tokens[b]!]! += 1;
+      for (let b = 0; b < rows; b++) y[b * columns + tokens[b]!]! += WRITTEN;
       return y;
     },
     dispatch: () => ({
       kernel: { name: "count", source, entry: "forward" },
-      params: { rows, columns },
+      params: { rows, columns, step: WRITTEN },
       workgroups: [rows, 1, 1],
     }),
   });

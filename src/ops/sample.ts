@@ -2,13 +2,19 @@
 import source from "../../kernels/sample.wgsl" with { type: "text" };
 import { expectShape, matrixOf } from "../tensor/shape";
 import { type Tensor, tensor, type Values } from "../tensor/tensor";
+import { WRITTEN } from "./count";
 import { randomAt } from "./random";
 
 export interface SampleInputs {
-  /** How often each token of the vocabulary has occurred: [B, V] (u32). */
+  /** How often each token of the vocabulary has occurred, in the prompt (1 each) and in what was written (WRITTEN each): [B, V] (u32). */
   readonly counts: Tensor;
-  /** Temperature, top-k, top-p, min-p, repetition penalty: [5]. Temperature 0 is greedy; top-k 0, top-p 1, min-p 0, penalty 1 are off. */
+  /**
+   * Temperature, top-k, top-p, min-p, repetition, presence and frequency penalty: [7]. Temperature 0 is greedy; top-k 0, top-p 1,
+   * min-p 0, repetition penalty 1, the others 0 are off.
+   */
   readonly settings: Tensor;
+  /** Added to the logits: [V]. */
+  readonly bias: Tensor;
   /** Random seed of each sequence: [B] (u32). */
   readonly seeds: Tensor;
   /** How many tokens each sequence has drawn before this one: [B] (u32). */
@@ -16,26 +22,36 @@ export interface SampleInputs {
 }
 
 /**
- * One token a sequence: [B, V] -> [B] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1), temperature,
+ * One token a sequence: [B, V] -> [B] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1) for all that has
+ * occurred, presence and frequency penalty for what was written (https://platform.openai.com/docs/api-reference), bias, temperature,
  * top-k, top-p (https://arxiv.org/abs/1904.09751), min-p (https://arxiv.org/abs/2407.01082), in this order; tokens equal to the
  * last one kept are kept too. The same seed and counter draw the same token.
  */
-export function sample(logits: Tensor, { counts, settings, seeds, counters }: SampleInputs): Tensor {
+export function sample(logits: Tensor, { counts, settings, bias, seeds, counters }: SampleInputs): Tensor {
   const { rows, columns } = matrixOf("sample", "logits", logits.shape);
   expectShape("sample", "counts", counts.shape, logits.shape);
-  expectShape("sample", "settings", settings.shape, [5]);
+  expectShape("sample", "settings", settings.shape, [7]);
+  expectShape("sample", "bias", bias.shape, [columns]);
   expectShape("sample", "seeds", seeds.shape, [rows]);
   expectShape("sample", "counters", counters.shape, [rows]);
   return tensor({
     name: "sample",
     shape: [rows],
     dtype: "u32",
-    inputs: [logits, counts, settings, seeds, counters],
+    inputs: [logits, counts, settings, seeds, counters, bias],
     reference: (...values) =>
       new Float64Array(rows).map((_, b) => {
-        const [logits, counts, settings, seeds, counters] = values as [Values, Values, Values, Values, Values];
+        const [logits, counts, settings, seeds, counters, bias] = values as [
+          Values,
+          Values,
+          Values,
+          Values,
+          Values,
+          Values,
+        ];
         const row = (values: Values) => values.subarray(b * columns, (b + 1) * columns);
-        return draw(keptMasses(row(logits), row(counts), settings), settings[0]!, randomAt(seeds[b]!, 0, counters[b]!));
+        const masses = keptMasses({ logits: row(logits), counts: row(counts), settings, bias });
+        return draw(masses, settings[0]!, randomAt(seeds[b]!, 0, counters[b]!));
       }),
     dispatch: ({ software }) => ({
       kernel: { name: "sample", source, entry: "forward", constants: { LANES: software ? 8 : 256 } },
@@ -46,11 +62,18 @@ export function sample(logits: Tensor, { counts, settings, seeds, counters }: Sa
 }
 
 /** exp(logit - largest) of every token that the filters keep, 0 for the others. Also the meaning that tests check. */
-export function keptMasses(logits: Values, counts: Values, settings: Values): Values {
-  const [temperature = 1, topK = 0, topP = 1, minP = 0, penalty = 1] = settings;
+export function keptMasses({
+  logits,
+  counts,
+  settings,
+  bias,
+}: Record<"logits" | "counts" | "settings" | "bias", Values>): Values {
+  const [temperature = 1, topK = 0, topP = 1, minP = 0, penalty = 1, presence = 0, frequency = 0] = settings;
   const scaled = logits.map((v, c) => {
+    const written = Math.floor(counts[c]! / WRITTEN);
     const penalised = counts[c]! > 0 ? (v > 0 ? v / penalty : v * penalty) : v;
-    return penalised / (temperature > 0 ? temperature : 1);
+    const added = bias[c]! - frequency * written - (written > 0 ? presence : 0);
+    return (penalised + added) / (temperature > 0 ? temperature : 1);
   });
   const largest = scaled.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const masses = scaled.map((v) => Math.exp(v - largest));

@@ -125,6 +125,55 @@ onEachDevice(() => {
       expect(new Set([...row!, ...prompts[0]!]).size).toBeGreaterThan(20);
     });
 
+    test("several samples of one prompt are what each would be alone, from one prefill", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const given = [prompts[0]!, prompts[0]!, prompts[1]!, prompts[0]!];
+      const options = { ...hot, maxTokens: 10 };
+      const together = collect(engine, given, options);
+      given.forEach((prompt, row) => {
+        expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
+      });
+      expect(new Set([together[0], together[1], together[3]].map(String)).size).toBe(3);
+      // Run again, the cache is taken over anew.
+      expect(collect(engine, given, options)).toEqual(together);
+    });
+
+    test("tells the model's own log-probability of every token", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const prompt = prompts[0]!;
+      const seen: [number, number][] = [];
+      const options = {
+        ...hot,
+        maxTokens: 5,
+        onLogProb: (_row: number, id: number, logProb: number) => seen.push([id, logProb]),
+      };
+      const [row] = collect(engine, [prompt], options);
+      expect(seen.map(([id]) => id)).toEqual(row!);
+      const ids = [...prompt];
+      for (const [id, logProb] of seen) {
+        const logits = engine.nextLogits(ids);
+        const total = logits.reduce((sum, v) => sum + Math.exp(v - logits[id]!), 0);
+        expect(logProb).toBeCloseTo(-Math.log(total), 4);
+        ids.push(id);
+      }
+    });
+
+    test("a bias forces or forbids a token; a frequency penalty keeps it from coming back", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, made.weights);
+      const biased = (value: number, more: object = {}) =>
+        collect(engine, [prompts[0]!], { ...greedy, logitBias: new Map([[7, value]]), ...more })[0]!;
+      expect(biased(1000)).toEqual(new Array(12).fill(7));
+      const plain = collect(engine, [prompts[0]!], greedy)[0]!;
+      const without = collect(engine, [prompts[0]!], { ...greedy, logitBias: new Map([[plain[0]!, -1000]]) })[0]!;
+      expect(without).not.toContain(plain[0]!);
+      const fading = biased(1000, { frequencyPenalty: 400 }).filter((id) => id === 7).length;
+      expect([2, 3]).toContain(fading);
+      expect(biased(50, { presencePenalty: 100 }).filter((id) => id === 7).length).toBe(1);
+    });
+
     test.each([
       ["no tokens", [], /has no tokens/],
       ["more tokens than the context", Array.from({ length: 33 }, () => 1), /33 tokens, and the model's context is 32/],

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { Program } from "../../src/autograd/program";
 import { sample as sampleOp } from "../../src/ops";
+import { WRITTEN } from "../../src/ops/count";
 import { randomAt } from "../../src/ops/random";
 import { keptMasses } from "../../src/ops/sample";
 import { input } from "../../src/tensor/tensor";
@@ -13,20 +14,27 @@ interface Given {
   readonly counts: Float64Array;
   readonly settings: readonly number[];
   readonly rows: number;
+  readonly bias?: Float64Array;
 }
 
 /** Draws `draws` tokens for each row on the device. */
-function draw({ logits, counts, settings, rows }: Given, draws: number, on = device()): number[][] {
+function draw(
+  { logits, counts, settings, rows, bias = new Float64Array(logits.length / rows) }: Given,
+  draws: number,
+  on = device(),
+): number[][] {
   const V = logits.length / rows;
   const x = input("x", [rows, V]);
   const c = input("counts", [rows, V], "u32");
-  const s = input("settings", [5]);
+  const s = input("settings", [7]);
+  const b = input("bias", [V]);
   const [seeds, counters] = [input("seeds", [rows], "u32"), input("counters", [rows], "u32")];
-  const tokens = sampleOp(x, { counts: c, settings: s, seeds, counters });
+  const tokens = sampleOp(x, { counts: c, settings: s, bias: b, seeds, counters });
   using program = new Program(on, [tokens]);
   program.feed(x, Float32Array.from(logits));
   program.feed(c, Uint32Array.from(counts));
   program.feed(s, Float32Array.from(settings));
+  program.feed(b, Float32Array.from(bias));
   program.feed(
     seeds,
     Uint32Array.from({ length: rows }, (_, b) => 1000 + b),
@@ -39,30 +47,39 @@ function draw({ logits, counts, settings, rows }: Given, draws: number, on = dev
 }
 
 const cases: [string, number[]][] = [
-  ["plain", [1, 0, 1, 0, 1]],
-  ["hot", [2.5, 0, 1, 0, 1]],
-  ["top-k 1", [1, 1, 1, 0, 1]],
-  ["top-k 5", [0.7, 5, 1, 0, 1]],
-  ["top-p 0.5", [1, 0, 0.5, 0, 1]],
-  ["top-k 20 and top-p 0.8", [1.3, 20, 0.8, 0, 1]],
-  ["min-p 0.2", [1, 0, 1, 0.2, 1]],
-  ["repetition penalty", [1, 10, 1, 0, 1.8]],
-  ["greedy", [0, 0, 1, 0, 1]],
-  ["greedy with a penalty", [0, 0, 1, 0, 1.5]],
+  ["plain", [1, 0, 1, 0, 1, 0, 0]],
+  ["hot", [2.5, 0, 1, 0, 1, 0, 0]],
+  ["top-k 1", [1, 1, 1, 0, 1, 0, 0]],
+  ["top-k 5", [0.7, 5, 1, 0, 1, 0, 0]],
+  ["top-p 0.5", [1, 0, 0.5, 0, 1, 0, 0]],
+  ["top-k 20 and top-p 0.8", [1.3, 20, 0.8, 0, 1, 0, 0]],
+  ["min-p 0.2", [1, 0, 1, 0.2, 1, 0, 0]],
+  ["repetition penalty", [1, 10, 1, 0, 1.8, 0, 0]],
+  ["presence penalty", [1, 10, 1, 0, 1, 1.5, 0]],
+  ["frequency penalty", [0.8, 0, 0.9, 0, 1, 0, 0.7]],
+  ["all penalties", [1, 0, 1, 0, 1.3, 0.5, -0.4]],
+  ["greedy", [0, 0, 1, 0, 1, 0, 0]],
+  ["greedy with a penalty", [0, 0, 1, 0, 1.5, 0, 0]],
 ];
 
 describe.each([1, 7, 300])("a vocabulary of %i", (V) => {
   const rows = 3;
   const logits = sample(rows * V, V).map((v) => Math.fround(4 * v));
-  const counts = Float64Array.from({ length: rows * V }, (_, i) => (i % 4 === 0 ? i % 3 : 0));
+  const counts = Float64Array.from({ length: rows * V }, (_, i) => (i % 4 === 0 ? (i % 3) + WRITTEN * (i % 5) : 0));
+  const bias = sample(V, 5).map((v, c) => (c % 3 === 0 ? Math.fround(2 * v) : 0));
   test.each(cases)("%s", (_name, settings) => {
     const rounded = settings.map(Math.fround);
-    const drawn = Object.values(kernelForms()).flatMap((on) => draw({ logits, counts, settings, rows }, 6, on));
+    const drawn = Object.values(kernelForms()).flatMap((on) => draw({ logits, counts, settings, rows, bias }, 6, on));
     drawn.forEach((tokens, i) => {
       const counter = i % 6;
       tokens.forEach((token, b) => {
         const row = (values: Float64Array) => values.subarray(b * V, (b + 1) * V);
-        const masses = keptMasses(row(logits), row(counts), Float64Array.from(rounded));
+        const masses = keptMasses({
+          logits: row(logits),
+          counts: row(counts),
+          settings: Float64Array.from(rounded),
+          bias,
+        });
         const total = masses.reduce((a, m) => a + m, 0);
         const before = masses.slice(0, token).reduce((a, m) => a + m, 0);
         expect(masses[token]!).toBeGreaterThan(0);
@@ -80,7 +97,7 @@ test("draws follow the probabilities", () => {
   const given = {
     logits: Float64Array.from(probabilities, Math.log),
     counts: new Float64Array(4),
-    settings: [1, 0, 1, 0, 1],
+    settings: [1, 0, 1, 0, 1, 0, 0],
     rows: 1,
   };
   const found = [0, 0, 0, 0];
