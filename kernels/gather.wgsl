@@ -1,15 +1,18 @@
-// Rows of a table, by id.
-//   forward   y[n] = table[ids[n]]. One invocation computes one element.
-//   scatter   table[id] += sum of x[n] over all n with ids[n] = id, in place. One workgroup serves one n: the first n
-//             with an id adds up all of them, in order, and later ones do nothing, so no atomics are needed.
+// Rows of a table, by id. The table holds the rows from `first` on.
+//   forward   y[n] = table[ids[n] - first]. One invocation computes one element. With PART: y[n] += it, where that row
+//             is in the table; without, the last row stands for others.
+//   scatter   table[id - first] += sum of x[n] over all n with ids[n] = id, in place. One workgroup serves one n: the
+//             first n with an id adds up all of them, in order, and later ones do nothing, so no atomics are needed.
 
 struct Params {
   rows: u32,
   columns: u32,
   table_rows: u32,
+  first: u32,
 }
 
 override WORKGROUP: u32 = 64;
+override PART: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
@@ -22,8 +25,14 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
   if (i >= params.rows * params.columns) {
     return;
   }
-  let row = min(ids[i / params.columns], params.table_rows - 1u);
-  output[i] = source[row * params.columns + i % params.columns];
+  let row = ids[i / params.columns] - params.first;
+  if (PART) {
+    if (row < params.table_rows) {
+      output[i] += source[row * params.columns + i % params.columns];
+    }
+    return;
+  }
+  output[i] = source[min(row, params.table_rows - 1u) * params.columns + i % params.columns];
 }
 
 var<workgroup> earlier: array<u32, WORKGROUP>;
@@ -48,13 +57,14 @@ fn scatter(
     }
   }
   workgroupBarrier();
-  if (n >= params.rows || mine >= params.table_rows || earlier[0] == 1u) {
+  let row = mine - params.first;
+  if (n >= params.rows || row >= params.table_rows || earlier[0] == 1u) {
     return;
   }
   for (var m = n; m < params.rows; m++) {
     if (ids[m] == mine) {
       for (var c = local.x; c < params.columns; c += WORKGROUP) {
-        output[mine * params.columns + c] += source[m * params.columns + c];
+        output[row * params.columns + c] += source[m * params.columns + c];
       }
     }
   }

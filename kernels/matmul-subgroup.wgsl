@@ -3,11 +3,16 @@ enable subgroups;
 // C = op(A) op(B) (+ bias) (then GELU) (+ C): for devices where loads are dear and a workgroup is one subgroup.
 // One workgroup computes ROWS x (4 LANES) of C without a barrier. Each lane loads one column of A for all rows, and the
 // lanes pass their values round by shuffles; lane l holds the columns l, l + LANES, l + 2 LANES and l + 3 LANES.
+// A may be a run of columns of a wider matrix, from a_first on with rows a_stride apart, and so may C.
 
 struct Params {
   rows: u32,
   columns: u32,
   inner: u32,
+  a_first: u32,
+  a_stride: u32,
+  first: u32,
+  stride: u32,
 }
 
 override TRANSPOSE_A: bool = false;
@@ -39,8 +44,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   let safe = min(column, last);
 
   // Addresses are row * row_step + inner * inner_step; rows and columns past the end read the last one and are not stored.
-  let a_row_step = select(params.inner, 1u, TRANSPOSE_A);
-  let a_inner_step = select(1u, params.rows, TRANSPOSE_A);
+  let a_row_step = select(params.a_stride, 1u, TRANSPOSE_A);
+  let a_inner_step = select(1u, params.a_stride, TRANSPOSE_A);
   let b_inner_step = select(params.columns, 1u, TRANSPOSE_B);
   let b_column = safe * select(1u, params.inner, TRANSPOSE_B);
 
@@ -50,7 +55,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     let inside = select(0.0, 1.0, start + lane < params.inner);
     var mine: array<f32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-      mine[r] = inside * a[min(row + r, params.rows - 1u) * a_row_step + k * a_inner_step];
+      mine[r] = inside * a[params.a_first + min(row + r, params.rows - 1u) * a_row_step + k * a_inner_step];
     }
     let count = min(LANES, params.inner - start);
     for (var i = 0u; i < count; i++) {
@@ -74,7 +79,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     if (GELU) {
       value = gelu(value);
     }
-    let at = (row + r) * params.columns + column;
+    let at = params.first + (row + r) * params.stride + column;
     for (var j = 0u; j < 4u; j++) {
       if (column[j] < params.columns) {
         if (ACCUMULATE) {

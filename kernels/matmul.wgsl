@@ -1,10 +1,15 @@
 // C = op(A) op(B) (+ bias) (then GELU) (+ C). One workgroup computes a 64 x 64 tile of C from shared tiles of A and B;
-// each of its 256 invocations computes 4 x 4 of it, in registers.
+// each of its 256 invocations computes 4 x 4 of it, in registers. A may be a run of columns of a wider matrix, from a_first
+// on with rows a_stride apart, and so may C.
 
 struct Params {
   rows: u32,
   columns: u32,
   inner: u32,
+  a_first: u32,
+  a_stride: u32,
+  first: u32,
+  stride: u32,
 }
 
 override TRANSPOSE_A: bool = false;
@@ -39,9 +44,9 @@ fn load_tiles(row: u32, column: u32, start: u32, local: u32) {
     let a_k = select(i % DEPTH, i / TILE, TRANSPOSE_A);
     var value = 0.0;
     if (row + a_row < params.rows && start + a_k < params.inner) {
-      value = a[select(
-        (row + a_row) * params.inner + start + a_k,
-        (start + a_k) * params.rows + row + a_row,
+      value = a[params.a_first + select(
+        (row + a_row) * params.a_stride + start + a_k,
+        (start + a_k) * params.a_stride + row + a_row,
         TRANSPOSE_A,
       )];
     }
@@ -95,7 +100,7 @@ fn forward(
         if (GELU) {
           value = gelu(value);
         }
-        let at = y * params.columns + x;
+        let at = params.first + y * params.stride + x;
         if (ACCUMULATE) {
           value += output[at];
         }

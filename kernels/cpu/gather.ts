@@ -1,7 +1,7 @@
-// Rows of a table, by id.
-//   forward   y[n] = table[ids[n]]
-//   scatter   table[id] += sum of x[n] over all n with ids[n] = id, in place, in the order of n. A unit is a run of columns.
-import { input, output, param, take } from "./job";
+// Rows of a table, by id. The table holds the rows from `first` on.
+//   forward   y[n] = table[ids[n] - first]. With PART: y[n] += it, where that row is in the table.
+//   scatter   table[id - first] += sum of x[n] over all n with ids[n] = id, in place, in the order of n. A unit is a run of columns.
+import { constant, input, output, PART, param, take } from "./job";
 import { storeFirst } from "./math";
 
 const COLUMNS: u32 = 64;
@@ -9,17 +9,29 @@ const COLUMNS: u32 = 64;
 export function forward(job: usize): void {
   const rows = param(job, 0);
   const width: usize = <usize>param(job, 1) << 2;
-  const last = param(job, 2) - 1;
+  const tableRows = param(job, 2);
+  const first = param(job, 3);
+  const part = constant(job, PART) != 0;
   const table = input(job, 0);
   const ids = input(job, 1);
   const y = output(job);
   for (let from = take(job, 16); from < rows; from = take(job, 16)) {
     const end = min(from + 16, rows);
     for (let n = from; n < end; n++) {
-      const id = min(load<u32>(ids + (<usize>n << 2)), last);
-      memory.copy(y + <usize>n * width, table + <usize>id * width, width);
+      const row = load<u32>(ids + (<usize>n << 2)) - first;
+      if (part) {
+        if (row < tableRows) addRow(table + <usize>row * width, y + <usize>n * width, width);
+        continue;
+      }
+      memory.copy(y + <usize>n * width, table + <usize>min(row, tableRows - 1) * width, width);
     }
   }
+}
+
+function addRow(from: usize, to: usize, width: usize): void {
+  let at: usize = 0;
+  for (; at + 16 <= width; at += 16) v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
+  if (at < width) storeFirst(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)), <u32>(width - at) >> 2);
 }
 
 export function scatter(job: usize): void {
@@ -33,7 +45,7 @@ export function scatter(job: usize): void {
   for (let from = take(job, COLUMNS); from < columns; from = take(job, COLUMNS)) {
     const end = min(from + COLUMNS, columns);
     for (let n: u32 = 0; n < rows; n++) {
-      const id = load<u32>(ids + (<usize>n << 2));
+      const id = load<u32>(ids + (<usize>n << 2)) - param(job, 3);
       if (id >= tableRows) continue;
       const source = x + <usize>n * width;
       const target = table + <usize>id * width;

@@ -12,7 +12,7 @@ const OUTPUT: usize = 80;
 const INPUTS: usize = 84;
 const PARAMS: usize = 128;
 const CONSTANTS: usize = 168;
-const JOB: usize = 192;
+const JOB: usize = 256;
 
 // The layout of the control block, at CONTROL.
 const GENERATION: usize = 64; // counts replays; sleeping threads wait for it to change
@@ -30,6 +30,7 @@ export const BIAS = 2;
 export const GELU = 3;
 export const ACCUMULATE = 4;
 export const HEAD = 5;
+export const PART = 6;
 
 /** Looks at a word this often before going to sleep on it: a few microseconds. */
 const SPINS = 4000;

@@ -1,4 +1,5 @@
-// C = op(A) op(B) (+ bias) (then GELU) (+ C). A unit is a block of C, or for few rows a run of columns.
+// C = op(A) op(B) (+ bias) (then GELU) (+ C). A may be a run of columns of a wider matrix, from a_first on with rows a_stride
+// apart, and so may C. A unit is a block of C, or for few rows a run of columns.
 import {
   ACCUMULATE, BIAS, constant, GELU, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
 } from "./job";
@@ -21,8 +22,10 @@ function blocks(job: usize): void {
   const inner = param(job, 2);
   const transposeA = constant(job, TRANSPOSE_A) != 0;
   const transposeB = constant(job, TRANSPOSE_B) != 0;
-  const aRow: u32 = transposeA ? 1 : inner;
-  const aColumn: u32 = transposeA ? rows : 1;
+  const aStride = param(job, 4);
+  const stride = param(job, 6);
+  const aRow: u32 = transposeA ? 1 : aStride;
+  const aColumn: u32 = transposeA ? aStride : 1;
   const bRow: u32 = transposeB ? 1 : columns;
   const bColumn: u32 = transposeB ? inner : 1;
 
@@ -37,12 +40,12 @@ function blocks(job: usize): void {
     const j = (unit / down) * width;
     const high = min(height, rows - i);
     const wide = min(width, columns - j);
-    const c = output(job) + ((<usize>i * columns + j) << 2);
-    const a = input(job, 0) + ((<usize>i * aRow) << 2);
+    const c = output(job) + ((<usize>param(job, 5) + <usize>i * stride + j) << 2);
+    const a = input(job, 0) + ((<usize>param(job, 3) + <usize>i * aRow) << 2);
     const b = input(job, 1) + ((<usize>j * bColumn) << 2);
-    const onto = before(job, c, columns, j, high, wide);
-    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, columns, onto);
-    if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * columns) << 2), wide);
+    const onto = before(job, c, stride, j, high, wide);
+    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto);
+    if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
 
@@ -84,7 +87,7 @@ function roundUp(v: u32, to: u32): u32 {
 }
 
 /** Puts the bias into a block of C, or onto it. Whether the product is then to be added to what is there. */
-function before(job: usize, c: usize, columns: u32, j: u32, high: u32, wide: u32): bool {
+function before(job: usize, c: usize, stride: u32, j: u32, high: u32, wide: u32): bool {
   const accumulate = constant(job, ACCUMULATE) != 0;
   // The sum of an old C and a GELU has no place for the product: no op asks for it.
   if (accumulate && constant(job, GELU)) unreachable();
@@ -96,7 +99,7 @@ function before(job: usize, c: usize, columns: u32, j: u32, high: u32, wide: u32
       const added = v128.load(bias + at);
       storeFirst(c + at, accumulate ? f32x4.add(added, v128.load(c + at)) : added, wide - x);
     }
-    c += <usize>columns << 2;
+    c += <usize>stride << 2;
   }
   return true;
 }
@@ -120,32 +123,36 @@ function few(job: usize): void {
   const a = straightA(job, rows, inner);
   for (let j = take(job, run); j < columns; j = take(job, run)) {
     const wide = min(run, columns - j);
-    const c = output(job) + (<usize>j << 2);
-    const onto = before(job, c, columns, j, rows, wide);
-    if (!onto) for (let r: u32 = 0; r < rows; r++) memory.fill(c + ((<usize>r * columns) << 2), 0, <usize>wide << 2);
-    if (constant(job, TRANSPOSE_B)) dots(a, input(job, 1) + ((<usize>j * inner) << 2), c, rows, columns, inner, wide);
-    else rowsOfB(a, input(job, 1) + (<usize>j << 2), c, rows, columns, inner, wide);
-    if (constant(job, GELU)) for (let r: u32 = 0; r < rows; r++) geluRow(c + ((<usize>r * columns) << 2), wide);
+    const c = output(job) + ((<usize>param(job, 5) + j) << 2);
+    const stride = param(job, 6);
+    const onto = before(job, c, stride, j, rows, wide);
+    if (!onto) for (let r: u32 = 0; r < rows; r++) memory.fill(c + ((<usize>r * stride) << 2), 0, <usize>wide << 2);
+    const b = input(job, 1);
+    if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << 2), c, rows, stride, inner, wide);
+    else rowsOfB(a, b + (<usize>j << 2), c, rows, columns, stride, inner, wide);
+    if (constant(job, GELU)) for (let r: u32 = 0; r < rows; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
 
 /** A with each row straight in memory. */
 function straightA(job: usize, rows: u32, inner: u32): usize {
-  const a = input(job, 0);
-  if (!constant(job, TRANSPOSE_A)) return a;
+  const a = input(job, 0) + (<usize>param(job, 3) << 2);
+  const stride = param(job, 4);
+  if (!constant(job, TRANSPOSE_A) && stride == inner) return a;
   const to = scratch + FREE;
   for (let k: u32 = 0; k < inner; k++) {
     for (let r: u32 = 0; r < rows; r++) {
-      store<f32>(to + ((<usize>r * inner + k) << 2), load<f32>(a + ((<usize>k * rows + r) << 2)));
+      const at = constant(job, TRANSPOSE_A) ? <usize>k * stride + r : <usize>r * stride + k;
+      store<f32>(to + ((<usize>r * inner + k) << 2), load<f32>(a + (at << 2)));
     }
   }
   return to;
 }
 
-function dots(a: usize, b: usize, c: usize, rows: u32, columns: u32, inner: u32, wide: u32): void {
+function dots(a: usize, b: usize, c: usize, rows: u32, stride: u32, inner: u32, wide: u32): void {
   for (let j: u32 = 0; j < wide; j++) {
     for (let r: u32 = 0; r < rows; r++) {
-      const at = c + ((<usize>r * columns + j) << 2);
+      const at = c + ((<usize>r * stride + j) << 2);
       store<f32>(at, load<f32>(at) + dot(a + ((<usize>r * inner) << 2), b, inner));
     }
     b += <usize>inner << 2;
@@ -153,20 +160,23 @@ function dots(a: usize, b: usize, c: usize, rows: u32, columns: u32, inner: u32,
 }
 
 /** C += A B by rows of B, four at a time. */
-function rowsOfB(a: usize, b: usize, c: usize, rows: u32, columns: u32, inner: u32, wide: u32): void {
+function rowsOfB(
+  a: usize, b: usize, c: usize, rows: u32, columns: u32, cStride: u32, inner: u32, wide: u32,
+): void {
   const stride: usize = <usize>columns << 2;
+  const cBytes: usize = <usize>cStride << 2;
   let k: u32 = 0;
   for (; k + 4 <= inner; k += 4) {
     for (let r: u32 = 0; r < rows; r++) {
       const factors = v128.load(a + ((<usize>r * inner + k) << 2));
-      fourRows(factors, b, stride, c + <usize>r * stride, wide);
+      fourRows(factors, b, stride, c + <usize>r * cBytes, wide);
     }
     b += stride << 2;
   }
   for (; k < inner; k++) {
     for (let r: u32 = 0; r < rows; r++) {
       const factor = v128.load32_splat(a + ((<usize>r * inner + k) << 2));
-      const to = c + <usize>r * stride;
+      const to = c + <usize>r * cBytes;
       for (let x: u32 = 0; x < wide; x += 4) {
         const at: usize = <usize>x << 2;
         storeFirst(to + at, madd(factor, v128.load(b + at), v128.load(to + at)), wide - x);

@@ -293,7 +293,7 @@ class Session implements Disposable {
     const copies = this.device.record(
       this.cache.map((layer, i) => ({
         kernel: { name: "gather", source: gatherSource, entry: "forward" },
-        params: { rows: this.batch, columns, table_rows: source.batch },
+        params: { rows: this.batch, columns, table_rows: source.batch, first: 0 },
         output: this.bind.get(layer)!,
         inputs: [source.bind.get(source.cache[i]!)!, whole(rowOf)],
         workgroups: linear(this.batch * columns, 64),

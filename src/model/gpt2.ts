@@ -16,6 +16,7 @@ import { sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
 import { headLoss } from "./head";
 import { layOut, type ParameterSpec, type Parameters, parameter } from "./parameters";
+import { embed, project, type TablePart, tableParts } from "./table";
 
 export interface Gpt2Config {
   /** Tokens in the vocabulary. */
@@ -103,12 +104,13 @@ export function cacheTensors({ layers, width }: Gpt2Config, batch: number, lengt
 export function gpt2(config: Gpt2Config): Gpt2 {
   const parameters = layOut(specs(config));
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
-  const head = weight(config.tied === false ? "lm_head.weight" : "wte.weight");
+  const embedding = tableParts(weight("wte.weight"));
+  const head = config.tied === false ? tableParts(weight("lm_head.weight")) : embedding;
   return {
     config,
     parameters,
-    hidden: (tokens, positions, options) => hidden(config, weight, tokens, positions, options),
-    logits: (rows) => matmul(rows, head, { transposeB: true }),
+    hidden: (tokens, positions, options) => hidden(config, { weight, embedding }, tokens, positions, options),
+    logits: (rows) => project(rows, head),
     loss: (rows, targets, scale) => headLoss(rows, head, { targets, weight: scale }),
   };
 }
@@ -152,9 +154,15 @@ function specs({ vocabulary, context, layers, width: C, tied }: Gpt2Config): Par
 
 type Weight = (name: string) => Tensor;
 
+interface Weights {
+  readonly weight: Weight;
+  /** wte, in parts. */
+  readonly embedding: readonly TablePart[];
+}
+
 function hidden(
   { layers, heads, epsilon }: Gpt2Config,
-  weight: Weight,
+  { weight, embedding }: Weights,
   tokens: Tensor,
   positions: Tensor,
   options: HiddenOptions,
@@ -181,7 +189,7 @@ function hidden(
     return add(attended, dropped(linear(inner, `${h}.mlp.c_proj`)));
   };
 
-  let x = dropped(add(gather(weight("wte.weight"), tokens), gather(weight("wpe.weight"), positions)));
+  let x = dropped(add(embed(embedding, tokens), gather(weight("wpe.weight"), positions)));
   for (let layer = 0; layer < layers; layer++) {
     if (!options.recompute) {
       x = block(x, layer);

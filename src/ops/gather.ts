@@ -22,15 +22,43 @@ export function gather(table: Tensor, ids: Tensor): Tensor {
     },
     dispatch: () => ({
       kernel: { name: "gather", source, entry: "forward" },
-      params: { rows, columns, table_rows: tableRows },
+      params: { rows, columns, table_rows: tableRows, first: 0 },
       workgroups: linear(rows * columns, 64),
     }),
-    vjp: (grad) => [scatter(grad, ids, tableRows), null],
+    vjp: (grad) => [scatter(grad, ids, { tableRows }), null],
+  });
+}
+
+/** `target` with the rows of a part of a table added where their ids are in it, in place; the part begins with row `first` of the table. */
+export function gatherPart(target: Tensor, part: Tensor, ids: Tensor, first: number): Tensor {
+  const { rows: tableRows, columns } = matrixOf("gatherPart", "part", part.shape);
+  const rows = sizeOf(ids.shape);
+  expectShape("gatherPart", "target", target.shape, [rows, columns]);
+  return tensor({
+    name: "gatherPart",
+    shape: target.shape,
+    inputs: [target, part, ids],
+    inPlace: true,
+    reference: (target, part, ids) => {
+      const y = target.slice();
+      ids.forEach((id, n) => {
+        const row = id - first;
+        if (row < 0 || row >= tableRows) return;
+        for (let c = 0; c < columns; c++) y[n * columns + c]! += part[row * columns + c]!;
+      });
+      return y;
+    },
+    dispatch: () => ({
+      kernel: { name: "gather", source, entry: "forward", constants: { PART: true } },
+      params: { rows, columns, table_rows: tableRows, first },
+      workgroups: linear(rows * columns, 64),
+    }),
+    vjp: (grad) => [grad, scatter(grad, ids, { tableRows, first }), null],
   });
 }
 
 /** The gradient of a table: each row is the sum of x over the places that it was read for, in a fixed order. */
-function scatter(x: Tensor, ids: Tensor, tableRows: number): Tensor {
+function scatter(x: Tensor, ids: Tensor, { tableRows, first = 0 }: { tableRows: number; first?: number }): Tensor {
   const { rows, columns } = matrixOf("scatter", "x", x.shape);
   expectShape("scatter", "ids", [sizeOf(ids.shape)], [rows]);
   const onto = (target: Tensor): Tensor =>
@@ -42,13 +70,15 @@ function scatter(x: Tensor, ids: Tensor, tableRows: number): Tensor {
       reference: (target, x, ids) => {
         const y = target.slice();
         ids.forEach((id, n) => {
-          for (let c = 0; c < columns; c++) y[id * columns + c]! += x[n * columns + c]!;
+          const row = id - first;
+          if (row < 0 || row >= tableRows) return;
+          for (let c = 0; c < columns; c++) y[row * columns + c]! += x[n * columns + c]!;
         });
         return y;
       },
       dispatch: ({ software }) => ({
         kernel: { name: "gather", source, entry: "scatter", constants: { WORKGROUP: software ? 8 : 64 } },
-        params: { rows, columns, table_rows: tableRows },
+        params: { rows, columns, table_rows: tableRows, first },
         workgroups: linear(rows, 1),
       }),
       into: onto,

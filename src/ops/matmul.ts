@@ -24,6 +24,15 @@ interface Form {
   readonly inner: number;
   readonly transposeA: boolean;
   readonly transposeB: boolean;
+  /** A is columns of a wider matrix: where they begin in its first row, and how far its rows are apart. */
+  readonly a?: Window;
+  /** So is the result. */
+  readonly result?: Window;
+}
+
+interface Window {
+  readonly first: number;
+  readonly stride: number;
 }
 
 /** op(A) op(B) + bias: [M, K] x [K, N] -> [M, N]. Leading dimensions of A count as rows where A is not transposed. */
@@ -84,7 +93,17 @@ function launch(
     GELU: gelu,
     ACCUMULATE: accumulate,
   };
-  const params = { rows, columns, inner };
+  const a = form.a ?? { first: 0, stride: transposeA ? rows : inner };
+  const result = form.result ?? { first: 0, stride: columns };
+  const params = {
+    rows,
+    columns,
+    inner,
+    a_first: a.first,
+    a_stride: a.stride,
+    first: result.first,
+    stride: result.stride,
+  };
   if (traits.software && traits.subgroupSize === 8) {
     const tile = rows <= 4 ? 4 : rows <= 16 ? 16 : 32;
     return {
@@ -106,11 +125,84 @@ function launch(
   };
 }
 
-function productOf(a: Values, b: Values, { rows, columns, inner, transposeA, transposeB }: Form): Values {
+/**
+ * `target` [M, W] with A B^T added onto its columns from `first` on, in place: A is [M, K], B [N, K]. For a B that is a part of a table: its
+ * columns of the logits.
+ */
+export function addColumns(target: Tensor, first: number, a: Tensor, b: Tensor): Tensor {
+  const { rows, columns: inner } = matrixOf("addColumns", "a", a.shape);
+  const { rows: columns, columns: innerB } = matrixOf("addColumns", "b", b.shape);
+  const { rows: targetRows, columns: stride } = matrixOf("addColumns", "target", target.shape);
+  if (inner !== innerB || rows !== targetRows || first + columns > stride) {
+    throw new ShapeError(
+      `addColumns: [${a.shape}] x [${b.shape}] transposed does not fit [${target.shape}] at ${first}`,
+    );
+  }
+  const form = { rows, columns, inner, transposeA: false, transposeB: true, result: { first, stride } };
+  return tensor({
+    name: "addColumns",
+    shape: target.shape,
+    inputs: [target, a, b, b],
+    inPlace: true,
+    reference: (target, a, b) => {
+      const y = target.slice();
+      productOf(a, b, form).forEach((v, i) => {
+        y[Math.floor(i / columns) * stride + first + (i % columns)]! += v;
+      });
+      return y;
+    },
+    dispatch: (traits) => launch(form, { bias: false, gelu: false, accumulate: true }, traits),
+    vjp: (grad) => [
+      grad,
+      fromColumns(grad, first, b),
+      fromColumns(grad, first, a, { transposeA: true, width: columns }),
+      null,
+    ],
+  });
+}
+
+/**
+ * The product of columns of A [M, W], from `first` on, with B: A B for B [width, N], or with transposeA their transpose times
+ * B [M, N] -> [width, N].
+ */
+export function fromColumns(
+  a: Tensor,
+  first: number,
+  b: Tensor,
+  { transposeA = false, width }: { transposeA?: boolean; width?: number } = {},
+): Tensor {
+  const { rows: M, columns: stride } = matrixOf("fromColumns", "a", a.shape);
+  const { rows: rowsB, columns } = matrixOf("fromColumns", "b", b.shape);
+  const count = width ?? rowsB;
+  if (first + count > stride || rowsB !== (transposeA ? M : count)) {
+    throw new ShapeError(`fromColumns: columns ${first} to ${first + count} of [${a.shape}] do not fit [${b.shape}]`);
+  }
+  const [rows, inner] = transposeA ? [count, M] : [M, count];
+  const form = { rows, columns, inner, transposeA, transposeB: false, a: { first, stride } };
+  const make = (target?: Tensor): Tensor =>
+    tensor({
+      name: `fromColumns${transposeA ? " aT" : ""}`,
+      shape: [rows, columns],
+      inputs: [...(target ? [target] : []), a, b, b],
+      inPlace: target !== undefined,
+      reference: (...values) => {
+        const [a, b] = target ? values.slice(1) : values;
+        const y = productOf(a!, b!, form);
+        return target ? y.map((v, i) => v + values[0]![i]!) : y;
+      },
+      dispatch: (traits) => launch(form, { bias: false, gelu: false, accumulate: target !== undefined }, traits),
+      ...(!target && { into: make }),
+    });
+  return make();
+}
+
+function productOf(a: Values, b: Values, form: Form): Values {
+  const { rows, columns, inner, transposeA, transposeB } = form;
+  const { first, stride } = form.a ?? { first: 0, stride: transposeA ? rows : inner };
   const y = new Float64Array(rows * columns);
   for (let i = 0; i < rows; i++) {
     for (let k = 0; k < inner; k++) {
-      const v = a[transposeA ? k * rows + i : i * inner + k]!;
+      const v = a[first + (transposeA ? k * stride + i : i * stride + k)]!;
       for (let j = 0; j < columns; j++) {
         y[i * columns + j]! += v * b[transposeB ? j * inner + k : k * columns + j]!;
       }

@@ -1,13 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { gradients } from "../../src/autograd/gradients";
+import { interpret } from "../../src/autograd/interpret";
 import { plan, planBytes } from "../../src/autograd/plan";
 import { gpt2, presets } from "../../src/model/gpt2";
 import { headLoss } from "../../src/model/head";
 import { initialise, parameter } from "../../src/model/parameters";
-import { IGNORE } from "../../src/ops";
+import { embed, project, tableParts } from "../../src/model/table";
+import { add, IGNORE } from "../../src/ops";
 import { input, type Tensor } from "../../src/tensor/tensor";
 import { toy } from "../support/model";
-import { compare, sample } from "../support/oracle";
+import { compare, largestError, sample } from "../support/oracle";
 
 // The counts of the released checkpoints: docs of huggingface.co/openai-community; distilgpt2 likewise.
 test.each([
@@ -62,8 +64,8 @@ describe("the chunked head", () => {
     [weight, Float64Array.of(Math.fround(1 / N))],
     [targets, Float64Array.from({ length: N }, (_, i) => (i % 9 === 4 ? IGNORE : (i * 13) % 70))],
   ]);
-  const build = (rowsAtOnce: number) => {
-    const loss = headLoss(x, table, { targets, weight, rowsAtOnce });
+  const build = (rowsAtOnce: number, most?: number) => {
+    const loss = headLoss(x, tableParts(table, most), { targets, weight, rowsAtOnce });
     return [loss, ...gradients(loss, [x, table])] as Tensor[];
   };
   test("gives the same loss and gradients in one chunk and in three", () => {
@@ -72,7 +74,20 @@ describe("the chunked head", () => {
   });
   test("adds its gradient onto a slab", () => {
     const slab = input("slab", [70, 8]);
-    const loss = headLoss(x, table, { targets, weight, rowsAtOnce: 64 });
+    const loss = headLoss(x, tableParts(table), { targets, weight, rowsAtOnce: 64 });
+    const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
+    compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
+  });
+  test("gives the same with its table in parts", () => {
+    // Parts of 64 rows of 8 columns: the least that can be bound.
+    expect(tableParts(table, 2048).map(({ first, rows }) => [first, rows])).toEqual([
+      [0, 64],
+      [64, 6],
+    ]);
+    const [whole, inParts] = [build(192), build(64, 2048)];
+    compare([...whole, ...inParts], feeds, 1e-5);
+    const slab = input("slab", [70, 8]);
+    const loss = headLoss(x, tableParts(table, 2048), { targets, weight, rowsAtOnce: 64 });
     const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
     compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
   });
@@ -106,4 +121,55 @@ test("recompute needs less memory and gives the same gradients, dropout included
   ]);
   compare([...plain, ...again], feeds, 2e-5);
   expect(planBytes(plan(again, new Set(targetsOf)))).toBeLessThan(planBytes(plan(plain, new Set(targetsOf))));
+});
+
+describe("a table in parts", () => {
+  const [table, x, ids] = [input("table", [150, 8]), input("x", [9, 8]), input("ids", [9], "u32")];
+  const feeds = new Map<Tensor, Float64Array>([
+    [table, sample(1200, 1)],
+    [x, sample(72, 2)],
+    [ids, Float64Array.from({ length: 9 }, (_, i) => (i * 41) % 150)],
+  ]);
+  const parts = (most: number) => tableParts(table, most);
+  const build = (most: number) => {
+    const y = project(add(x, embed(parts(most), ids)), parts(most));
+    return [y, ...gradients(y, [table, x])] as Tensor[];
+  };
+  test("is as few parts of one size as fit, and the table itself where it fits", () => {
+    expect(parts(4800)).toEqual([{ tensor: table, first: 0, rows: 150 }]);
+    expect(parts(2048).map(({ first, rows }) => [first, rows])).toEqual([
+      [0, 64],
+      [64, 64],
+      [128, 22],
+    ]);
+    const wte = input("wte", [50257, 768]);
+    expect(tableParts(wte).length).toBe(2);
+    for (const { rows, tensor } of tableParts(wte)) {
+      expect(4 * rows * 768).toBeLessThanOrEqual(128 << 20);
+      expect(tensor.offset! % 64).toBe(0);
+    }
+  });
+  test("gives what the whole table gives: rows, logits and every gradient", () => {
+    const [whole, split] = [build(1e9), build(2048)];
+    compare([...whole, ...split], feeds, 1e-5);
+    const exact = interpret([...whole, ...split], feeds);
+    whole.forEach((_, i) => {
+      expect(largestError(exact[whole.length + i]!, exact[i]!)).toBeLessThan(1e-12);
+    });
+  });
+  test("has its gradient added onto its slice of the slab", () => {
+    const slab = input("slab", [150, 8]);
+    const y = project(add(x, embed(parts(2048), ids)), parts(2048));
+    const [onto] = gradients(y, [table], { into: new Map([[table, slab]]) });
+    const all = new Map([...feeds, [slab, sample(1200, 5)]]);
+    compare([onto!], all, 1e-5);
+    const plain = gradients(y, [table])[0]!;
+    const [sum, alone] = interpret([onto!, plain], all);
+    expect(
+      largestError(
+        sum!,
+        alone!.map((v, i) => v + all.get(slab)![i]!),
+      ),
+    ).toBeLessThan(1e-12);
+  });
 });

@@ -4,6 +4,7 @@ import { gradients, recompute } from "../../src/autograd/gradients";
 import {
   accumulate,
   add,
+  addColumns,
   attention,
   attentionDecode,
   cacheAppend,
@@ -11,7 +12,9 @@ import {
   countTokens,
   crossEntropy,
   dropout,
+  fromColumns,
   gather,
+  gatherPart,
   gelu,
   IGNORE,
   layerNorm,
@@ -144,6 +147,35 @@ const cases: Case[] = [
     ],
     8e-6,
   ],
+  [
+    "addColumns",
+    (target, a, b) => addColumns(scale(target!, 2), 3, a!, b!),
+    (n) => [
+      [n, 12],
+      [n, 7],
+      [5, 7],
+    ],
+    4e-6,
+  ],
+  [
+    "fromColumns",
+    (a, b) => fromColumns(a!, 4, b!),
+    (n) => [
+      [n, 30],
+      [9, 6],
+    ],
+    4e-6,
+  ],
+  [
+    "fromColumns transposed",
+    (a, b) => fromColumns(a!, 2, b!, { transposeA: true, width: 11 }),
+    (n) => [
+      [n, 20],
+      [n, 6],
+    ],
+    1e-5,
+  ],
+  ["gatherPart", (target, part, i) => gatherPart(scale(target!, 2), part!, i!, 4), (n) => [[7, n], [5, n], ids(7, 14)]],
   ["a view of rows", (x) => gelu(view(mul(x!, x!), [1, 64], { offset: 64 })), () => [[3, 64]]],
 ];
 

@@ -1,0 +1,67 @@
+/** A table of one row a token, in parts that each fit one binding of any device: GPT-2's 154 MB of embeddings are two. */
+
+import { accumulate } from "../ops/add";
+import { zeros } from "../ops/fill";
+import { gather, gatherPart } from "../ops/gather";
+import { addColumns, matmul } from "../ops/matmul";
+import { matrixOf, sizeOf } from "../tensor/shape";
+import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
+
+/** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
+export const BINDING_BYTES = 128 << 20;
+
+export interface TablePart {
+  readonly tensor: Tensor;
+  /** The table's row that it begins with. */
+  readonly first: number;
+  readonly rows: number;
+}
+
+/** The table itself where it fits, else runs of its rows of about one size. */
+export function tableParts(table: Tensor, most = BINDING_BYTES): TablePart[] {
+  const { rows, columns } = matrixOf("tableParts", "table", table.shape);
+  const count = Math.ceil((4 * rows * columns) / most);
+  if (count <= 1) return [{ tensor: table, first: 0, rows }];
+  const step = Math.floor(Math.ceil(rows / count) / VIEW_ALIGNMENT) * VIEW_ALIGNMENT;
+  const size =
+    step * columns * 4 <= most && step * count >= rows
+      ? step
+      : Math.floor(most / 4 / columns / VIEW_ALIGNMENT) * VIEW_ALIGNMENT;
+  return Array.from({ length: Math.ceil(rows / size) }, (_, i) => {
+    const first = i * size;
+    const part = Math.min(size, rows - first);
+    const vjp = (grad: Tensor) => [widened(grad, table.shape, first * columns)];
+    return { tensor: view(table, [part, columns], { offset: first * columns, vjp }), first, rows: part };
+  });
+}
+
+/** A part's gradient in a table of zeros. */
+function widened(grad: Tensor, shape: readonly number[], offset: number): Tensor {
+  const whole = zeros(shape);
+  const written = accumulate(view(whole, grad.shape, { offset }), grad);
+  return tensor({
+    name: "widened",
+    shape,
+    inputs: [whole, written],
+    reference: (_, value) => {
+      const y = new Float64Array(sizeOf(shape));
+      y.set(value!, offset);
+      return y;
+    },
+  });
+}
+
+/** The rows of ids: [V, C], [N] (u32) -> [N, C]. */
+export function embed(parts: readonly TablePart[], ids: Tensor): Tensor {
+  if (parts.length === 1) return gather(parts[0]!.tensor, ids);
+  const columns = parts[0]!.tensor.shape[1]!;
+  return parts.reduce((y, { tensor, first }) => gatherPart(y, tensor, ids, first), zeros([sizeOf(ids.shape), columns]));
+}
+
+/** x table^T: [N, C], [V, C] -> [N, V]. */
+export function project(x: Tensor, parts: readonly TablePart[]): Tensor {
+  if (parts.length === 1) return matmul(x, parts[0]!.tensor, { transposeB: true });
+  const vocabulary = parts.reduce((sum, { rows }) => sum + rows, 0);
+  const logits = zeros([matrixOf("project", "x", x.shape).rows, vocabulary]);
+  return parts.reduce((y, { tensor, first }) => addColumns(y, first, x, tensor), logits);
+}
