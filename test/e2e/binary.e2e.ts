@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { fakeHub } from "../support/hub";
 
 const folder = mkdtempSync(join(tmpdir(), "dawngrad-e2e-"));
 const binary = join(folder, "dawngrad");
@@ -109,7 +110,10 @@ test("one thread writes what all threads write", async () => {
 });
 
 test("every command has help", async () => {
-  for (const command of ["pretrain", "run", "generate", "tokenizer", "inspect", "bench", "doctor"]) {
+  for (const command of [
+    ...["fetch", "pretrain", "run", "generate", "eval", "selfcheck", "export"],
+    ...["tokenizer", "inspect", "bench", "doctor"],
+  ]) {
     const { stdout, code } = await run([command, "--help"]);
     expect(stdout).toContain("USAGE");
     expect(code).toBe(0);
@@ -241,6 +245,123 @@ test("inspect counts GPT-2's parameters", async () => {
   expect(JSON.parse(stdout).parameters).toBe(124_439_808);
 });
 
+describe("a model goes out and comes back", () => {
+  const write = (model: string, more: Record<string, string> = {}) =>
+    run(["generate", "--model", model, "--prompt", "One day", "--max-tokens", "8", "--temperature", "0"], more);
+  const perplexity = async (model: string): Promise<number> => {
+    const { stdout } = await run([
+      ...["eval", "perplexity", "--model", model, "--data", "text.txt", "--context", "16", "--json"],
+    ]);
+    return JSON.parse(stdout).perplexity;
+  };
+
+  test("exported as safetensors it writes and measures the same; as gguf it is one file", async () => {
+    writeFileSync(join(folder, "text.txt"), "One day in the tower by the mill lived Pip, a grey mouse. ".repeat(5));
+    expect((await run(["export", "--model", "whole", "--out", "exported"])).code).toBe(0);
+    expect((await write("exported")).stdout).toBe((await write("whole")).stdout);
+    expect(await perplexity("exported")).toBe(await perplexity("whole"));
+    const { code } = await run([
+      "export",
+      "--model",
+      "whole",
+      "--format",
+      "gguf",
+      "--type",
+      "q8_0",
+      "--out",
+      "small.gguf",
+    ]);
+    expect(code).toBe(0);
+    expect(readFileSync(join(folder, "small.gguf")).subarray(0, 4).toString()).toBe("GGUF");
+    const again = await run(["export", "--model", "whole", "--out", "exported"]);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining("exported is there already")]);
+  });
+
+  test("fetched by its name it is used like any other, also offline", async () => {
+    using hub = fakeHub("somebody/small", join(folder, "exported"));
+    const there = { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, "hf") };
+    const { stdout, code } = await run(["fetch", "somebody/small"], there);
+    expect([code, existsSync(join(stdout.trim(), "model.safetensors"))]).toEqual([0, true]);
+    expect((await write("somebody/small", there)).stdout).toBe((await write("whole")).stdout);
+    hub[Symbol.dispose]();
+    expect((await write("somebody/small", { ...there, HF_HUB_OFFLINE: "1" })).stdout).toBe(
+      (await write("whole")).stdout,
+    );
+    const missing = await run(["fetch", "somebody/other"], { ...there, HF_HUB_OFFLINE: "1" });
+    expect(missing.stderr).toMatch(
+      /^error: somebody\/other is not in .*, and HF_HUB_OFFLINE is set\nhint: fetch it once/m,
+    );
+  });
+
+  test("a run goes on from it, with its tokenizer", async () => {
+    const config = `name = "more"
+[model]
+from = "exported"
+[[stage]]
+kind = "pretrain"
+data = "data/tales.txt"
+validation = 0.02
+batch = { rows = 2, tokens = 16 }
+optim = { steps = 4, lr = 1e-4, warmup = 0 }
+evaluate = { every = 2, batches = 2 }
+`;
+    writeFileSync(join(folder, "more.toml"), config);
+    expect((await run(["run", "more.toml", "--plan"])).stdout).toContain("weights and tokenizer: exported");
+    const { stderr, code } = await run(["run", "more.toml", "--out", "more"]);
+    expect(code).toBe(0);
+    expect(stderr).toContain("finished after step 4");
+    expect((await write("more")).code).toBe(0);
+  });
+
+  test("samples, prompt files and log-probabilities", async () => {
+    writeFileSync(join(folder, "prompts.jsonl"), '{"id": 7, "prompt": "One day"}\n{"id": 8, "prompt": "Pip"}\n');
+    const { stdout } = await run([
+      ...[
+        "generate",
+        "--model",
+        "exported",
+        "--prompts",
+        "prompts.jsonl",
+        "--samples",
+        "2",
+        "--max-tokens",
+        "3",
+        "--logprobs",
+      ],
+    ]);
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.map(({ id, prompt }) => [id, prompt])).toEqual([
+      [7, "One day"],
+      [7, "One day"],
+      [8, "Pip"],
+      [8, "Pip"],
+    ]);
+    for (const { logProbs, tokens } of lines) {
+      expect(logProbs.length).toBe(tokens);
+      for (const { logProb } of logProbs) expect(logProb).toBeLessThanOrEqual(0);
+    }
+  });
+
+  test("selfcheck says what it is for", async () => {
+    const { stderr, code } = await run(["selfcheck", "exported"]);
+    expect(stderr).toMatch(/the published figures are of gpt2's 12, 768 and 50257/);
+    expect(code).toBe(1);
+  });
+});
+
+test("tokenizers of words are trained, described and used", async () => {
+  await run(["tokenizer", "train", "--kind", "word", "--data", "data/tales.txt", "--size", "400", "--out", "words"]);
+  const { stdout } = await run(["tokenizer", "info", "--tokenizer", "words", "--data", "data/tales.txt", "--json"]);
+  expect(JSON.parse(stdout)).toMatchObject({ kind: "WordLevel", size: 400, special: { "<|endoftext|>": 1 } });
+  const encoded = await run(["tokenizer", "encode", "--tokenizer", "words", "--json", "By the mill."]);
+  const ids = JSON.parse(encoded.stdout) as number[];
+  const decoded = await run(["tokenizer", "decode", "--tokenizer", "words", ...ids.map(String)]);
+  expect(decoded.stdout).toBe("By the mill.\n");
+});
+
 describe("bad input gets one sentence, a hint and an exit code", () => {
   const damaged = (name: string, harm: (path: string) => void) => {
     const from = JSON.parse(readFileSync(join(folder, "whole/pretrain/checkpoints.json"), "utf8")).latest as string;
@@ -297,6 +418,31 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
       "threads for an adapter",
       ["generate", "--model", "whole", "--prompt", "x", "--threads", "2", "--device", "gpu"],
       /--threads is for the CPU device/,
+      2,
+    ],
+    ["no such model on the Hub", ["fetch", "../x"], /\.\.\/x is not a model's name/, 2],
+    [
+      "a config with two sources of a model",
+      ["run", "configs/gpt2-shakespeare.toml", "--set", "model.layers=3"],
+      /model\.from brings a model's own sizes and tokenizer, and the config has model\.layers too/,
+      2,
+    ],
+    [
+      "a prompt file that is none",
+      ["generate", "--model", "whole", "--prompts", "text.txt"],
+      /text\.txt:1: expected an object with a prompt/,
+      2,
+    ],
+    [
+      "a token that is none",
+      ["generate", "--model", "whole", "--prompt", "x", "--logit-bias", "99999=1"],
+      /99999 is not a token id/,
+      2,
+    ],
+    [
+      "a stride past the context",
+      ["eval", "perplexity", "--model", "whole", "--data", "text.txt", "--stride", "500"],
+      /--stride is 500, expected a whole number from 1 to 32/,
       2,
     ],
     [
