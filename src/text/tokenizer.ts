@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { codeOf, messageOf, UserError } from "../errors";
-import { END_OF_TEXT, type TokenizerFiles } from "./files";
+import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
@@ -92,12 +92,29 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const path = join(directory, "tokenizer.json");
   const tokenizer = await readJson(path);
   if (!tokenizer) {
+    const older = await readOlderFiles(directory);
+    if (older) return tokenizerFrom(older, join(directory, "vocab.json"));
     throw new UserError(`no tokenizer at ${path}`, {
       hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one",
     });
   }
   const config = (await readJson(join(directory, "tokenizer_config.json"))) ?? {};
   return tokenizerFrom({ tokenizer, config }, path);
+}
+
+/** vocab.json and merges.txt: how GPT-2's tokenizer was kept before tokenizer.json. */
+async function readOlderFiles(directory: string): Promise<TokenizerFiles | null> {
+  const vocabulary = (await readJson(join(directory, "vocab.json"))) as Record<string, number> | null;
+  const merges = Bun.file(join(directory, "merges.txt"));
+  if (!vocabulary || !(await merges.exists())) return null;
+  const lines = (await merges.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#version"));
+  return tokenizerFiles({
+    vocabulary,
+    merges: lines.map((line) => line.split(" ") as [string, string]),
+    preTokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    endOfText: vocabulary[END_OF_TEXT] ?? Object.keys(vocabulary).length,
+  });
 }
 
 /** Writes both files into an existing directory, where loadTokenizer and Hugging Face's tools read them. */

@@ -1,8 +1,11 @@
 /** GPT-2's own ids, against an independent encoder: the npm package gpt-tokenizer's r50k_base. */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { encode } from "gpt-tokenizer/encoding/r50k_base";
 import { randomAt } from "../../src/ops/random";
-import { tokenizerFrom } from "../../src/text/tokenizer";
+import { loadTokenizer, tokenizerFrom } from "../../src/text/tokenizer";
+import { temporaryFolder } from "../support/folder";
 import { gpt2Files } from "../support/gpt2-tokenizer";
 
 const tokenizer = tokenizerFrom(gpt2Files());
@@ -43,6 +46,16 @@ test("a special token in text is plain text, unless it is asked for", () => {
   expect(tokenizer.encode(text)).toEqual(oracle(text));
   expect(tokenizer.encode(text)).not.toContain(50256);
   expect(tokenizer.encode(text, { special: true })).toEqual([...oracle("one"), 50256, ...oracle("two")]);
+});
+
+test("vocab.json and merges.txt give the same tokenizer", async () => {
+  using folder = temporaryFolder();
+  const { vocab, merges } = tokenizer.files.tokenizer.model as { vocab: object; merges: string[] };
+  writeFileSync(join(folder.path, "vocab.json"), JSON.stringify(vocab));
+  writeFileSync(join(folder.path, "merges.txt"), `#version: 0.2\n${merges.join("\n")}\n`);
+  const older = await loadTokenizer(folder.path);
+  const text = "I'm sure they'll say it's 123 Größe 😀\n";
+  expect([older.size, older.endOfText, older.encode(text)]).toEqual([50257, 50256, oracle(text)]);
 });
 
 /** Ranges that random characters are taken from. */
