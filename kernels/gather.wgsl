@@ -13,11 +13,20 @@ struct Params {
 
 override WORKGROUP: u32 = 64;
 override PART: bool = false;
+override HALF: bool = false; // the table is bfloat16
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
-@group(0) @binding(2) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read> source: array<u32>;
 @group(0) @binding(3) var<storage, read> ids: array<u32>;
+
+// bfloat16 is the upper half of a float32; two of them lie in a word.
+fn source_at(i: u32) -> f32 {
+  if (HALF) {
+    return bitcast<f32>((source[i / 2u] >> (16u * (i % 2u))) << 16u);
+  }
+  return bitcast<f32>(source[i]);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -28,11 +37,11 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
   let row = ids[i / params.columns] - params.first;
   if (PART) {
     if (row < params.table_rows) {
-      output[i] += source[row * params.columns + i % params.columns];
+      output[i] += source_at(row * params.columns + i % params.columns);
     }
     return;
   }
-  output[i] = source[min(row, params.table_rows - 1u) * params.columns + i % params.columns];
+  output[i] = source_at(min(row, params.table_rows - 1u) * params.columns + i % params.columns);
 }
 
 var<workgroup> earlier: array<u32, WORKGROUP>;
@@ -64,7 +73,7 @@ fn scatter(
   for (var m = n; m < params.rows; m++) {
     if (ids[m] == mine) {
       for (var c = local.x; c < params.columns; c += WORKGROUP) {
-        output[row * params.columns + c] += source[m * params.columns + c];
+        output[row * params.columns + c] += bitcast<f32>(source[m * params.columns + c]);
       }
     }
   }

@@ -20,6 +20,7 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
+override HALF: bool = false; // B is bfloat16
 override LANES: u32 = 8;
 
 const ROWS = 32u;
@@ -27,12 +28,20 @@ const ROWS = 32u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 @group(0) @binding(2) var<storage, read> a: array<f32>;
-@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<u32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 
 fn gelu(v: vec4<f32>) -> vec4<f32> {
   let u = 0.7978845608028654 * (v + 0.044715 * v * v * v);
   return 0.5 * v * (1.0 + tanh(clamp(u, vec4(-15.0), vec4(15.0))));
+}
+
+// bfloat16 is the upper half of a float32; two of them lie in a word.
+fn b_at(i: u32) -> f32 {
+  if (HALF) {
+    return bitcast<f32>((b[i / 2u] >> (16u * (i % 2u))) << 16u);
+  }
+  return bitcast<f32>(b[i]);
 }
 
 @compute @workgroup_size(LANES)
@@ -60,7 +69,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     let count = min(LANES, params.inner - start);
     for (var i = 0u; i < count; i++) {
       let at = b_column + (start + i) * b_inner_step;
-      let values = vec4(b[at.x], b[at.y], b[at.z], b[at.w]);
+      let values = vec4(b_at(at.x), b_at(at.y), b_at(at.z), b_at(at.w));
       for (var r = 0u; r < ROWS; r++) {
         sums[r] += subgroupShuffle(mine[r], i) * values;
       }

@@ -17,6 +17,7 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
+override HALF: bool = false; // B is bfloat16
 
 const TILE = 64u;
 const DEPTH = 16u;
@@ -26,7 +27,7 @@ const STRIDE = 65u; // padded against bank conflicts
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 @group(0) @binding(2) var<storage, read> a: array<f32>;
-@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<u32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 
 var<workgroup> a_tile: array<f32, DEPTH * STRIDE>;
@@ -35,6 +36,14 @@ var<workgroup> b_tile: array<f32, DEPTH * STRIDE>;
 fn gelu(v: f32) -> f32 {
   let u = 0.7978845608028654 * (v + 0.044715 * v * v * v);
   return 0.5 * v * (1.0 + tanh(clamp(u, -15.0, 15.0)));
+}
+
+// bfloat16 is the upper half of a float32; two of them lie in a word.
+fn b_at(i: u32) -> f32 {
+  if (HALF) {
+    return bitcast<f32>((b[i / 2u] >> (16u * (i % 2u))) << 16u);
+  }
+  return bitcast<f32>(b[i]);
 }
 
 // Neighbouring invocations read neighbouring addresses, whichever way the operand lies.
@@ -56,11 +65,11 @@ fn load_tiles(row: u32, column: u32, start: u32, local: u32) {
     let b_k = select(i / TILE, i % DEPTH, TRANSPOSE_B);
     value = 0.0;
     if (column + b_column < params.columns && start + b_k < params.inner) {
-      value = b[select(
+      value = b_at(select(
         (start + b_k) * params.columns + column + b_column,
         (column + b_column) * params.inner + start + b_k,
         TRANSPOSE_B,
-      )];
+      ));
     }
     b_tile[b_k * STRIDE + b_column] = value;
   }

@@ -1,8 +1,8 @@
 // Rows of a table, by id. The table holds the rows from `first` on.
 //   forward   y[n] = table[ids[n] - first]. With PART: y[n] += it, where that row is in the table.
 //   scatter   table[id - first] += sum of x[n] over all n with ids[n] = id, in place, in the order of n. A unit is a run of columns.
-import { constant, input, output, PART, param, take } from "./job";
-import { storeFirst } from "./math";
+import { constant, HALF, input, output, PART, param, take } from "./job";
+import { load4, storeFirst } from "./math";
 
 const COLUMNS: u32 = 64;
 
@@ -12,6 +12,7 @@ export function forward(job: usize): void {
   const tableRows = param(job, 2);
   const first = param(job, 3);
   const part = constant(job, PART) != 0;
+  const half = constant(job, HALF) != 0;
   const table = input(job, 0);
   const ids = input(job, 1);
   const y = output(job);
@@ -19,19 +20,22 @@ export function forward(job: usize): void {
     const end = min(from + 16, rows);
     for (let n = from; n < end; n++) {
       const row = load<u32>(ids + (<usize>n << 2)) - first;
-      if (part) {
-        if (row < tableRows) addRow(table + <usize>row * width, y + <usize>n * width, width);
-        continue;
-      }
-      memory.copy(y + <usize>n * width, table + <usize>min(row, tableRows - 1) * width, width);
+      if (part && row >= tableRows) continue;
+      const to = y + <usize>n * width;
+      const at = <usize>min(row, tableRows - 1) * width;
+      if (half) addRow(table + (at >> 1), to, width, true, part);
+      else if (part) addRow(table + at, to, width, false, true);
+      else memory.copy(to, table + at, width);
     }
   }
 }
 
-function addRow(from: usize, to: usize, width: usize): void {
-  let at: usize = 0;
-  for (; at + 16 <= width; at += 16) v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
-  if (at < width) storeFirst(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)), <u32>(width - at) >> 2);
+/** A row of floats or bfloat16s, `width` bytes long as floats, onto what is there or in place of it. */
+function addRow(from: usize, to: usize, width: usize, half: bool, onto: bool): void {
+  for (let at: usize = 0; at < width; at += 16) {
+    const v = load4(from + (half ? at >> 1 : at), half);
+    storeFirst(to + at, onto ? f32x4.add(v128.load(to + at), v) : v, <u32>(width - at) >> 2);
+  }
 }
 
 export function scatter(job: usize): void {

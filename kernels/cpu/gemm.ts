@@ -8,7 +8,7 @@
 // Strides are in elements. (row, column) strides of A and B say every transposition. Each element of C is summed over the
 // inner dimension in an order that depends on DEPTH alone, so tiles may be cut anywhere.
 import { scratch } from "./job";
-import { madd, storeFirst } from "./math";
+import { half1, load4, lower4, madd, storeFirst, upper4 } from "./math";
 
 export const ROWS: u32 = 6;
 export const COLUMNS: u32 = 8;
@@ -30,6 +30,7 @@ export function product(
   b: usize, bRow: u32, bColumn: u32,
   c: usize, cRow: u32,
   add: bool,
+  half: bool = false, // B is bfloat16
 ): void {
   const stride: usize = <usize>cRow << 2;
   for (let j: u32 = 0; j < columns; j += WIDTH) {
@@ -37,7 +38,9 @@ export function product(
     for (let k: u32 = 0; k < inner; k += DEPTH) {
       const depth = min(DEPTH, inner - k);
       const onto = add || k > 0;
-      packB(b + ((<usize>k * bRow + <usize>j * bColumn) << 2), bRow, bColumn, depth, width);
+      const at = <usize>k * bRow + <usize>j * bColumn;
+      if (half) packHalf(b + (at << 1), bRow, bColumn, depth, width);
+      else packB(b + (at << 2), bRow, bColumn, depth, width);
       for (let i: u32 = 0; i < rows; i += ROWS) {
         const height = min(ROWS, rows - i);
         packA(a + ((<usize>i * aRow + <usize>k * aColumn) << 2), aRow, aColumn, height, depth);
@@ -173,6 +176,43 @@ function packB(b: usize, row: u32, column: u32, depth: u32, width: u32): void {
   }
 }
 
+/** The same for a B of bfloat16s. */
+function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32): void {
+  const rowBytes: usize = <usize>row << 1;
+  const columnBytes: usize = <usize>column << 1;
+  let to = scratch + BLOCK;
+  for (let j: u32 = 0; j < width; j += COLUMNS) {
+    let from = b + <usize>j * columnBytes;
+    const here = min(COLUMNS, width - j);
+    let k: u32 = 0;
+    if (here == COLUMNS && column == 1) {
+      for (; k < depth; k++) {
+        const v = v128.load(from);
+        v128.store(to, lower4(v), 0);
+        v128.store(to, upper4(v), 16);
+        to += 32;
+        from += rowBytes;
+      }
+      continue;
+    }
+    if (here == COLUMNS && row == 1) {
+      for (; k + 4 <= depth; k += 4) {
+        transposeHalf(from + (<usize>k << 1), columnBytes, to);
+        transposeHalf(from + (columnBytes << 2) + (<usize>k << 1), columnBytes, to + 16);
+        to += 128;
+      }
+    }
+    for (; k < depth; k++) {
+      let at = from + <usize>k * rowBytes;
+      for (let x: u32 = 0; x < COLUMNS; x++) {
+        store<f32>(to, x < here ? half1(at) : 0);
+        at += columnBytes;
+        to += 4;
+      }
+    }
+  }
+}
+
 function packRows(from: usize, rowBytes: usize, depth: u32, to: usize): void {
   for (let k: u32 = 0; k < depth; k++) {
     v128.store(to, v128.load(from, 0), 0);
@@ -200,6 +240,20 @@ function transpose(from: usize, columnBytes: usize, to: usize): void {
   const c1 = v128.load(from + columnBytes);
   const c2 = v128.load(from + (columnBytes << 1));
   const c3 = v128.load(from + (columnBytes << 1) + columnBytes);
+  storeTransposed(c0, c1, c2, c3, to);
+}
+
+@inline
+function transposeHalf(from: usize, columnBytes: usize, to: usize): void {
+  const c0 = load4(from, true);
+  const c1 = load4(from + columnBytes, true);
+  const c2 = load4(from + (columnBytes << 1), true);
+  const c3 = load4(from + (columnBytes << 1) + columnBytes, true);
+  storeTransposed(c0, c1, c2, c3, to);
+}
+
+@inline
+function storeTransposed(c0: v128, c1: v128, c2: v128, c3: v128, to: usize): void {
   const low01 = v128.shuffle<f32>(c0, c1, 0, 4, 1, 5);
   const high01 = v128.shuffle<f32>(c0, c1, 2, 6, 3, 7);
   const low23 = v128.shuffle<f32>(c2, c3, 0, 4, 1, 5);

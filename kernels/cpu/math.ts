@@ -106,6 +106,55 @@ export function loadFirst(at: usize, count: u32, rest: f32): v128 {
   return v;
 }
 
+/** The lower four of eight bfloat16s as floats: each is the upper half of one. */
+@inline
+export function lower4(v: v128): v128 {
+  return i8x16.swizzle(v, i8x16(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7));
+}
+
+@inline
+export function upper4(v: v128): v128 {
+  return i8x16.swizzle(v, i8x16(-1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15));
+}
+
+/** One bfloat16. */
+@inline
+export function half1(at: usize): f32 {
+  return reinterpret<f32>(<u32>load<u16>(at) << 16);
+}
+
+/** Four values: float32s, or bfloat16s. */
+@inline
+export function load4(at: usize, half: bool): v128 {
+  return half ? lower4(v128.load64_zero(at)) : v128.load(at);
+}
+
+/** sum of a[i] b[i] for floats a and bfloat16s b. */
+export function dotHalf(a: usize, b: usize, count: u32): f32 {
+  let s0 = f32x4.splat(0);
+  let s1 = f32x4.splat(0);
+  let s2 = f32x4.splat(0);
+  let s3 = f32x4.splat(0);
+  let i: u32 = 0;
+  for (; i + 16 <= count; i += 16) {
+    const first = v128.load(b, 0);
+    const second = v128.load(b, 16);
+    s0 = madd(v128.load(a, 0), lower4(first), s0);
+    s1 = madd(v128.load(a, 16), upper4(first), s1);
+    s2 = madd(v128.load(a, 32), lower4(second), s2);
+    s3 = madd(v128.load(a, 48), upper4(second), s3);
+    a += 64;
+    b += 32;
+  }
+  let total = sumLanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+  for (; i < count; i++) {
+    total += load<f32>(a) * half1(b);
+    a += 4;
+    b += 2;
+  }
+  return total;
+}
+
 /** sum of a[i] b[i]. */
 export function dot(a: usize, b: usize, count: u32): f32 {
   let s0 = f32x4.splat(0);

@@ -1,10 +1,10 @@
 // C = op(A) op(B) (+ bias) (then GELU) (+ C). A may be a run of columns of a wider matrix, from a_first on with rows a_stride
 // apart, and so may C. A unit is a block of C, or for few rows a run of columns.
 import {
-  ACCUMULATE, BIAS, constant, GELU, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
+  ACCUMULATE, BIAS, constant, GELU, HALF, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
 } from "./job";
 import { COLUMNS, FREE, product, ROWS } from "./gemm";
-import { dot, gelu4, madd, storeFirst } from "./math";
+import { dot, dotHalf, gelu4, load4, madd, storeFirst } from "./math";
 
 /** Rows up to which B is read straight from memory once a row, instead of being packed. */
 const FEW: u32 = 4;
@@ -34,6 +34,7 @@ function blocks(job: usize): void {
   const width = shape & 0xffff;
   const down = (rows + height - 1) / height;
   const across = (columns + width - 1) / width;
+  const half = constant(job, HALF) != 0;
   const units = down * across;
   for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
     const i = (unit % down) * height;
@@ -42,9 +43,9 @@ function blocks(job: usize): void {
     const wide = min(width, columns - j);
     const c = output(job) + ((<usize>param(job, 5) + <usize>i * stride + j) << 2);
     const a = input(job, 0) + ((<usize>param(job, 3) + <usize>i * aRow) << 2);
-    const b = input(job, 1) + ((<usize>j * bColumn) << 2);
+    const b = input(job, 1) + ((<usize>j * bColumn) << (half ? 1 : 2));
     const onto = before(job, c, stride, j, high, wide);
-    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto);
+    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto, half);
     if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
@@ -128,8 +129,10 @@ function few(job: usize): void {
     const onto = before(job, c, stride, j, rows, wide);
     if (!onto) for (let r: u32 = 0; r < rows; r++) memory.fill(c + ((<usize>r * stride) << 2), 0, <usize>wide << 2);
     const b = input(job, 1);
-    if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << 2), c, rows, stride, inner, wide);
-    else rowsOfB(a, b + (<usize>j << 2), c, rows, columns, stride, inner, wide);
+    const half = constant(job, HALF) != 0;
+    if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << (half ? 1 : 2)), c, rows, stride, inner, wide, half);
+    else if (half) rowsOfB(a, b + (<usize>j << 1), c, rows, columns, stride, inner, wide, true);
+    else rowsOfB(a, b + (<usize>j << 2), c, rows, columns, stride, inner, wide, false);
     if (constant(job, GELU)) for (let r: u32 = 0; r < rows; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
@@ -149,27 +152,30 @@ function straightA(job: usize, rows: u32, inner: u32): usize {
   return to;
 }
 
-function dots(a: usize, b: usize, c: usize, rows: u32, stride: u32, inner: u32, wide: u32): void {
+function dots(a: usize, b: usize, c: usize, rows: u32, stride: u32, inner: u32, wide: u32, half: bool): void {
   for (let j: u32 = 0; j < wide; j++) {
     for (let r: u32 = 0; r < rows; r++) {
       const at = c + ((<usize>r * stride + j) << 2);
-      store<f32>(at, load<f32>(at) + dot(a + ((<usize>r * inner) << 2), b, inner));
+      const row = a + ((<usize>r * inner) << 2);
+      store<f32>(at, load<f32>(at) + (half ? dotHalf(row, b, inner) : dot(row, b, inner)));
     }
-    b += <usize>inner << 2;
+    b += <usize>inner << (half ? 1 : 2);
   }
 }
 
 /** C += A B by rows of B, four at a time. */
+@inline
 function rowsOfB(
-  a: usize, b: usize, c: usize, rows: u32, columns: u32, cStride: u32, inner: u32, wide: u32,
+  a: usize, b: usize, c: usize, rows: u32, columns: u32, cStride: u32, inner: u32, wide: u32, half: bool,
 ): void {
-  const stride: usize = <usize>columns << 2;
+  const shift: usize = half ? 1 : 2;
+  const stride: usize = <usize>columns << shift;
   const cBytes: usize = <usize>cStride << 2;
   let k: u32 = 0;
   for (; k + 4 <= inner; k += 4) {
     for (let r: u32 = 0; r < rows; r++) {
       const factors = v128.load(a + ((<usize>r * inner + k) << 2));
-      fourRows(factors, b, stride, c + <usize>r * cBytes, wide);
+      fourRows(factors, b, stride, c + <usize>r * cBytes, wide, half);
     }
     b += stride << 2;
   }
@@ -179,7 +185,7 @@ function rowsOfB(
       const to = c + <usize>r * cBytes;
       for (let x: u32 = 0; x < wide; x += 4) {
         const at: usize = <usize>x << 2;
-        storeFirst(to + at, madd(factor, v128.load(b + at), v128.load(to + at)), wide - x);
+        storeFirst(to + at, madd(factor, load4(b + (<usize>x << shift), half), v128.load(to + at)), wide - x);
       }
     }
     b += stride;
@@ -187,7 +193,7 @@ function rowsOfB(
 }
 
 @inline
-function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32): void {
+function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32, half: bool): void {
   const f0 = v128.shuffle<f32>(factors, factors, 0, 0, 0, 0);
   const f1 = v128.shuffle<f32>(factors, factors, 1, 1, 1, 1);
   const f2 = v128.shuffle<f32>(factors, factors, 2, 2, 2, 2);
@@ -197,8 +203,9 @@ function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32): 
   const b3 = b2 + stride;
   for (let x: u32 = 0; x < wide; x += 4) {
     const at: usize = <usize>x << 2;
-    const low = madd(f0, v128.load(b + at), f32x4.mul(f1, v128.load(b1 + at)));
-    const high = madd(f2, v128.load(b2 + at), f32x4.mul(f3, v128.load(b3 + at)));
+    const from: usize = half ? at >> 1 : at;
+    const low = madd(f0, load4(b + from, half), f32x4.mul(f1, load4(b1 + from, half)));
+    const high = madd(f2, load4(b2 + from, half), f32x4.mul(f3, load4(b3 + from, half)));
     storeFirst(c + at, f32x4.add(v128.load(c + at), f32x4.add(low, high)), wide - x);
   }
 }

@@ -6,6 +6,7 @@ import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { loadModel, readConfig } from "../model/checkpoint";
 import type { Gpt2 } from "../model/gpt2";
+import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
@@ -39,7 +40,7 @@ export interface OpenModel extends Disposable {
 }
 
 /** Loads a model onto the device, with its tokenizer. */
-export async function openModel(device: Device, path: string): Promise<OpenModel> {
+export async function openModel(device: Device, path: string, storage: Storage = "f32"): Promise<OpenModel> {
   const directory = modelDirectory(path);
   const tokenizer = await loadTokenizer(directory);
   const { vocabulary } = await readConfig(directory);
@@ -48,7 +49,7 @@ export async function openModel(device: Device, path: string): Promise<OpenModel
       hint: "these files are not of one model",
     });
   }
-  const { model, weights } = await loadModel(device, directory);
+  const { model, weights } = await loadModel(device, directory, storage);
   const engine = new Engine(device, model, weights);
   return {
     directory,

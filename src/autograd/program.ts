@@ -1,6 +1,6 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
 import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../device/device";
-import type { Tensor } from "../tensor/tensor";
+import { bytesOf, type Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
 
 export interface ProgramOptions {
@@ -37,9 +37,11 @@ export class Program implements Disposable {
   private dispatchOf(node: Tensor): Dispatch[] {
     if (!node.dispatch) return [];
     const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
-    return [
-      { ...node.dispatch(this.device.traits), output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) },
-    ];
+    const launch = node.dispatch(this.device.traits);
+    const half = inputs.find(({ dtype }) => dtype === "bf16");
+    if (half && launch.kernel.constants?.HALF !== true)
+      throw new Error(`${node.name} cannot read ${half.name} in bf16`);
+    return [{ ...launch, output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
   }
 
   /** Where a tensor of this graph lives. */
@@ -47,11 +49,12 @@ export class Program implements Disposable {
     const place = this.plan.places.get(tensor);
     if (!place) throw new Error(`${tensor.name} is not part of this program`);
     const bound = this.bind.get(place.root);
+    const width = bytesOf(place.root.dtype);
     const buffer = bound?.buffer ?? this.buffers[this.plan.slots.get(place.root)!]!;
     return {
       buffer,
-      offsetBytes: (bound?.offsetBytes ?? 0) + 4 * place.offset,
-      sizeBytes: Math.max(4, 4 * place.size),
+      offsetBytes: (bound?.offsetBytes ?? 0) + width * place.offset,
+      sizeBytes: Math.max(4, 4 * Math.ceil((width * place.size) / 4)),
     };
   }
 

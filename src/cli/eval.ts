@@ -7,7 +7,8 @@ import { tokensOf } from "../data/corpus";
 import { UserError } from "../errors";
 import { score } from "../eval/perplexity";
 import { duration, openConsole } from "../log/console";
-import { deviceArg, numberOf, openFor } from "./options";
+import type { Storage } from "../model/parameters";
+import { deviceArg, numberOf, openFor, storageArg } from "./options";
 
 const perplexity = defineCommand({
   meta: { name: "perplexity", description: "how well a model predicts a text, by a sliding window" },
@@ -20,13 +21,14 @@ const perplexity = defineCommand({
       description: "tokens that a window scores (default: half the context; the context: disjoint windows)",
     },
     json: { type: "boolean", description: "prints one JSON object" },
+    ...storageArg,
     ...deviceArg,
   },
   async run({ args }) {
     const console = openConsole();
     const directory = await locateModel(args.model, console);
     using device = openFor(args, console);
-    using opened = await openModel(device, directory);
+    using opened = await openModel(device, directory, args.storage as Storage);
     const most = opened.model.config.context;
     const context = args.context === undefined ? most : whole("context", args.context, most);
     const stride = args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, context);

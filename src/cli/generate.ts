@@ -7,8 +7,9 @@ import { codeOf, messageOf, UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
+import type { Storage } from "../model/parameters";
 import { kebab } from "./kebab";
-import { all, deviceArg, numberOf, openFor } from "./options";
+import { all, deviceArg, numberOf, openFor, storageArg } from "./options";
 
 /** `dawngrad generate`: continues prompts. */
 export default defineCommand({
@@ -61,6 +62,7 @@ export default defineCommand({
     },
     special: { type: "boolean", description: "reads <|endoftext|> in a prompt as the token, and not as plain text" },
     json: { type: "boolean", description: "prints one JSON object a prompt" },
+    ...storageArg,
     ...deviceArg,
   },
   async run({ args, rawArgs }) {
@@ -73,7 +75,7 @@ export default defineCommand({
     const console = openConsole();
     const directory = await locateModel(args.model, console);
     using device = openFor(args, console);
-    using opened = await openModel(device, directory);
+    using opened = await openModel(device, directory, args.storage as Storage);
 
     if (args["top-tokens"] !== undefined) {
       const count = numberOf("top-tokens", args["top-tokens"]);

@@ -4,7 +4,8 @@ import { openModel } from "../app/model";
 import { UserError } from "../errors";
 import { comparePublished, published, publishedLogits } from "../eval/published";
 import { openConsole } from "../log/console";
-import { deviceArg, openFor } from "./options";
+import type { Storage } from "../model/parameters";
+import { deviceArg, openFor, storageArg } from "./options";
 
 /** `dawngrad selfcheck gpt2`: the loaded model against what is published of GPT-2 124M. */
 export default defineCommand({
@@ -14,13 +15,14 @@ export default defineCommand({
   },
   args: {
     model: { type: "positional", required: true, description: "gpt2, or a folder with its weights" },
+    ...storageArg,
     ...deviceArg,
   },
   async run({ args }) {
     const console = openConsole();
     const directory = await locateModel(args.model, console);
     using device = openFor(args, console);
-    using opened = await openModel(device, directory);
+    using opened = await openModel(device, directory, args.storage as Storage);
     const { layers, width, vocabulary } = opened.model.config;
     if (layers !== 12 || width !== 768 || vocabulary !== 50257) {
       throw new UserError(

@@ -61,7 +61,7 @@ export interface Recording extends Disposable {
   readonly dispatches: number;
 }
 
-export type Bytes = Float32Array | Uint32Array | Uint8Array;
+export type Bytes = Float32Array | Uint32Array | Uint16Array | Uint8Array;
 
 /** A place that computes. Every method throws when the device has failed or was lost since the last call. */
 export interface Device extends Disposable {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
 import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
-import type { Parameter, Parameters } from "./parameters";
+import type { Parameter, Parameters, Storage } from "./parameters";
 import { type NamedValues, openSafetensors, writeSafetensors } from "./safetensors";
 import { Slab } from "./slab";
 import { openWeights, type StoredTensor, type WeightsFiles } from "./weights-files";
@@ -94,8 +94,12 @@ export function checkHeads({ width, heads }: Pick<Gpt2Config, "width" | "heads">
 }
 
 /** Loads a model directory onto the device, tensor by tensor: every tensor's shape is checked before any value is read. */
-export async function loadModel(device: Device, directory: string): Promise<{ model: Gpt2; weights: Slab }> {
-  const model = gpt2(await readConfig(directory));
+export async function loadModel(
+  device: Device,
+  directory: string,
+  storage: Storage = "f32",
+): Promise<{ model: Gpt2; weights: Slab }> {
+  const model = gpt2(await readConfig(directory), storage);
   using files = openWeights(directory);
   const found = expectModel(files, directory, model);
   const weights = new Slab(device, model.parameters);

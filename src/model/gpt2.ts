@@ -15,7 +15,7 @@ import { matmul } from "../ops/matmul";
 import { sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
 import { headLoss } from "./head";
-import { layOut, type ParameterSpec, type Parameters, parameter } from "./parameters";
+import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
 import { embed, project, type TablePart, tableParts } from "./table";
 
 export interface Gpt2Config {
@@ -101,8 +101,9 @@ export function cacheTensors({ layers, width }: Gpt2Config, batch: number, lengt
   return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
 }
 
-export function gpt2(config: Gpt2Config): Gpt2 {
-  const parameters = layOut(specs(config));
+/** `storage`: bf16 holds the matrices in 16 bits, to be read and not to be trained. */
+export function gpt2(config: Gpt2Config, storage: Storage = "f32"): Gpt2 {
+  const parameters = layOut(specs(config), storage);
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
   const embedding = tableParts(weight("wte.weight"));
   const head = config.tied === false ? tableParts(weight("lm_head.weight")) : embedding;

@@ -24,24 +24,41 @@ export interface Parameters {
   readonly list: readonly Parameter[];
   /** Elements of the slab, alignment included. */
   readonly size: number;
-  /** Weight decay applies to this many elements at the slab's beginning. */
+  /** Weight decay applies to this many elements at the slab's beginning: the matrices. */
   readonly decayed: number;
+  /** This many elements at the slab's beginning are stored as bf16: the matrices, or none. */
+  readonly half: number;
   /** Elements that are weights. */
   readonly count: number;
 }
 
+/** How matrices are stored. In bf16 they can be read, and not trained. */
+export type Storage = "f32" | "bf16";
+
 /** Lays parameters out in a slab: those with decay first, each aligned so that any device can bind it. */
-export function layOut(specs: readonly ParameterSpec[]): Parameters {
+export function layOut(specs: readonly ParameterSpec[], storage: Storage = "f32"): Parameters {
   let size = 0;
+  const alignment = storage === "bf16" ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
   const place = (spec: ParameterSpec): Parameter => {
     const offset = size;
-    size += Math.ceil(sizeOf(spec.shape) / VIEW_ALIGNMENT) * VIEW_ALIGNMENT;
-    return { ...spec, offset, size: sizeOf(spec.shape), tensor: input(spec.name, spec.shape) };
+    size += Math.ceil(sizeOf(spec.shape) / alignment) * alignment;
+    return {
+      ...spec,
+      offset,
+      size: sizeOf(spec.shape),
+      tensor: input(spec.name, spec.shape, spec.decay ? storage : "f32"),
+    };
   };
   const decaying = specs.filter(({ decay }) => decay).map(place);
   const decayed = size;
   const list = [...decaying, ...specs.filter(({ decay }) => !decay).map(place)];
-  return { list, size, decayed, count: list.reduce((sum, { size }) => sum + size, 0) };
+  return {
+    list,
+    size,
+    decayed,
+    half: storage === "bf16" ? decayed : 0,
+    count: list.reduce((sum, { size }) => sum + size, 0),
+  };
 }
 
 /** The parameter with this name. */

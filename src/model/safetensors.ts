@@ -1,6 +1,7 @@
 /** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
 import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { codeOf, messageOf, UserError } from "../errors";
+import { widened } from "./bf16";
 
 export interface TensorInfo {
   readonly name: string;
@@ -71,7 +72,7 @@ export function openSafetensors(path: string): SafetensorsFile {
           at += count;
         }
         if (dtype === "F16") into.set(new Float16Array(raw.buffer));
-        if (dtype === "BF16") widen(new Uint16Array(raw.buffer), into);
+        if (dtype === "BF16") widened(new Uint16Array(raw.buffer), into);
       },
       [Symbol.dispose]: () => closeSync(fd),
     };
@@ -79,12 +80,6 @@ export function openSafetensors(path: string): SafetensorsFile {
     closeSync(fd);
     throw error;
   }
-}
-
-/** bfloat16 is the upper half of a float32. */
-function widen(halves: Uint16Array, into: Float32Array): void {
-  const bits = new Uint32Array(into.buffer, into.byteOffset, into.length);
-  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
 }
 
 function readHeader(fd: number, size: number, bad: (why: string) => UserError) {

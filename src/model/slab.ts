@@ -1,6 +1,7 @@
 /** A slab on the device: one buffer that holds a value for every parameter (weights, gradients, or a moment). */
 import type { Buffer, Device, Slice } from "../device/device";
 import type { Tensor } from "../tensor/tensor";
+import { narrowed, widened } from "./bf16";
 import type { Parameters } from "./parameters";
 
 export class Slab implements Disposable {
@@ -16,8 +17,19 @@ export class Slab implements Disposable {
   ) {
     this.device = device;
     this.parameters = parameters;
-    this.buffer = device.allocate(4 * (parameters.size + tail));
-    if (values) this.upload(values);
+    this.buffer = device.allocate(this.at(parameters.size + tail));
+    if (values)
+      for (const { offset, size } of parameters.list) this.upload(values.subarray(offset, offset + size), offset);
+  }
+
+  /** Byte of an element: those of matrices may take two, all others take four. */
+  private at(element: number): number {
+    const { half } = this.parameters;
+    return 2 * Math.min(element, half) + 4 * Math.max(0, element - half);
+  }
+
+  private isHalf(offset: number): boolean {
+    return offset < this.parameters.half;
   }
 
   /** Every parameter's slice, to be bound to `tensors[i]`, or to the parameters' own tensors. */
@@ -25,18 +37,27 @@ export class Slab implements Disposable {
     return new Map(this.parameters.list.map(({ offset, size }, i) => [tensors[i]!, this.slice(offset, size)]));
   }
 
+  /** Elements of one parameter, or of several that are stored alike. */
   slice(offset: number, size: number): Slice {
-    return { buffer: this.buffer, offsetBytes: 4 * offset, sizeBytes: 4 * size };
+    const sizeBytes = this.isHalf(offset) ? 4 * Math.ceil(size / 2) : 4 * size;
+    return { buffer: this.buffer, offsetBytes: this.at(offset), sizeBytes };
   }
 
+  /** Values of one parameter, or of several that are stored alike, from element `offset` on. */
   upload(values: Float32Array, offset = 0): void {
-    this.device.upload(this.slice(offset, values.length), values);
+    this.device.upload(this.slice(offset, values.length), this.isHalf(offset) ? narrowed(values) : values);
   }
 
   /** The values from element `offset` on; all of the parameters' if nothing is said. */
   download(offset = 0, size = this.parameters.size - offset): Float32Array<ArrayBuffer> {
     const values = new Float32Array(size);
-    this.device.download(this.slice(offset, size), values);
+    const halves = Math.max(0, Math.min(size, this.parameters.half - offset));
+    if (halves > 0) {
+      const words = new Uint16Array(2 * Math.ceil(halves / 2));
+      this.device.download(this.slice(offset, halves), words);
+      widened(words.subarray(0, halves), values.subarray(0, halves));
+    }
+    if (halves < size) this.device.download(this.slice(offset + halves, size - halves), values.subarray(halves));
     return values;
   }
 

@@ -5,7 +5,7 @@ import { zeros } from "../ops/fill";
 import { gather, gatherPart } from "../ops/gather";
 import { addColumns, matmul } from "../ops/matmul";
 import { matrixOf, sizeOf } from "../tensor/shape";
-import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
+import { bytesOf, type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 
 /** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
 export const BINDING_BYTES = 128 << 20;
@@ -20,13 +20,14 @@ export interface TablePart {
 /** The table itself where it fits, else runs of its rows of about one size. */
 export function tableParts(table: Tensor, most = BINDING_BYTES): TablePart[] {
   const { rows, columns } = matrixOf("tableParts", "table", table.shape);
-  const count = Math.ceil((4 * rows * columns) / most);
+  const count = Math.ceil((bytesOf(table.dtype) * rows * columns) / most);
   if (count <= 1) return [{ tensor: table, first: 0, rows }];
-  const step = Math.floor(Math.ceil(rows / count) / VIEW_ALIGNMENT) * VIEW_ALIGNMENT;
+  const alignment = table.dtype === "bf16" ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
+  const step = Math.floor(Math.ceil(rows / count) / alignment) * alignment;
   const size =
-    step * columns * 4 <= most && step * count >= rows
+    step * columns * bytesOf(table.dtype) <= most && step * count >= rows
       ? step
-      : Math.floor(most / 4 / columns / VIEW_ALIGNMENT) * VIEW_ALIGNMENT;
+      : Math.floor(most / bytesOf(table.dtype) / columns / alignment) * alignment;
   return Array.from({ length: Math.ceil(rows / size) }, (_, i) => {
     const first = i * size;
     const part = Math.min(size, rows - first);

@@ -21,7 +21,7 @@ export function gather(table: Tensor, ids: Tensor): Tensor {
       return y;
     },
     dispatch: () => ({
-      kernel: { name: "gather", source, entry: "forward" },
+      kernel: { name: "gather", source, entry: "forward", constants: { HALF: table.dtype === "bf16" } },
       params: { rows, columns, table_rows: tableRows, first: 0 },
       workgroups: linear(rows * columns, 64),
     }),
@@ -49,7 +49,7 @@ export function gatherPart(target: Tensor, part: Tensor, ids: Tensor, first: num
       return y;
     },
     dispatch: () => ({
-      kernel: { name: "gather", source, entry: "forward", constants: { PART: true } },
+      kernel: { name: "gather", source, entry: "forward", constants: { PART: true, HALF: part.dtype === "bf16" } },
       params: { rows, columns, table_rows: tableRows, first },
       workgroups: linear(rows * columns, 64),
     }),

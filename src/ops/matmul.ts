@@ -24,6 +24,8 @@ interface Form {
   readonly inner: number;
   readonly transposeA: boolean;
   readonly transposeB: boolean;
+  /** B is bf16. */
+  readonly half?: boolean;
   /** A is columns of a wider matrix: where they begin in its first row, and how far its rows are apart. */
   readonly a?: Window;
   /** So is the result. */
@@ -50,7 +52,7 @@ export function matmul(
     throw new ShapeError(`matmul ${form}: [${a.shape}] x [${b.shape}], inner sizes ${inner} and ${innerB} differ`);
   }
   if (bias) expectShape("matmul", "bias", bias.shape, [columns]);
-  const form = { rows, columns, inner, transposeA, transposeB };
+  const form = { rows, columns, inner, transposeA, transposeB, half: b.dtype === "bf16" };
   const vjp = (grad: Tensor) => {
     const through = gelu ? geluBackward(matmul(a, b, { transposeA, transposeB, ...(bias && { bias }) }), grad) : grad;
     const da = transposeA
@@ -92,6 +94,7 @@ function launch(
     BIAS: bias,
     GELU: gelu,
     ACCUMULATE: accumulate,
+    HALF: form.half === true,
   };
   const a = form.a ?? { first: 0, stride: transposeA ? rows : inner };
   const result = form.result ?? { first: 0, stride: columns };
@@ -138,7 +141,15 @@ export function addColumns(target: Tensor, first: number, a: Tensor, b: Tensor):
       `addColumns: [${a.shape}] x [${b.shape}] transposed does not fit [${target.shape}] at ${first}`,
     );
   }
-  const form = { rows, columns, inner, transposeA: false, transposeB: true, result: { first, stride } };
+  const form = {
+    rows,
+    columns,
+    inner,
+    transposeA: false,
+    transposeB: true,
+    half: b.dtype === "bf16",
+    result: { first, stride },
+  };
   return tensor({
     name: "addColumns",
     shape: target.shape,

@@ -11,11 +11,18 @@ export interface Launch {
 
 export type Values = Float64Array;
 
+/** bf16 is the upper half of a float32: as wide in range, 8 bits of precision. */
+export type DType = "f32" | "u32" | "bf16";
+
+export function bytesOf(dtype: DType = "f32"): number {
+  return dtype === "bf16" ? 2 : 4;
+}
+
 export interface Node {
   readonly name: string;
   readonly shape: Shape;
-  /** u32 for token ids, positions and seeds. */
-  readonly dtype?: "f32" | "u32";
+  /** u32 for token ids, positions and seeds; bf16 for weights that are only read. */
+  readonly dtype?: DType;
   readonly inputs: readonly Tensor[];
   /** What the op means, in float64. The oracle that every kernel is tested against. */
   readonly reference?: (...inputs: Values[]) => Values;
@@ -38,7 +45,7 @@ export interface Tensor extends Node {
   readonly id: number;
 }
 
-/** Offsets of views are multiples of this many elements, so that any device can bind them (256 bytes). */
+/** Offsets of views are multiples of this many elements, so that any device can bind them (256 bytes; of bf16, twice as many). */
 export const VIEW_ALIGNMENT = 64;
 
 let created = 0;
@@ -48,7 +55,7 @@ export function tensor(node: Node): Tensor {
 }
 
 /** A value supplied at run time: data, a weight, or the gradient that seeds a backward pass. */
-export function input(name: string, shape: Shape, dtype: "f32" | "u32" = "f32"): Tensor {
+export function input(name: string, shape: Shape, dtype: DType = "f32"): Tensor {
   return tensor({ name, shape, dtype, inputs: [] });
 }
 

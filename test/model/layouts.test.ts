@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
+import { narrowed, widened } from "../../src/model/bf16";
 import { checkModel, loadModel, writeModel } from "../../src/model/checkpoint";
 import type { Gpt2 } from "../../src/model/gpt2";
 import type { Slab } from "../../src/model/slab";
@@ -34,6 +35,23 @@ onEachDevice(() => {
       const { model, weights } = await loadModel(device(), join(layouts, name));
       using _weights = weights;
       expect(largestError(logitsOf(model, weights), wanted.flat())).toBeLessThan(1e-5);
+    });
+    test("held in bf16 it gives the logits of its rounded weights, in less memory", async () => {
+      const { model, weights } = await loadModel(device(), join(layouts, name), "bf16");
+      using small = weights;
+      const plain = await loadModel(device(), join(layouts, name));
+      using full = plain.weights;
+      const rounded = full.download();
+      for (const { offset, size, decay } of plain.model.parameters.list)
+        if (decay) widened(narrowed(rounded.slice(offset, offset + size)), rounded.subarray(offset, offset + size));
+      for (const { offset, size } of plain.model.parameters.list)
+        full.upload(rounded.slice(offset, offset + size), offset);
+      expect(largestError(logitsOf(model, small), logitsOf(plain.model, full))).toBeLessThan(1e-5);
+      expect(small.buffer.sizeBytes).toBeLessThan(0.75 * full.buffer.sizeBytes);
+      model.parameters.list.forEach(({ offset, size }, i) => {
+        const { offset: from } = plain.model.parameters.list[i]!;
+        expect(small.download(offset, size)).toEqual(rounded.slice(from, from + size));
+      });
     });
     test("written again and loaded again, it is the same bit for bit", async () => {
       using folder = temporaryFolder();
@@ -148,4 +166,11 @@ describe("what does not fit is refused with its name and shapes", () => {
 
 test("a header is checked without its values", async () => {
   expect((await checkModel(join(layouts, "sharded"))).config.layers).toBe(2);
+});
+
+test("bf16 rounds to the nearest, and halves to even", () => {
+  const bits = (...words: number[]) => new Float32Array(Uint32Array.from(words).buffer);
+  const given = bits(0x3f800000, 0x3f808000, 0x3f818000, 0x3f808001, 0xbf80ffff, 0x00000000);
+  expect([...narrowed(given)]).toEqual([0x3f80, 0x3f80, 0x3f82, 0x3f81, 0xbf81, 0]);
+  expect([...widened(Uint16Array.of(0x3f80, 0xbf81))]).toEqual([1, -1.0078125]);
 });

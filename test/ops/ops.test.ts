@@ -1,6 +1,8 @@
 /** Every op: its gradient rule, and its kernels at sizes 1, tile, tile + 1 and ragged. A case is one line. */
 import { describe, expect, test } from "bun:test";
 import { gradients, recompute } from "../../src/autograd/gradients";
+import { Program } from "../../src/autograd/program";
+import { narrowed, widened } from "../../src/model/bf16";
 import {
   accumulate,
   add,
@@ -28,7 +30,8 @@ import {
   sum,
 } from "../../src/ops";
 import { input, view } from "../../src/tensor/tensor";
-import { checkGradient, checkKernels, compare, type Given, type Op, sample } from "../support/oracle";
+import { device } from "../support/device";
+import { build, checkGradient, checkKernels, compare, type Given, type Op, sample } from "../support/oracle";
 
 const idValues = (count: number, below: number) => Array.from({ length: count }, (_, i) => (i * 7 + (i >> 2)) % below);
 const ids = (count: number, below: number): Given => ({ shape: [count], values: idValues(count, below) });
@@ -201,6 +204,37 @@ describe("ops without gradients", () => {
   test("countTokens", () => {
     const counts: Given = { shape: [2, 3], values: [0, 1, 2, 3, 4, 5] };
     checkKernels((c, t) => countTokens(c!, t!), [counts, { shape: [2], values: [2, 0] }], 0);
+  });
+});
+
+describe("matrices stored in bf16", () => {
+  /** Numbers that bf16 holds exactly, so that only the arithmetic differs. */
+  const half = (...shape: number[]): Given => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    const values = widened(narrowed(Float32Array.from(sample(size, 77))));
+    return { shape, values: [...values], dtype: "bf16" };
+  };
+  const forms: [string, Op, (n: number) => Given[]][] = [
+    ["a b", (a, b) => matmul(a!, b!), (n) => [[9, n], half(n, 21)]],
+    ["a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[9, n], half(21, n)]],
+    ["few rows, a b", (a, b) => matmul(a!, b!, { gelu: true }), (n) => [[2, n], half(n, 21)]],
+    ["few rows, a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[1, n], half(21, n)]],
+    ["many columns", (a, b) => matmul(a!, b!), (n) => [[40, 11], half(11, 8 * n)]],
+    ["gather", (table, i) => gather(table!, i!), (n) => [half(9, n), ids(7, 9)]],
+    ["gatherPart", (y, part, i) => gatherPart(scale(y!, 2), part!, i!, 4), (n) => [[7, n], half(5, n), ids(7, 14)]],
+    ["addColumns", (y, a, b) => addColumns(scale(y!, 2), 3, a!, b!), (n) => [[n, 12], [n, 7], half(5, 7)]],
+  ];
+  test.each(forms.flatMap(([name, op, given]) => [1, 8, 17, 33, 64].map((n) => [name, n, op, given] as const)))(
+    "%s at %i",
+    (_name, n, op, given) => {
+      const { xs, y, feeds } = build(op, given(n), 3);
+      expect(xs.some(({ dtype }) => dtype === "bf16")).toBe(true);
+      compare([y], feeds, 4e-6);
+    },
+  );
+  test("are refused by an op that cannot read them", () => {
+    const x = input("x", [4, 4], "bf16");
+    expect(() => new Program(device("cpu"), [gelu(x)])).toThrow("gelu cannot read x in bf16");
   });
 });
 

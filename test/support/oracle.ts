@@ -4,15 +4,14 @@ import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import type { Device } from "../../src/device/device";
+import { narrowed } from "../../src/model/bf16";
 import { randomAt } from "../../src/ops/random";
 import { type Shape, sizeOf } from "../../src/tensor/shape";
-import { input, type Tensor, type Values } from "../../src/tensor/tensor";
+import { type DType, input, type Tensor, type Values } from "../../src/tensor/tensor";
 import { device } from "./device";
 
 /** An input of an op: a shape of random numbers, or a shape with the ids or values to feed. */
-export type Given =
-  | Shape
-  | { readonly shape: Shape; readonly values: readonly number[]; readonly dtype?: "f32" | "u32" };
+export type Given = Shape | { readonly shape: Shape; readonly values: readonly number[]; readonly dtype?: DType };
 export type Op = (...inputs: Tensor[]) => Tensor;
 
 /** Numbers in [-1, 1), exact in float32. */
@@ -28,7 +27,7 @@ interface Case {
   readonly free: boolean[];
 }
 
-function build(op: Op, given: readonly Given[], seed: number): Case {
+export function build(op: Op, given: readonly Given[], seed: number): Case {
   const xs = given.map((g, i) => ("shape" in g ? input(`x${i}`, g.shape, g.dtype ?? "u32") : input(`x${i}`, g)));
   const feeds = new Map(xs.map((x, i) => [x, valuesOf(given[i]!, x, seed + i)]));
   return { xs, y: op(...xs), feeds, free: given.map((g) => !("shape" in g)) };
@@ -80,7 +79,7 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
     using program = new Program(on, outputs);
     for (const [tensor, values] of feeds) {
       if (!program.plan.places.has(tensor)) continue;
-      program.feed(tensor, tensor.dtype === "u32" ? Uint32Array.from(values) : Float32Array.from(values));
+      program.feed(tensor, stored(values, tensor.dtype));
     }
     program.run();
     outputs.forEach((output, i) => {
@@ -90,6 +89,11 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
       expect(error, `${output.name} [${output.shape}], kernels for ${form}`).toBeLessThanOrEqual(tolerance);
     });
   }
+}
+
+function stored(values: Values, dtype: DType = "f32") {
+  if (dtype === "u32") return Uint32Array.from(values);
+  return dtype === "bf16" ? narrowed(Float32Array.from(values)) : Float32Array.from(values);
 }
 
 /**

@@ -97,7 +97,7 @@ export class WebGpuDevice implements Device, Submission {
   upload({ buffer, offsetBytes, sizeBytes }: Slice, data: Bytes): void {
     if (data.byteLength > sizeBytes) throw new Error(`upload: ${data.byteLength} bytes do not fit ${sizeBytes}`);
     if (data.byteLength === 0) return;
-    this.dawn.writeBuffer((buffer as WebGpuBuffer).live, offsetBytes, data);
+    this.dawn.writeBuffer((buffer as WebGpuBuffer).live, offsetBytes, wholeWords(data));
     this.check("upload");
   }
 
@@ -200,4 +200,12 @@ export class WebGpuBuffer implements Buffer {
     if (this.handle) this.dawn.releaseBuffer(this.handle);
     this.handle = null;
   }
+}
+
+/** WebGPU writes words of 4 bytes: an odd number of 16-bit values is followed by a zero. */
+function wholeWords(data: Bytes): Bytes {
+  if (data.byteLength % 4 === 0) return data;
+  const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+  padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return padded;
 }
