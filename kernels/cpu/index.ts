@@ -34,3 +34,4 @@ export {
   spread_rows as reduce_spread_rows,
 } from "./reduce";
 export { forward as sample_forward } from "./sample";
+export { narrow as store_narrow, widen as store_widen } from "./store";

@@ -2,6 +2,7 @@
 import { plan, planBytes } from "../autograd/plan";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
+import type { Storage } from "../model/parameters";
 import { input } from "../tensor/tensor";
 import { trainingGraph } from "../train/fit";
 
@@ -20,9 +21,10 @@ export interface MemoryOptions {
   readonly rows: number;
   readonly tokens: number;
   readonly recompute: boolean;
+  readonly activations?: Storage;
 }
 
-export function memoryOf(model: Gpt2, { rows, tokens: length, recompute }: MemoryOptions): Memory {
+export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions): Memory {
   const { parameters, config } = model;
   const weightsBytes = 4 * parameters.size;
   const bound = parameters.list.map(({ tensor }) => tensor);
@@ -35,7 +37,7 @@ export function memoryOf(model: Gpt2, { rows, tokens: length, recompute }: Memor
   const inference = plan([hidden, ...cache.layers], new Set([...bound, ...layers]));
   const cacheBytes = layers.length * 4 * config.context * 2 * config.width;
 
-  const graph = trainingGraph(nextToken(model, { rows, length, recompute }).loss, parameters);
+  const graph = trainingGraph(nextToken(model, { rows, length, recompute, activations }).loss, parameters);
   const training = plan(graph.outputs, new Set([...bound, ...graph.slices, graph.total]));
   return {
     weightsBytes,

@@ -73,7 +73,12 @@ async function runStage(
 ) {
   const folder = join(directory, config.name);
   mkdirSync(folder, { recursive: true });
-  expectFits(device, made.model, { ...config.batch, recompute: config.recompute }, config.name);
+  expectFits(
+    device,
+    made.model,
+    { ...config.batch, recompute: config.recompute, activations: config.activations },
+    config.name,
+  );
   using stage = await stages[config.kind].build(config, { device, seed, console, find: findFile, ...made });
   const { reason, progress } = await fit(stage, {
     name: config.name,

@@ -21,7 +21,7 @@ export async function planText(config: Config, console: Console): Promise<string
   config.stage.forEach((stage, i) => {
     const { batch, optim, evaluate, save } = stage;
     const tokens = batch.rows * batch.tokens * batch.accumulate;
-    const needed = memoryOf(model, { ...batch, recompute: stage.recompute });
+    const needed = memoryOf(model, { ...batch, recompute: stage.recompute, activations: stage.activations });
     lines.push(
       `stage ${i + 1}: ${stage.kind} on ${[stage.data].flat().join(", ")}`,
       `  ${optim.steps} steps of ${batch.rows} x ${batch.tokens} x ${batch.accumulate} = ${tokens} tokens, ${short(optim.steps * tokens)} in all`,

@@ -1,6 +1,6 @@
 /** Which buffer each tensor lives in: a pure function of the graph. */
 import { sizeOf } from "../tensor/shape";
-import { schedule, type Tensor } from "../tensor/tensor";
+import { bytesOf, schedule, type Tensor } from "../tensor/tensor";
 
 export interface Place {
   /** The tensor that owns the memory: itself, or what it is a view of or works in place on. */
@@ -15,7 +15,7 @@ export interface Plan {
   readonly places: ReadonlyMap<Tensor, Place>;
   /** Slot of each root that is not bound from outside. */
   readonly slots: ReadonlyMap<Tensor, number>;
-  /** Elements of each slot. */
+  /** Words of 4 bytes of each slot. */
   readonly slotSizes: readonly number[];
 }
 
@@ -49,11 +49,12 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
   const endings = new Map<number, Tensor[]>();
   // Fed before anything runs, and still there for the next run.
   for (const node of nodes) {
-    if (isFed(node) && !bound.has(node)) slots.set(node, slotSizes.push(sizeOf(node.shape)) - 1);
+    if (isFed(node) && !bound.has(node)) slots.set(node, slotSizes.push(wordsOf(node)) - 1);
   }
   nodes.forEach((node, at) => {
-    const { root, size } = places.get(node)!;
+    const { root } = places.get(node)!;
     if (root === node && !bound.has(node) && !isFed(node)) {
+      const size = wordsOf(node);
       const slot = free.get(size)?.pop() ?? slotSizes.push(size) - 1;
       slots.set(node, slot);
       const end = lastUse.get(node)!;
@@ -66,6 +67,11 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
     }
   });
   return { nodes, places, slots, slotSizes };
+}
+
+/** Words of 4 bytes that a tensor takes. */
+function wordsOf({ shape, dtype }: Tensor): number {
+  return Math.ceil((sizeOf(shape) * bytesOf(dtype)) / 4);
 }
 
 /** A value supplied at run time. */

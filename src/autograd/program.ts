@@ -37,10 +37,9 @@ export class Program implements Disposable {
   private dispatchOf(node: Tensor): Dispatch[] {
     if (!node.dispatch) return [];
     const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
-    const launch = node.dispatch(this.device.traits);
+    const { readsHalf, ...launch } = node.dispatch(this.device.traits);
     const half = inputs.find(({ dtype }) => dtype === "bf16");
-    if (half && launch.kernel.constants?.HALF !== true)
-      throw new Error(`${node.name} cannot read ${half.name} in bf16`);
+    if (half && !readsHalf) throw new Error(`${node.name} cannot read ${half.name} in bf16`);
     return [{ ...launch, output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
   }
 

@@ -12,6 +12,7 @@ import { gather } from "../ops/gather";
 import { gelu } from "../ops/gelu";
 import { layerNorm } from "../ops/layer-norm";
 import { matmul } from "../ops/matmul";
+import { keepHalf, keepWhole } from "../ops/store";
 import { sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
 import { headLoss } from "./head";
@@ -86,6 +87,8 @@ export interface HiddenOptions {
   readonly dropout?: { readonly rate: number; readonly seed: Tensor };
   /** Frees each block's activations and computes them again in the backward pass. */
   readonly recompute?: boolean;
+  /** How activations are kept for the backward pass. */
+  readonly activations?: Storage;
   readonly cache?: Cache;
 }
 
@@ -169,14 +172,17 @@ function hidden(
   options: HiddenOptions,
 ): Tensor {
   const { length, cache, dropout: drop } = options;
+  const keep = options.activations === "bf16" ? keepHalf() : keepWhole;
   let streams = 0;
   const dropped = (x: Tensor) => (drop ? dropout(x, drop.seed, { rate: drop.rate, stream: streams++ }) : x);
-  const norm = (x: Tensor, name: string) => layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), epsilon);
-  const linear = (x: Tensor, name: string) => matmul(x, weight(`${name}.weight`), { bias: weight(`${name}.bias`) });
+  const norm = (x: Tensor, name: string) =>
+    layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), epsilon, keep);
+  const linear = (x: Tensor, name: string, kept = keep) =>
+    matmul(x, weight(`${name}.weight`), { bias: weight(`${name}.bias`), keep: kept });
 
   const attend = (x: Tensor, layer: number): Tensor => {
     const qkv = linear(norm(x, `h.${layer}.ln_1`), `h.${layer}.attn.c_attn`);
-    if (!cache) return attention(qkv, { tokens: length, heads });
+    if (!cache) return attention(qkv, { tokens: length, heads, keep });
     cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache.positions, heads);
     const oneToken = sizeOf(tokens.shape) === sizeOf(cache.positions.shape);
     return oneToken
@@ -185,8 +191,9 @@ function hidden(
   };
   const block = (x: Tensor, layer: number): Tensor => {
     const h = `h.${layer}`;
-    const attended = add(x, dropped(linear(attend(x, layer), `${h}.attn.c_proj`)));
-    const inner = gelu(linear(norm(attended, `${h}.ln_2`), `${h}.mlp.c_fc`));
+    // Attention's own rule needs its output whole.
+    const attended = add(x, dropped(linear(attend(x, layer), `${h}.attn.c_proj`, keepWhole)));
+    const inner = gelu(linear(norm(attended, `${h}.ln_2`), `${h}.mlp.c_fc`), keep);
     return add(attended, dropped(linear(inner, `${h}.mlp.c_proj`)));
   };
 

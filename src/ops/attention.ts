@@ -4,6 +4,7 @@ import deltaSource from "../../kernels/attention-delta.wgsl" with { type: "text"
 import type { Traits } from "../device/device";
 import { matrixOf, ShapeError } from "../tensor/shape";
 import { type Launch, type Tensor, tensor, type Values, VIEW_ALIGNMENT } from "../tensor/tensor";
+import { type Keep, keepWhole } from "./store";
 
 /** B sequences of T tokens, C channels in H heads of D. */
 interface Form {
@@ -19,7 +20,11 @@ interface Form {
  * softmax(q k / sqrt(D)) v for each head, each query seeing the keys up to its own position.
  * qkv: [B T, 3 C], its columns q, k, v, each of H heads of C / H channels (a multiple of 4) -> [B T, C].
  */
-export function attention(qkv: Tensor, { tokens: T, heads: H }: { tokens: number; heads: number }): Tensor {
+export function attention(
+  qkv: Tensor,
+  { tokens: T, heads: H, keep = keepWhole }: { tokens: number; heads: number; keep?: Keep },
+): Tensor {
+  const kept = keep(qkv);
   const form = formOf(qkv, T, H);
   const packed = packedForward(qkv, form);
   const { B, C } = form;
@@ -28,7 +33,7 @@ export function attention(qkv: Tensor, { tokens: T, heads: H }: { tokens: number
     shape: [B * T, C],
     inputs: [packed, qkv],
     reference: (packed) => packed.subarray(0, B * T * C),
-    vjp: (grad) => [null, attentionBackward(qkv, packed, grad, form)],
+    vjp: (grad) => [null, attentionBackward(kept(), packed, grad, form)],
   });
 }
 

@@ -22,6 +22,7 @@ export function gather(table: Tensor, ids: Tensor): Tensor {
     },
     dispatch: () => ({
       kernel: { name: "gather", source, entry: "forward", constants: { HALF: table.dtype === "bf16" } },
+      readsHalf: true,
       params: { rows, columns, table_rows: tableRows, first: 0 },
       workgroups: linear(rows * columns, 64),
     }),
@@ -50,6 +51,7 @@ export function gatherPart(target: Tensor, part: Tensor, ids: Tensor, first: num
     },
     dispatch: () => ({
       kernel: { name: "gather", source, entry: "forward", constants: { PART: true, HALF: part.dtype === "bf16" } },
+      readsHalf: true,
       params: { rows, columns, table_rows: tableRows, first },
       workgroups: linear(rows * columns, 64),
     }),

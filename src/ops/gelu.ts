@@ -3,6 +3,7 @@ import source from "../../kernels/gelu.wgsl" with { type: "text" };
 import { linear } from "../device/device";
 import { expectShape, sizeOf } from "../tensor/shape";
 import { type Tensor, tensor } from "../tensor/tensor";
+import { type Keep, keepWhole } from "./store";
 
 const C = Math.sqrt(2 / Math.PI);
 const A = 0.044715;
@@ -12,7 +13,8 @@ export function geluValue(v: number): number {
   return 0.5 * v * (1 + Math.tanh(C * (v + A * v ** 3)));
 }
 
-export function gelu(x: Tensor): Tensor {
+export function gelu(x: Tensor, keep: Keep = keepWhole): Tensor {
+  const kept = keep(x);
   const count = sizeOf(x.shape);
   return tensor({
     name: "gelu",
@@ -24,7 +26,7 @@ export function gelu(x: Tensor): Tensor {
       params: { count },
       workgroups: linear(count, 256),
     }),
-    vjp: (grad) => [geluBackward(x, grad)],
+    vjp: (grad) => [geluBackward(kept(), grad)],
   });
 }
 

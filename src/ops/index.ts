@@ -12,3 +12,4 @@ export { layerNorm } from "./layer-norm";
 export { addColumns, fromColumns, matmul } from "./matmul";
 export { columnSum, mean, rowSum, sum } from "./reduce";
 export { sample } from "./sample";
+export { keepHalf, narrow, widen } from "./store";

@@ -3,12 +3,14 @@ import source from "../../kernels/layer-norm.wgsl" with { type: "text" };
 import { expectShape, matrixOf } from "../tensor/shape";
 import { type Tensor, tensor } from "../tensor/tensor";
 import { columnSum, rowGroups, rowLanes } from "./reduce";
+import { type Keep, keepWhole } from "./store";
 
 /** Rows that one invocation of the scale's gradient walks over. */
 const CHUNK = 64;
 
 /** (x - mean) / sqrt(variance + epsilon) * scale + shift, for each row of x: [R, C]. */
-export function layerNorm(x: Tensor, scale: Tensor, shift: Tensor, epsilon = 1e-5): Tensor {
+export function layerNorm(x: Tensor, scale: Tensor, shift: Tensor, epsilon = 1e-5, keep: Keep = keepWhole): Tensor {
+  const kept = keep(x);
   const { rows, columns } = matrixOf("layerNorm", "x", x.shape);
   expectShape("layerNorm", "scale", scale.shape, [columns]);
   expectShape("layerNorm", "shift", shift.shape, [columns]);
@@ -27,12 +29,15 @@ export function layerNorm(x: Tensor, scale: Tensor, shift: Tensor, epsilon = 1e-
       params: { rows, columns, chunk: 0, epsilon },
       workgroups: rowGroups(rows, rowLanes(traits)),
     }),
-    vjp: (grad) => [
-      layerNormBackward(x, statistics, scale, grad),
-      null, // the gradient through the statistics is part of the rule for x
-      columnSum(scaleTerms(x, statistics, grad)),
-      columnSum(grad),
-    ],
+    vjp: (grad) => {
+      const x = kept();
+      return [
+        layerNormBackward(x, statistics, scale, grad),
+        null, // the gradient through the statistics is part of the rule for x
+        columnSum(scaleTerms(x, statistics, grad)),
+        columnSum(grad),
+      ];
+    },
   });
 }
 

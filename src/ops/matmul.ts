@@ -6,6 +6,7 @@ import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
 import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
 import { geluBackward, geluValue } from "./gelu";
 import { columnSum } from "./reduce";
+import { type Keep, keepWhole } from "./store";
 
 export interface MatmulOptions {
   /** A is stored [K, M]. */
@@ -16,6 +17,8 @@ export interface MatmulOptions {
   readonly bias?: Tensor;
   /** GELU of the result, for inference: its gradient computes the product again. */
   readonly gelu?: boolean;
+  /** How A is kept for the gradient of B. */
+  readonly keep?: Keep;
 }
 
 interface Form {
@@ -41,7 +44,7 @@ interface Window {
 export function matmul(
   a: Tensor,
   b: Tensor,
-  { transposeA = false, transposeB = false, bias, gelu = false }: MatmulOptions = {},
+  { transposeA = false, transposeB = false, bias, gelu = false, keep = keepWhole }: MatmulOptions = {},
 ): Tensor {
   const left = matrixOf("matmul", "a", a.shape);
   const right = matrixOf("matmul", "b", b.shape);
@@ -53,7 +56,9 @@ export function matmul(
   }
   if (bias) expectShape("matmul", "bias", bias.shape, [columns]);
   const form = { rows, columns, inner, transposeA, transposeB, half: b.dtype === "bf16" };
+  const kept = keep(a);
   const vjp = (grad: Tensor) => {
+    const a = kept();
     const through = gelu ? geluBackward(matmul(a, b, { transposeA, transposeB, ...(bias && { bias }) }), grad) : grad;
     const da = transposeA
       ? matmul(b, through, { transposeA: transposeB, transposeB: true })
@@ -118,12 +123,14 @@ function launch(
         specialize: { ROWS: `${tile}u` },
       },
       params,
+      readsHalf: form.half === true,
       workgroups: [Math.ceil(columns / 32), Math.ceil(rows / tile), 1],
     };
   }
   return {
     kernel: { name: "matmul", source, entry: "forward", constants },
     params,
+    readsHalf: form.half === true,
     workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
   };
 }

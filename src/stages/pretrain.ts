@@ -34,6 +34,10 @@ export const schema = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: "keep no activations inside blocks: less memory, a third more work" }),
+  activations: z
+    .enum(["f32", "bf16"])
+    .default("f32")
+    .meta({ description: "how activations are kept for the backward pass; bf16 takes half the memory" }),
   ...training,
 });
 
@@ -57,6 +61,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
     rows,
     length,
     recompute: config.recompute,
+    activations: config.activations,
     ...(dropped && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
   });
   const held = evaluation(config, context, validation);

@@ -7,6 +7,8 @@ export interface Launch {
   readonly kernel: Kernel;
   readonly params: Readonly<Record<string, number>>;
   readonly workgroups: Workgroups;
+  /** The kernel knows which of its inputs are bf16. */
+  readonly readsHalf?: boolean;
 }
 
 export type Values = Float64Array;

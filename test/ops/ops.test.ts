@@ -1,6 +1,7 @@
 /** Every op: its gradient rule, and its kernels at sizes 1, tile, tile + 1 and ragged. A case is one line. */
 import { describe, expect, test } from "bun:test";
 import { gradients, recompute } from "../../src/autograd/gradients";
+import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import { narrowed, widened } from "../../src/model/bf16";
 import {
@@ -19,19 +20,31 @@ import {
   gatherPart,
   gelu,
   IGNORE,
+  keepHalf,
   layerNorm,
   logProbs,
   matmul,
   mean,
   mul,
+  narrow,
   ones,
   rowSum,
   scale,
   sum,
+  widen,
 } from "../../src/ops";
 import { input, view } from "../../src/tensor/tensor";
 import { device } from "../support/device";
-import { build, checkGradient, checkKernels, compare, type Given, type Op, sample } from "../support/oracle";
+import {
+  build,
+  checkGradient,
+  checkKernels,
+  compare,
+  type Given,
+  largestError,
+  type Op,
+  sample,
+} from "../support/oracle";
 
 const idValues = (count: number, below: number) => Array.from({ length: count }, (_, i) => (i * 7 + (i >> 2)) % below);
 const ids = (count: number, below: number): Given => ({ shape: [count], values: idValues(count, below) });
@@ -235,6 +248,41 @@ describe("matrices stored in bf16", () => {
   test("are refused by an op that cannot read them", () => {
     const x = input("x", [4, 4], "bf16");
     expect(() => new Program(device("cpu"), [gelu(x)])).toThrow("gelu cannot read x in bf16");
+  });
+});
+
+describe("activations kept in 16 bits", () => {
+  test.each([1, 2, 7, 8, 9, 1000, 9001])("narrow and widen %i numbers", (n) => {
+    const x = input("x", [n]);
+    const values = sample(n, 5).map((v, i) => Math.fround(v * 10 ** ((i % 9) - 4)));
+    compare([widen(narrow(x))], new Map([[x, values]]), 0);
+  });
+  test("halves are rounded to even, and NaN stays NaN", () => {
+    const words = [0x3f800000, 0x3f808000, 0x3f818000, 0x7f800000, 0x7fffffff, 0xff800001, 0x7f7fffff, 0x00000001];
+    for (const on of [device("cpu"), device("adapter")]) {
+      const x = input("x", [words.length], "u32");
+      const y = widen(narrow(x));
+      using program = new Program(on, [y]);
+      program.feed(x, Uint32Array.from(words));
+      program.run();
+      const got = program.read(y);
+      expect([...got]).toEqual([1, 1, 1.015625, Infinity, Number.NaN, Number.NaN, Infinity, 0]);
+    }
+  });
+  test("an op keeps what its rule needs, rounded, and no more", () => {
+    const keep = keepHalf();
+    const [a, b, dy] = [input("a", [9, 16]), input("b", [16, 5]), input("dy", [9, 5])];
+    const y = gelu(matmul(gelu(a, keep), b, { keep }), keep);
+    const grads = gradients(y, [a, b], { seed: dy }) as (typeof a)[];
+    const feeds = new Map([a, b, dy].map((t, i) => [t, sample(t.shape[0]! * t.shape[1]!, i)]));
+    compare(grads, feeds, 1e-5);
+    const plain = gelu(matmul(gelu(a), b));
+    const exact = interpret(gradients(plain, [a, b], { seed: dy }) as (typeof a)[], feeds);
+    interpret(grads, feeds).forEach((got, i) => {
+      const error = largestError(got, exact[i]!);
+      expect(error).toBeGreaterThan(1e-6); // it is rounded
+      expect(error).toBeLessThan(1e-2);
+    });
   });
 });
 
