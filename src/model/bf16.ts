@@ -1,9 +1,8 @@
 /** Float32 and bfloat16, which is its upper half. */
 
 /** Rounded to the nearest, of two as near to the even one. */
-export function narrowed(values: Float32Array): Uint16Array<ArrayBuffer> {
+export function narrowed(values: Float32Array, halves = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const halves = new Uint16Array(values.length);
   for (let i = 0; i < halves.length; i++) {
     const word = bits[i]!;
     halves[i] = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;

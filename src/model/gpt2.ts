@@ -172,7 +172,8 @@ function hidden(
   options: HiddenOptions,
 ): Tensor {
   const { length, cache, dropout: drop } = options;
-  const keep = options.activations === "bf16" ? keepHalf() : keepWhole;
+  // A block that is computed again keeps nothing inside.
+  const keep = options.activations === "bf16" && !options.recompute ? keepHalf() : keepWhole;
   let streams = 0;
   const dropped = (x: Tensor) => (drop ? dropout(x, drop.seed, { rate: drop.rate, stream: streams++ }) : x);
   const norm = (x: Tensor, name: string) =>

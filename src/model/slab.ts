@@ -8,6 +8,7 @@ export class Slab implements Disposable {
   readonly buffer: Buffer;
   readonly parameters: Parameters;
   private readonly device: Device;
+  private scratch = new Uint16Array(0);
 
   /** `tail`: elements behind the last parameter, for sums that are kept beside it. */
   constructor(
@@ -45,7 +46,13 @@ export class Slab implements Disposable {
 
   /** Values of one parameter, or of several that are stored alike, from element `offset` on. */
   upload(values: Float32Array, offset = 0): void {
-    this.device.upload(this.slice(offset, values.length), this.isHalf(offset) ? narrowed(values) : values);
+    this.device.upload(this.slice(offset, values.length), this.isHalf(offset) ? this.narrowed(values) : values);
+  }
+
+  /** Into an array that is used again: a model comes in many parts. */
+  private narrowed(values: Float32Array): Uint16Array {
+    if (this.scratch.length < values.length) this.scratch = new Uint16Array(values.length);
+    return narrowed(values, this.scratch.subarray(0, values.length));
   }
 
   /** The values from element `offset` on; all of the parameters' if nothing is said. */

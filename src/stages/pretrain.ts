@@ -37,7 +37,10 @@ export const schema = z.strictObject({
   activations: z
     .enum(["f32", "bf16"])
     .default("f32")
-    .meta({ description: "how activations are kept for the backward pass; bf16 takes half the memory" }),
+    .meta({
+      description:
+        "how activations are kept for the backward pass; bf16 takes a third less memory; with recompute none are kept",
+    }),
   ...training,
 });
 
