@@ -1,17 +1,39 @@
-/** Whether a stage fits the device, known before anything is allocated. */
+/** Whether a model or a stage fits the device, known before anything is allocated. */
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
-import type { Gpt2 } from "../model/gpt2";
+import { type Gpt2, type Gpt2Config, gpt2 } from "../model/gpt2";
+import type { Storage } from "../model/parameters";
+import { slabBytes } from "../model/slab";
 import { type MemoryOptions, memoryOf } from "./memory";
 
-/** The weights are on the device already. Throws a UserError with the numbers, and with the settings that would fit, where training would not. */
-export function expectFits(device: Device, model: Gpt2, batch: MemoryOptions, stage: string): void {
-  const left = device.freeBytes();
-  if (left === null) return;
+/** Throws a UserError with the numbers where a model's weights do not fit. */
+export function expectWeightsFit(device: Device, config: Gpt2Config, storage: Storage): void {
+  const free = device.freeBytes();
+  const bytes = (storage: Storage) => slabBytes(gpt2(config, storage).parameters);
+  const needed = bytes(storage);
+  if (free === null || needed <= free) return;
+  const small = bytes("bf16");
+  throw new UserError(
+    `the weights need ${memory(needed)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
+    {
+      hint:
+        storage === "f32" && small <= free
+          ? `--storage bf16 holds them in ${memory(small)}`
+          : "use a smaller model, or another device (--device gpu or software)",
+    },
+  );
+}
+
+/**
+ * Says what a stage needs. The weights are on the device already. Throws a UserError with the numbers, and with the settings that
+ * would fit, where training would not.
+ */
+export function expectFits(device: Device, model: Gpt2, batch: MemoryOptions, stage: string): number {
   const { trainingBytes, weightsBytes } = memoryOf(model, batch);
+  const left = device.freeBytes();
+  if (left === null || trainingBytes <= left + weightsBytes) return trainingBytes;
   const free = left + weightsBytes;
-  if (trainingBytes <= free) return;
   throw new UserError(
     `${stage} needs ${memory(trainingBytes)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
     { hint: wouldFit(free, model, batch) },

@@ -10,6 +10,7 @@ import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
+import { expectWeightsFit } from "./fits";
 
 /** The model directory that a path stands for: itself, or the best, else the latest checkpoint of the run's last stage. */
 export function modelDirectory(path: string): string {
@@ -43,12 +44,14 @@ export interface OpenModel extends Disposable {
 export async function openModel(device: Device, path: string, storage: Storage = "f32"): Promise<OpenModel> {
   const directory = modelDirectory(path);
   const tokenizer = await loadTokenizer(directory);
-  const { vocabulary } = await readConfig(directory);
+  const config = await readConfig(directory);
+  const { vocabulary } = config;
   if (tokenizer.size > vocabulary) {
     throw new UserError(`${directory}: the tokenizer has ${tokenizer.size} tokens, and the model ${vocabulary}`, {
       hint: "these files are not of one model",
     });
   }
+  expectWeightsFit(device, config, storage);
   const { model, weights } = await loadModel(device, directory, storage);
   const engine = new Engine(device, model, weights);
   return {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
-import { type Console, duration, short } from "../log/console";
-import { loadModel } from "../model/checkpoint";
+import { type Console, duration, memory, short } from "../log/console";
+import { loadModel, readConfig } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -16,7 +16,7 @@ import { lockFolder, unwritable } from "../train/lock";
 import { complete } from "./complete";
 import type { Config } from "./config";
 import { findFile } from "./embedded";
-import { expectFits } from "./fits";
+import { expectFits, expectWeightsFit } from "./fits";
 import { locateModel } from "./locate";
 import { openModel } from "./model";
 import { modelConfig } from "./planned";
@@ -39,6 +39,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   keepConfig(directory, config);
   const from = config.model.from === undefined ? null : await locateModel(config.model.from, console);
   const tokenizer = await runTokenizer(config, from, directory, console);
+  if (from) expectWeightsFit(device, await readConfig(from), "f32");
   const { model, weights: slab } = from ? await loadModel(device, from) : freshModel(config, tokenizer.size, device);
   {
     using weights = slab;
@@ -73,12 +74,13 @@ async function runStage(
 ) {
   const folder = join(directory, config.name);
   mkdirSync(folder, { recursive: true });
-  expectFits(
+  const needed = expectFits(
     device,
     made.model,
     { ...config.batch, recompute: config.recompute, activations: config.activations },
     config.name,
   );
+  console.note(`${config.name}: training takes ${memory(needed)} of device memory`);
   using stage = await stages[config.kind].build(config, { device, seed, console, find: findFile, ...made });
   const { reason, progress } = await fit(stage, {
     name: config.name,

@@ -4,6 +4,11 @@ import type { Tensor } from "../tensor/tensor";
 import { narrowed, widened } from "./bf16";
 import type { Parameters } from "./parameters";
 
+/** Bytes of a slab: two for each element of matrices in bf16, else four. */
+export function slabBytes({ size, half }: Parameters): number {
+  return 2 * half + 4 * (size - half);
+}
+
 export class Slab implements Disposable {
   readonly buffer: Buffer;
   readonly parameters: Parameters;

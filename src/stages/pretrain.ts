@@ -34,13 +34,10 @@ export const schema = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: "keep no activations inside blocks: less memory, a third more work" }),
-  activations: z
-    .enum(["f32", "bf16"])
-    .default("f32")
-    .meta({
-      description:
-        "how activations are kept for the backward pass; bf16 takes a third less memory; with recompute none are kept",
-    }),
+  activations: z.enum(["f32", "bf16"]).default("f32").meta({
+    description:
+      "how activations are kept for the backward pass; bf16 takes a third less memory; with recompute none are kept",
+  }),
   ...training,
 });
 

@@ -50,6 +50,7 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
   const store = async (finished: boolean) =>
     saveCheckpoint(directory, stage, optimizer, { progress, keep: save.keep, finished });
 
+  if (samples.before && !index) for (const sample of stage.samples()) console.note(sample);
   const first = progress.step;
   let speed = 0;
   for (let step = first; ; step++) {

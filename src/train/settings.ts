@@ -68,6 +68,7 @@ export const save = z.strictObject({
 
 export const samples = z.strictObject({
   every: z.int().min(0).default(0).meta({ description: "steps between samples; 0 for none" }),
+  before: z.boolean().default(false).meta({ description: "samples before the first step too" }),
   prompts: z.array(z.string().min(1)).min(1).default(["\n"]).meta({ description: "what to continue" }),
   tokens: z.int().min(1).default(60).meta({ description: "tokens of a sample" }),
   temperature: z.number().min(0).max(100).default(0.8).meta({ description: "0 takes the likeliest token" }),

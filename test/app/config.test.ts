@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { nearest, readConfigFile } from "../../src/app/config";
-import { expectFits } from "../../src/app/fits";
+import { expectFits, expectWeightsFit } from "../../src/app/fits";
 import { memoryOf } from "../../src/app/memory";
 import { planText } from "../../src/app/plan-text";
 import { modelConfig } from "../../src/app/planned";
@@ -160,15 +160,15 @@ describe("a stage that does not fit the device", () => {
   const weights = 4 * model.parameters.size;
   const batch = { rows: 64, tokens: 256, recompute: false };
   test("is refused with the numbers and with what would fit", () => {
+    const needed = memoryOf(model, batch).trainingBytes - weights;
     const error = (bytes: number) => {
       try {
-        expectFits(holding(bytes), model, batch, "pretrain");
+        expect(expectFits(holding(bytes), model, batch, "pretrain")).toBe(needed + weights);
       } catch (error) {
         return error as Error & { hint: string };
       }
       return null;
     };
-    const needed = memoryOf(model, batch).trainingBytes - weights;
     expect(error(needed)).toBeNull();
     expect(error(needed - 1)!.message).toMatch(
       /^pretrain needs \S+ .iB of device memory, and a device \(cpu\) has \S+ .iB$/,
@@ -177,6 +177,27 @@ describe("a stage that does not fit the device", () => {
     expect(error(needed / 8)!.hint).toMatch(/^recompute = true with batch = { rows = \d+, tokens = 256 } needs/);
     expect(error(1000)!.hint).toMatch(/weights, gradients and moments alone need .*smaller model/);
   });
+});
+
+test("weights that do not fit are refused with what would", () => {
+  const { config } = gpt2({ ...presets["gpt2-xl"]!, vocabulary: 50257, epsilon: 1e-5 });
+  const holding = (bytes: number) =>
+    ({ freeBytes: () => bytes, info: { name: "a device", kind: "cpu" } }) as unknown as Device;
+  const refusal = (bytes: number, storage: "f32" | "bf16") => {
+    try {
+      expectWeightsFit(holding(bytes), config, storage);
+    } catch (error) {
+      return error as Error & { hint: string };
+    }
+    return null;
+  };
+  expect(refusal(7e9, "f32")).toBeNull();
+  expect(refusal(4e9, "f32")!.message).toBe(
+    "the weights need 5.80 GiB of device memory, and a device (cpu) has 3.73 GiB",
+  );
+  expect(refusal(4e9, "f32")!.hint).toBe("--storage bf16 holds them in 2.90 GiB");
+  expect(refusal(4e9, "bf16")).toBeNull();
+  expect(refusal(1e9, "bf16")!.hint).toContain("a smaller model");
 });
 
 test("a config that goes on from a model may not have sizes of its own", async () => {
