@@ -345,6 +345,15 @@ evaluate = { every = 2, batches = 2 }
     }
   });
 
+  test("held in bf16 it measures nearly the same", async () => {
+    const measure = ["eval", "perplexity", "--model", "exported", "--data", "text.txt", "--json"];
+    const { stdout } = await run([...measure, "--storage", "bf16"]);
+    const { loss } = JSON.parse(stdout);
+    const wanted = JSON.parse((await run(measure)).stdout).loss;
+    expect(loss).not.toBe(wanted);
+    expect(Math.abs(loss - wanted)).toBeLessThan(0.02);
+  });
+
   test("selfcheck says what it is for", async () => {
     const { stderr, code } = await run(["selfcheck", "exported"]);
     expect(stderr).toMatch(/the published figures are of gpt2's 12, 768 and 50257/);
