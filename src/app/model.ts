@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
-import { loadModel, readConfig } from "../model/checkpoint";
+import { checkModel, loadModel } from "../model/checkpoint";
 import type { Gpt2 } from "../model/gpt2";
 import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
@@ -40,18 +40,29 @@ export interface OpenModel extends Disposable {
   readonly engine: Engine;
 }
 
+/**
+ * The tokenizer of a model directory. Throws a UserError where its files are not whole, not of one model, or too much for the
+ * device; no weights are read and nothing is allocated.
+ */
+export async function checkDirectory(device: Device, directory: string, storage: Storage = "f32"): Promise<Tokenizer> {
+  const tokenizer = await loadTokenizer(directory);
+  const { config } = await checkModel(directory);
+  if (tokenizer.size > config.vocabulary) {
+    throw new UserError(
+      `${directory}: the tokenizer has ${tokenizer.size} tokens, and the model ${config.vocabulary}`,
+      {
+        hint: "these files are not of one model",
+      },
+    );
+  }
+  expectWeightsFit(device, config, storage);
+  return tokenizer;
+}
+
 /** Loads a model onto the device, with its tokenizer. */
 export async function openModel(device: Device, path: string, storage: Storage = "f32"): Promise<OpenModel> {
   const directory = modelDirectory(path);
-  const tokenizer = await loadTokenizer(directory);
-  const config = await readConfig(directory);
-  const { vocabulary } = config;
-  if (tokenizer.size > vocabulary) {
-    throw new UserError(`${directory}: the tokenizer has ${tokenizer.size} tokens, and the model ${vocabulary}`, {
-      hint: "these files are not of one model",
-    });
-  }
-  expectWeightsFit(device, config, storage);
+  const tokenizer = await checkDirectory(device, directory, storage);
   const { model, weights } = await loadModel(device, directory, storage);
   const engine = new Engine(device, model, weights);
   return {

@@ -5,7 +5,7 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { type Console, duration, memory, short } from "../log/console";
-import { loadModel, readConfig } from "../model/checkpoint";
+import { loadModel } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -16,9 +16,9 @@ import { lockFolder, unwritable } from "../train/lock";
 import { complete } from "./complete";
 import type { Config } from "./config";
 import { findFile } from "./embedded";
-import { expectFits, expectWeightsFit } from "./fits";
+import { expectFits } from "./fits";
 import { locateModel } from "./locate";
-import { openModel } from "./model";
+import { checkDirectory, openModel } from "./model";
 import { modelConfig } from "./planned";
 import { trainTokenizer } from "./train-tokenizer";
 
@@ -35,11 +35,11 @@ export interface RunOptions {
 /** Runs a config to its end, or until interrupted. Run again, it goes on where it was. */
 export async function runPipeline(config: Config, options: RunOptions): Promise<"finished" | "interrupted"> {
   const { device, directory, console, signal } = options;
+  const from = config.model.from === undefined ? null : await locateModel(config.model.from, console);
+  if (from) await checkDirectory(device, from);
   using _lock = lockFolder(directory);
   keepConfig(directory, config);
-  const from = config.model.from === undefined ? null : await locateModel(config.model.from, console);
   const tokenizer = await runTokenizer(config, from, directory, console);
-  if (from) expectWeightsFit(device, await readConfig(from), "f32");
   const { model, weights: slab } = from ? await loadModel(device, from) : freshModel(config, tokenizer.size, device);
   {
     using weights = slab;

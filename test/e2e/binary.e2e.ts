@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -311,6 +312,29 @@ evaluate = { every = 2, batches = 2 }
     expect(code).toBe(0);
     expect(stderr).toContain("finished after step 4");
     expect((await write("more")).code).toBe(0);
+  });
+
+  test("a run from a damaged model, or one of another tokenizer, writes nothing", async () => {
+    for (const [name, harm, message] of [
+      [
+        "torn",
+        (path: string) => truncateSync(join(path, "model.safetensors"), 9000),
+        /is not a whole safetensors file/,
+      ],
+      [
+        "mixed",
+        (path: string) => copyFileSync(join(folder, "tok", "tokenizer.json"), join(path, "tokenizer.json")),
+        /the tokenizer has 4\d\d tokens, and the model 300/,
+      ],
+    ] as const) {
+      cpSync(join(folder, "exported"), join(folder, name), { recursive: true });
+      if (name === "mixed")
+        await run(["tokenizer", "train", "--data", "data/tales.txt", "--size", "450", "--out", "tok"]);
+      harm(join(folder, name));
+      const { stderr, code } = await run(["run", "more.toml", "--set", `model.from=${name}`, "--out", `from-${name}`]);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(message)]);
+      expect(existsSync(join(folder, `from-${name}`))).toBe(false);
+    }
   });
 
   test("samples, prompt files and log-probabilities", async () => {
