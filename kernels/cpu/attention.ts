@@ -6,7 +6,8 @@
 //              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale
 //              dq = ds k,  dk = ds q,  dv = p dO
 import { constant, groups, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, take } from "./job";
-import { FREE, product, SPARE } from "./gemm";
+import { product } from "./gemm";
+import { FREE, SPARE } from "./pack";
 import { exp1, exp4, log1, storeFirst, sumLanes } from "./math";
 import { largestOf } from "./softmax";
 

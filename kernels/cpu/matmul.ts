@@ -3,7 +3,8 @@
 import {
   ACCUMULATE, BIAS, constant, GELU, HALF, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
 } from "./job";
-import { COLUMNS, FREE, product, ROWS } from "./gemm";
+import { product } from "./gemm";
+import { COLUMNS, FREE, ROWS } from "./pack";
 import { dot, dotHalf, gelu4, load4, madd, storeFirst } from "./math";
 
 /** Rows up to which B is read straight from memory once a row, instead of being packed. */

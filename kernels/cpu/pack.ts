@@ -1,0 +1,171 @@
+// Parts of A and B laid out in the scratch memory as gemm.ts walks over them: B in panels of 8 columns, A in strips of 6 rows with
+// every element spread to a whole vector.
+import { scratch } from "./job";
+import { half1, load4, lower4, upper4 } from "./math";
+
+export const ROWS: u32 = 6;
+export const COLUMNS: u32 = 8;
+export const DEPTH: u32 = 192;
+/** Columns of B that are packed at a time. */
+export const WIDTH: u32 = 768;
+
+/** Where a product's packed parts lie in the scratch memory, and what follows them. */
+export const TILE: usize = 0;
+/** Room for 64 floats of the caller's own. */
+export const SPARE: usize = 256;
+export const STRIP: usize = 512;
+export const BLOCK: usize = STRIP + <usize>(DEPTH * ROWS * 16);
+export const FREE: usize = BLOCK + <usize>(DEPTH * WIDTH * 4);
+
+/** depth x width of B into panels of 8 columns, zeros behind the last column. */
+export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32): void {
+  const rowBytes: usize = <usize>row << 2;
+  const columnBytes: usize = <usize>column << 2;
+  let to = scratch + BLOCK;
+  for (let j: u32 = 0; j < width; j += COLUMNS) {
+    const from = b + <usize>j * columnBytes;
+    const here = min(COLUMNS, width - j);
+    if (here == COLUMNS && column == 1) packRows(from, rowBytes, depth, to);
+    else if (here == COLUMNS && row == 1) packColumns(from, columnBytes, depth, to);
+    else packPart(from, rowBytes, columnBytes, depth, here, to);
+    to += <usize>depth << 5;
+  }
+}
+
+/** The same for a B of bfloat16s. */
+export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32): void {
+  const rowBytes: usize = <usize>row << 1;
+  const columnBytes: usize = <usize>column << 1;
+  let to = scratch + BLOCK;
+  for (let j: u32 = 0; j < width; j += COLUMNS) {
+    let from = b + <usize>j * columnBytes;
+    const here = min(COLUMNS, width - j);
+    let k: u32 = 0;
+    if (here == COLUMNS && column == 1) {
+      for (; k < depth; k++) {
+        const v = v128.load(from);
+        v128.store(to, lower4(v), 0);
+        v128.store(to, upper4(v), 16);
+        to += 32;
+        from += rowBytes;
+      }
+      continue;
+    }
+    if (here == COLUMNS && row == 1) {
+      for (; k + 4 <= depth; k += 4) {
+        transposeHalf(from + (<usize>k << 1), columnBytes, to);
+        transposeHalf(from + (columnBytes << 2) + (<usize>k << 1), columnBytes, to + 16);
+        to += 128;
+      }
+    }
+    for (; k < depth; k++) {
+      let at = from + <usize>k * rowBytes;
+      for (let x: u32 = 0; x < COLUMNS; x++) {
+        store<f32>(to, x < here ? half1(at) : 0);
+        at += columnBytes;
+        to += 4;
+      }
+    }
+  }
+}
+
+function packRows(from: usize, rowBytes: usize, depth: u32, to: usize): void {
+  for (let k: u32 = 0; k < depth; k++) {
+    v128.store(to, v128.load(from, 0), 0);
+    v128.store(to, v128.load(from, 16), 16);
+    to += 32;
+    from += rowBytes;
+  }
+}
+
+/** Eight columns that each lie straight in memory: transposed four by four. */
+function packColumns(from: usize, columnBytes: usize, depth: u32, to: usize): void {
+  const other = from + (columnBytes << 2);
+  let k: u32 = 0;
+  for (; k + 4 <= depth; k += 4) {
+    transpose(from + (<usize>k << 2), columnBytes, to);
+    transpose(other + (<usize>k << 2), columnBytes, to + 16);
+    to += 128;
+  }
+  if (k < depth) packPart(from + (<usize>k << 2), 4, columnBytes, depth - k, COLUMNS, to);
+}
+
+@inline
+function transpose(from: usize, columnBytes: usize, to: usize): void {
+  const c0 = v128.load(from);
+  const c1 = v128.load(from + columnBytes);
+  const c2 = v128.load(from + (columnBytes << 1));
+  const c3 = v128.load(from + (columnBytes << 1) + columnBytes);
+  storeTransposed(c0, c1, c2, c3, to);
+}
+
+@inline
+function transposeHalf(from: usize, columnBytes: usize, to: usize): void {
+  const c0 = load4(from, true);
+  const c1 = load4(from + columnBytes, true);
+  const c2 = load4(from + (columnBytes << 1), true);
+  const c3 = load4(from + (columnBytes << 1) + columnBytes, true);
+  storeTransposed(c0, c1, c2, c3, to);
+}
+
+@inline
+function storeTransposed(c0: v128, c1: v128, c2: v128, c3: v128, to: usize): void {
+  const low01 = v128.shuffle<f32>(c0, c1, 0, 4, 1, 5);
+  const high01 = v128.shuffle<f32>(c0, c1, 2, 6, 3, 7);
+  const low23 = v128.shuffle<f32>(c2, c3, 0, 4, 1, 5);
+  const high23 = v128.shuffle<f32>(c2, c3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+  v128.store(to, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7), 32);
+  v128.store(to, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 64);
+  v128.store(to, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 96);
+}
+
+function packPart(from: usize, rowBytes: usize, columnBytes: usize, depth: u32, width: u32, to: usize): void {
+  for (let k: u32 = 0; k < depth; k++) {
+    let at = from + <usize>k * rowBytes;
+    for (let j: u32 = 0; j < COLUMNS; j++) {
+      store<f32>(to, j < width ? load<f32>(at) : 0);
+      at += columnBytes;
+      to += 4;
+    }
+  }
+}
+
+/** Up to 6 rows of A, depth long, every element spread over a vector; zeros for rows that are not there. */
+export function packA(a: usize, row: u32, column: u32, height: u32, depth: u32): void {
+  const rowBytes: usize = <usize>row << 2;
+  const columnBytes: usize = <usize>column << 2;
+  let to = scratch + STRIP;
+  if (height == ROWS) {
+    let p0 = a;
+    let p1 = p0 + rowBytes;
+    let p2 = p1 + rowBytes;
+    let p3 = p2 + rowBytes;
+    let p4 = p3 + rowBytes;
+    let p5 = p4 + rowBytes;
+    for (let k: u32 = 0; k < depth; k++) {
+      v128.store(to, v128.load32_splat(p0), 0);
+      v128.store(to, v128.load32_splat(p1), 16);
+      v128.store(to, v128.load32_splat(p2), 32);
+      v128.store(to, v128.load32_splat(p3), 48);
+      v128.store(to, v128.load32_splat(p4), 64);
+      v128.store(to, v128.load32_splat(p5), 80);
+      p0 += columnBytes;
+      p1 += columnBytes;
+      p2 += columnBytes;
+      p3 += columnBytes;
+      p4 += columnBytes;
+      p5 += columnBytes;
+      to += 96;
+    }
+    return;
+  }
+  for (let k: u32 = 0; k < depth; k++) {
+    let at = a + <usize>k * columnBytes;
+    for (let i: u32 = 0; i < ROWS; i++) {
+      v128.store(to, i < height ? v128.load32_splat(at) : f32x4.splat(0));
+      at += rowBytes;
+      to += 16;
+    }
+  }
+}
