@@ -13,17 +13,20 @@ struct Params {
 
 override WORKGROUP: u32 = 64;
 override PART: bool = false;
-override HALF: bool = false; // the table is bfloat16
+override HALF: u32 = 0; // how the table is stored: 0 in float32, 1 in bfloat16, 2 in float16
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 @group(0) @binding(2) var<storage, read> source: array<u32>;
 @group(0) @binding(3) var<storage, read> ids: array<u32>;
 
-// bfloat16 is the upper half of a float32; two of them lie in a word.
+// Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
 fn source_at(i: u32) -> f32 {
-  if (HALF) {
+  if (HALF == 1u) {
     return bitcast<f32>((source[i / 2u] >> (16u * (i % 2u))) << 16u);
+  }
+  if (HALF == 2u) {
+    return unpack2x16float(source[i / 2u])[i % 2u];
   }
   return bitcast<f32>(source[i]);
 }

@@ -17,7 +17,7 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
-override HALF: bool = false; // B is bfloat16
+override HALF: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16
 
 const TILE = 64u;
 const DEPTH = 16u;
@@ -38,10 +38,13 @@ fn gelu(v: f32) -> f32 {
   return 0.5 * v * (1.0 + tanh(clamp(u, -15.0, 15.0)));
 }
 
-// bfloat16 is the upper half of a float32; two of them lie in a word.
+// Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
 fn b_at(i: u32) -> f32 {
-  if (HALF) {
+  if (HALF == 1u) {
     return bitcast<f32>((b[i / 2u] >> (16u * (i % 2u))) << 16u);
+  }
+  if (HALF == 2u) {
+    return unpack2x16float(b[i / 2u])[i % 2u];
   }
   return bitcast<f32>(b[i]);
 }

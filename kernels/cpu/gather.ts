@@ -2,7 +2,7 @@
 //   forward   y[n] = table[ids[n] - first]. With PART: y[n] += it, where that row is in the table.
 //   scatter   table[id - first] += sum of x[n] over all n with ids[n] = id, in place, in the order of n. A unit is a run of columns.
 import { constant, HALF, input, output, PART, param, take } from "./job";
-import { load4, storeFirst } from "./math";
+import { FLOAT32, load4, storeFirst } from "./math";
 
 const COLUMNS: u32 = 64;
 
@@ -12,7 +12,7 @@ export function forward(job: usize): void {
   const tableRows = param(job, 2);
   const first = param(job, 3);
   const part = constant(job, PART) != 0;
-  const half = constant(job, HALF) != 0;
+  const kind = constant(job, HALF);
   const table = input(job, 0);
   const ids = input(job, 1);
   const y = output(job);
@@ -23,17 +23,17 @@ export function forward(job: usize): void {
       if (part && row >= tableRows) continue;
       const to = y + <usize>n * width;
       const at = <usize>min(row, tableRows - 1) * width;
-      if (half) addRow(table + (at >> 1), to, width, true, part);
-      else if (part) addRow(table + at, to, width, false, true);
+      if (kind != FLOAT32) addRow(table + (at >> 1), to, width, kind, part);
+      else if (part) addRow(table + at, to, width, FLOAT32, true);
       else memory.copy(to, table + at, width);
     }
   }
 }
 
-/** A row of floats or bfloat16s, `width` bytes long as floats, onto what is there or in place of it. */
-function addRow(from: usize, to: usize, width: usize, half: bool, onto: bool): void {
+/** A row of floats or 16-bit numbers, `width` bytes long as floats, onto what is there or in place of it. */
+function addRow(from: usize, to: usize, width: usize, kind: u32, onto: bool): void {
   for (let at: usize = 0; at < width; at += 16) {
-    const v = load4(from + (half ? at >> 1 : at), half);
+    const v = load4(from + (kind == FLOAT32 ? at : at >> 1), kind);
     storeFirst(to + at, onto ? f32x4.add(v128.load(to + at), v) : v, <u32>(width - at) >> 2);
   }
 }

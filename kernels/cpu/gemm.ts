@@ -8,7 +8,7 @@
 // Strides are in elements. (row, column) strides of A and B say every transposition. Each element of C is summed over the
 // inner dimension in an order that depends on DEPTH alone, so tiles may be cut anywhere.
 import { scratch } from "./job";
-import { madd, storeFirst } from "./math";
+import { BFLOAT16, FLOAT16, FLOAT32, madd, storeFirst } from "./math";
 import { BLOCK, COLUMNS, DEPTH, packA, packB, packHalf, ROWS, STRIP, TILE, WIDTH } from "./pack";
 
 export function product(
@@ -17,7 +17,7 @@ export function product(
   b: usize, bRow: u32, bColumn: u32,
   c: usize, cRow: u32,
   add: bool,
-  half: bool = false, // B is bfloat16
+  kind: u32 = FLOAT32, // how B is stored
 ): void {
   const stride: usize = <usize>cRow << 2;
   for (let j: u32 = 0; j < columns; j += WIDTH) {
@@ -26,8 +26,9 @@ export function product(
       const depth = min(DEPTH, inner - k);
       const onto = add || k > 0;
       const at = <usize>k * bRow + <usize>j * bColumn;
-      if (half) packHalf(b + (at << 1), bRow, bColumn, depth, width);
-      else packB(b + (at << 2), bRow, bColumn, depth, width);
+      if (kind == FLOAT32) packB(b + (at << 2), bRow, bColumn, depth, width);
+      else if (kind == BFLOAT16) packHalf(b + (at << 1), bRow, bColumn, depth, width, BFLOAT16);
+      else packHalf(b + (at << 1), bRow, bColumn, depth, width, FLOAT16);
       for (let i: u32 = 0; i < rows; i += ROWS) {
         const height = min(ROWS, rows - i);
         packA(a + ((<usize>i * aRow + <usize>k * aColumn) << 2), aRow, aColumn, height, depth);

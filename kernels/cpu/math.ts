@@ -106,31 +106,55 @@ export function loadFirst(at: usize, count: u32, rest: f32): v128 {
   return v;
 }
 
-/** The lower four of eight bfloat16s as floats: each is the upper half of one. */
+// How a matrix is stored: the constant HALF of a kernel.
+export const FLOAT32: u32 = 0;
+export const BFLOAT16: u32 = 1;
+export const FLOAT16: u32 = 2;
+
+/** Shift from elements to bytes. */
 @inline
-export function lower4(v: v128): v128 {
+export function shiftOf(kind: u32): usize {
+  return kind == FLOAT32 ? 2 : 1;
+}
+
+/** Four finite float16s, in the lower halves of the lanes, as floats: the exponent moves by 112. */
+@inline
+function fromFloat16(v: v128): v128 {
+  const magnitude = i32x4.shl(v128.and(v, i32x4.splat(0x7fff)), 13);
+  const sign = i32x4.shl(v128.and(v, i32x4.splat(0x8000)), 16);
+  return v128.or(f32x4.mul(magnitude, f32x4.splat(5.192296858534828e33)), sign);
+}
+
+/** The lower four of eight 16-bit numbers as floats. bfloat16 is the upper half of a float. */
+@inline
+export function lower4(v: v128, kind: u32 = BFLOAT16): v128 {
+  if (kind == FLOAT16) return fromFloat16(i32x4.extend_low_i16x8_u(v));
   return i8x16.swizzle(v, i8x16(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7));
 }
 
 @inline
-export function upper4(v: v128): v128 {
+export function upper4(v: v128, kind: u32 = BFLOAT16): v128 {
+  if (kind == FLOAT16) return fromFloat16(i32x4.extend_high_i16x8_u(v));
   return i8x16.swizzle(v, i8x16(-1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15));
 }
 
-/** One bfloat16. */
+/** One 16-bit number. */
 @inline
-export function half1(at: usize): f32 {
-  return reinterpret<f32>(<u32>load<u16>(at) << 16);
+export function half1(at: usize, kind: u32 = BFLOAT16): f32 {
+  const v = <u32>load<u16>(at);
+  if (kind == FLOAT16) return f32x4.extract_lane(fromFloat16(i32x4.splat(v)), 0);
+  return reinterpret<f32>(v << 16);
 }
 
-/** Four values: float32s, or bfloat16s. */
+/** Four numbers of any kind. */
 @inline
-export function load4(at: usize, half: bool): v128 {
-  return half ? lower4(v128.load64_zero(at)) : v128.load(at);
+export function load4(at: usize, kind: u32): v128 {
+  return kind == FLOAT32 ? v128.load(at) : lower4(v128.load64_zero(at), kind);
 }
 
-/** sum of a[i] b[i] for floats a and bfloat16s b. */
-export function dotHalf(a: usize, b: usize, count: u32): f32 {
+/** sum of a[i] b[i] for floats a and 16-bit numbers b. */
+@inline
+export function dotHalf(a: usize, b: usize, count: u32, kind: u32): f32 {
   let s0 = f32x4.splat(0);
   let s1 = f32x4.splat(0);
   let s2 = f32x4.splat(0);
@@ -139,16 +163,16 @@ export function dotHalf(a: usize, b: usize, count: u32): f32 {
   for (; i + 16 <= count; i += 16) {
     const first = v128.load(b, 0);
     const second = v128.load(b, 16);
-    s0 = madd(v128.load(a, 0), lower4(first), s0);
-    s1 = madd(v128.load(a, 16), upper4(first), s1);
-    s2 = madd(v128.load(a, 32), lower4(second), s2);
-    s3 = madd(v128.load(a, 48), upper4(second), s3);
+    s0 = madd(v128.load(a, 0), lower4(first, kind), s0);
+    s1 = madd(v128.load(a, 16), upper4(first, kind), s1);
+    s2 = madd(v128.load(a, 32), lower4(second, kind), s2);
+    s3 = madd(v128.load(a, 48), upper4(second, kind), s3);
     a += 64;
     b += 32;
   }
   let total = sumLanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
   for (; i < count; i++) {
-    total += load<f32>(a) * half1(b);
+    total += load<f32>(a) * half1(b, kind);
     a += 4;
     b += 2;
   }

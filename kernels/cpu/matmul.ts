@@ -5,7 +5,9 @@ import {
 } from "./job";
 import { product } from "./gemm";
 import { COLUMNS, FREE, ROWS } from "./pack";
-import { dot, dotHalf, gelu4, load4, madd, storeFirst } from "./math";
+import {
+  BFLOAT16, dot, dotHalf, FLOAT16, FLOAT32, gelu4, load4, madd, shiftOf, storeFirst,
+} from "./math";
 
 /** Rows up to which B is read straight from memory once a row, instead of being packed. */
 const FEW: u32 = 4;
@@ -35,7 +37,7 @@ function blocks(job: usize): void {
   const width = shape & 0xffff;
   const down = (rows + height - 1) / height;
   const across = (columns + width - 1) / width;
-  const half = constant(job, HALF) != 0;
+  const kind = constant(job, HALF);
   const units = down * across;
   for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
     const i = (unit % down) * height;
@@ -44,9 +46,9 @@ function blocks(job: usize): void {
     const wide = min(width, columns - j);
     const c = output(job) + ((<usize>param(job, 5) + <usize>i * stride + j) << 2);
     const a = input(job, 0) + ((<usize>param(job, 3) + <usize>i * aRow) << 2);
-    const b = input(job, 1) + ((<usize>j * bColumn) << (half ? 1 : 2));
+    const b = input(job, 1) + ((<usize>j * bColumn) << shiftOf(kind));
     const onto = before(job, c, stride, j, high, wide);
-    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto, half);
+    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto, kind);
     if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
@@ -130,10 +132,11 @@ function few(job: usize): void {
     const onto = before(job, c, stride, j, rows, wide);
     if (!onto) for (let r: u32 = 0; r < rows; r++) memory.fill(c + ((<usize>r * stride) << 2), 0, <usize>wide << 2);
     const b = input(job, 1);
-    const half = constant(job, HALF) != 0;
-    if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << (half ? 1 : 2)), c, rows, stride, inner, wide, half);
-    else if (half) rowsOfB(a, b + (<usize>j << 1), c, rows, columns, stride, inner, wide, true);
-    else rowsOfB(a, b + (<usize>j << 2), c, rows, columns, stride, inner, wide, false);
+    const kind = constant(job, HALF);
+    if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << shiftOf(kind)), c, rows, stride, inner, wide, kind);
+    else if (kind == FLOAT32) rowsOfB(a, b + (<usize>j << 2), c, rows, columns, stride, inner, wide, FLOAT32);
+    else if (kind == BFLOAT16) rowsOfB(a, b + (<usize>j << 1), c, rows, columns, stride, inner, wide, BFLOAT16);
+    else rowsOfB(a, b + (<usize>j << 1), c, rows, columns, stride, inner, wide, FLOAT16);
     if (constant(job, GELU)) for (let r: u32 = 0; r < rows; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
@@ -153,30 +156,37 @@ function straightA(job: usize, rows: u32, inner: u32): usize {
   return to;
 }
 
-function dots(a: usize, b: usize, c: usize, rows: u32, stride: u32, inner: u32, wide: u32, half: bool): void {
+/** sum of a[i] b[i], b of any kind. */
+function product1(a: usize, b: usize, count: u32, kind: u32): f32 {
+  if (kind == FLOAT32) return dot(a, b, count);
+  if (kind == BFLOAT16) return dotHalf(a, b, count, BFLOAT16);
+  return dotHalf(a, b, count, FLOAT16);
+}
+
+function dots(a: usize, b: usize, c: usize, rows: u32, stride: u32, inner: u32, wide: u32, kind: u32): void {
   for (let j: u32 = 0; j < wide; j++) {
     for (let r: u32 = 0; r < rows; r++) {
       const at = c + ((<usize>r * stride + j) << 2);
       const row = a + ((<usize>r * inner) << 2);
-      store<f32>(at, load<f32>(at) + (half ? dotHalf(row, b, inner) : dot(row, b, inner)));
+      store<f32>(at, load<f32>(at) + product1(row, b, inner, kind));
     }
-    b += <usize>inner << (half ? 1 : 2);
+    b += <usize>inner << shiftOf(kind);
   }
 }
 
 /** C += A B by rows of B, four at a time. */
 @inline
 function rowsOfB(
-  a: usize, b: usize, c: usize, rows: u32, columns: u32, cStride: u32, inner: u32, wide: u32, half: bool,
+  a: usize, b: usize, c: usize, rows: u32, columns: u32, cStride: u32, inner: u32, wide: u32, kind: u32,
 ): void {
-  const shift: usize = half ? 1 : 2;
+  const shift = shiftOf(kind);
   const stride: usize = <usize>columns << shift;
   const cBytes: usize = <usize>cStride << 2;
   let k: u32 = 0;
   for (; k + 4 <= inner; k += 4) {
     for (let r: u32 = 0; r < rows; r++) {
       const factors = v128.load(a + ((<usize>r * inner + k) << 2));
-      fourRows(factors, b, stride, c + <usize>r * cBytes, wide, half);
+      fourRows(factors, b, stride, c + <usize>r * cBytes, wide, kind);
     }
     b += stride << 2;
   }
@@ -186,7 +196,7 @@ function rowsOfB(
       const to = c + <usize>r * cBytes;
       for (let x: u32 = 0; x < wide; x += 4) {
         const at: usize = <usize>x << 2;
-        storeFirst(to + at, madd(factor, load4(b + (<usize>x << shift), half), v128.load(to + at)), wide - x);
+        storeFirst(to + at, madd(factor, load4(b + (<usize>x << shift), kind), v128.load(to + at)), wide - x);
       }
     }
     b += stride;
@@ -194,7 +204,7 @@ function rowsOfB(
 }
 
 @inline
-function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32, half: bool): void {
+function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32, kind: u32): void {
   const f0 = v128.shuffle<f32>(factors, factors, 0, 0, 0, 0);
   const f1 = v128.shuffle<f32>(factors, factors, 1, 1, 1, 1);
   const f2 = v128.shuffle<f32>(factors, factors, 2, 2, 2, 2);
@@ -204,9 +214,9 @@ function fourRows(factors: v128, b: usize, stride: usize, c: usize, wide: u32, h
   const b3 = b2 + stride;
   for (let x: u32 = 0; x < wide; x += 4) {
     const at: usize = <usize>x << 2;
-    const from: usize = half ? at >> 1 : at;
-    const low = madd(f0, load4(b + from, half), f32x4.mul(f1, load4(b1 + from, half)));
-    const high = madd(f2, load4(b2 + from, half), f32x4.mul(f3, load4(b3 + from, half)));
+    const from: usize = kind == FLOAT32 ? at : at >> 1;
+    const low = madd(f0, load4(b + from, kind), f32x4.mul(f1, load4(b1 + from, kind)));
+    const high = madd(f2, load4(b2 + from, kind), f32x4.mul(f3, load4(b3 + from, kind)));
     storeFirst(c + at, f32x4.add(v128.load(c + at), f32x4.add(low, high)), wide - x);
   }
 }

@@ -32,8 +32,9 @@ export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32): 
   }
 }
 
-/** The same for a B of bfloat16s. */
-export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32): void {
+/** The same for a B of 16-bit numbers. */
+@inline
+export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32, kind: u32): void {
   const rowBytes: usize = <usize>row << 1;
   const columnBytes: usize = <usize>column << 1;
   let to = scratch + BLOCK;
@@ -44,8 +45,8 @@ export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32
     if (here == COLUMNS && column == 1) {
       for (; k < depth; k++) {
         const v = v128.load(from);
-        v128.store(to, lower4(v), 0);
-        v128.store(to, upper4(v), 16);
+        v128.store(to, lower4(v, kind), 0);
+        v128.store(to, upper4(v, kind), 16);
         to += 32;
         from += rowBytes;
       }
@@ -53,15 +54,15 @@ export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32
     }
     if (here == COLUMNS && row == 1) {
       for (; k + 4 <= depth; k += 4) {
-        transposeHalf(from + (<usize>k << 1), columnBytes, to);
-        transposeHalf(from + (columnBytes << 2) + (<usize>k << 1), columnBytes, to + 16);
+        transposeHalf(from + (<usize>k << 1), columnBytes, to, kind);
+        transposeHalf(from + (columnBytes << 2) + (<usize>k << 1), columnBytes, to + 16, kind);
         to += 128;
       }
     }
     for (; k < depth; k++) {
       let at = from + <usize>k * rowBytes;
       for (let x: u32 = 0; x < COLUMNS; x++) {
-        store<f32>(to, x < here ? half1(at) : 0);
+        store<f32>(to, x < here ? half1(at, kind) : 0);
         at += columnBytes;
         to += 4;
       }
@@ -100,11 +101,11 @@ function transpose(from: usize, columnBytes: usize, to: usize): void {
 }
 
 @inline
-function transposeHalf(from: usize, columnBytes: usize, to: usize): void {
-  const c0 = load4(from, true);
-  const c1 = load4(from + columnBytes, true);
-  const c2 = load4(from + (columnBytes << 1), true);
-  const c3 = load4(from + (columnBytes << 1) + columnBytes, true);
+function transposeHalf(from: usize, columnBytes: usize, to: usize, kind: u32): void {
+  const c0 = load4(from, kind);
+  const c1 = load4(from + columnBytes, kind);
+  const c2 = load4(from + (columnBytes << 1), kind);
+  const c3 = load4(from + (columnBytes << 1) + columnBytes, kind);
   storeTransposed(c0, c1, c2, c3, to);
 }
 

@@ -2,7 +2,6 @@
 import { plan, planBytes } from "../autograd/plan";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
-import type { Storage } from "../model/parameters";
 import { input } from "../tensor/tensor";
 import { trainingGraph } from "../train/fit";
 
@@ -21,7 +20,7 @@ export interface MemoryOptions {
   readonly rows: number;
   readonly tokens: number;
   readonly recompute: boolean;
-  readonly activations?: Storage;
+  readonly activations?: "f32" | "bf16";
 }
 
 export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions): Memory {

@@ -1,6 +1,6 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
 import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../device/device";
-import { bytesOf, type Tensor } from "../tensor/tensor";
+import { bytesOf, isHalf, type Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
 
 export interface ProgramOptions {
@@ -38,8 +38,8 @@ export class Program implements Disposable {
     if (!node.dispatch) return [];
     const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
     const { readsHalf, ...launch } = node.dispatch(this.device.traits);
-    const half = inputs.find(({ dtype }) => dtype === "bf16");
-    if (half && !readsHalf) throw new Error(`${node.name} cannot read ${half.name} in bf16`);
+    const half = inputs.find(({ dtype }) => isHalf(dtype));
+    if (half && !readsHalf) throw new Error(`${node.name} cannot read ${half.name} in ${half.dtype}`);
     return [{ ...launch, output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
   }
 

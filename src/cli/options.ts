@@ -17,9 +17,9 @@ export const deviceArg = {
 export const storageArg = {
   storage: {
     type: "enum",
-    options: ["f32", "bf16"] as Storage[],
+    options: ["f32", "bf16", "f16"] as Storage[],
     default: "f32",
-    description: "how matrices are held: bf16 takes half the memory, and less time to read",
+    description: "how matrices are held: bf16 and f16 take half the memory; f16 is closer, bf16 faster on a CPU",
   },
 } as const;
 

@@ -88,7 +88,7 @@ export interface HiddenOptions {
   /** Frees each block's activations and computes them again in the backward pass. */
   readonly recompute?: boolean;
   /** How activations are kept for the backward pass. */
-  readonly activations?: Storage;
+  readonly activations?: "f32" | "bf16";
   readonly cache?: Cache;
 }
 
@@ -104,7 +104,7 @@ export function cacheTensors({ layers, width }: Gpt2Config, batch: number, lengt
   return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
 }
 
-/** `storage`: bf16 holds the matrices in 16 bits, to be read and not to be trained. */
+/** `storage`: bf16 and f16 hold the matrices in 16 bits, to be read and not to be trained. */
 export function gpt2(config: Gpt2Config, storage: Storage = "f32"): Gpt2 {
   const parameters = layOut(specs(config), storage);
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;

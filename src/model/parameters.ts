@@ -1,7 +1,7 @@
 /** The named weights of a model: shapes, initial values, and where each lies in one slab. */
 import { randomAt } from "../ops/random";
 import { type Shape, sizeOf } from "../tensor/shape";
-import { input, type Tensor, VIEW_ALIGNMENT } from "../tensor/tensor";
+import { input, isHalf, type Tensor, VIEW_ALIGNMENT } from "../tensor/tensor";
 
 export interface ParameterSpec {
   readonly name: string;
@@ -26,19 +26,20 @@ export interface Parameters {
   readonly size: number;
   /** Weight decay applies to this many elements at the slab's beginning: the matrices. */
   readonly decayed: number;
-  /** This many elements at the slab's beginning are stored as bf16: the matrices, or none. */
+  /** This many elements at the slab's beginning are stored in 16 bits: the matrices, or none. */
   readonly half: number;
+  readonly storage: Storage;
   /** Elements that are weights. */
   readonly count: number;
 }
 
-/** How matrices are stored. In bf16 they can be read, and not trained. */
-export type Storage = "f32" | "bf16";
+/** How matrices are stored. In 16 bits they can be read, and not trained. */
+export type Storage = "f32" | "bf16" | "f16";
 
 /** Lays parameters out in a slab: those with decay first, each aligned so that any device can bind it. */
 export function layOut(specs: readonly ParameterSpec[], storage: Storage = "f32"): Parameters {
   let size = 0;
-  const alignment = storage === "bf16" ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
+  const alignment = isHalf(storage) ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
   const place = (spec: ParameterSpec): Parameter => {
     const offset = size;
     size += Math.ceil(sizeOf(spec.shape) / alignment) * alignment;
@@ -56,7 +57,8 @@ export function layOut(specs: readonly ParameterSpec[], storage: Storage = "f32"
     list,
     size,
     decayed,
-    half: storage === "bf16" ? decayed : 0,
+    half: isHalf(storage) ? decayed : 0,
+    storage,
     count: list.reduce((sum, { size }) => sum + size, 0),
   };
 }

@@ -1,10 +1,10 @@
 /** A slab on the device: one buffer that holds a value for every parameter (weights, gradients, or a moment). */
 import type { Buffer, Device, Slice } from "../device/device";
 import type { Tensor } from "../tensor/tensor";
-import { narrowed, widened } from "./bf16";
+import { narrowed, narrowedToF16, widened, widenedFromF16 } from "./half";
 import type { Parameters } from "./parameters";
 
-/** Bytes of a slab: two for each element of matrices in bf16, else four. */
+/** Bytes of a slab: two for each element of matrices in 16 bits, else four. */
 export function slabBytes({ size, half }: Parameters): number {
   return 2 * half + 4 * (size - half);
 }
@@ -57,7 +57,8 @@ export class Slab implements Disposable {
   /** Into an array that is used again: a model comes in many parts. */
   private narrowed(values: Float32Array): Uint16Array {
     if (this.scratch.length < values.length) this.scratch = new Uint16Array(values.length);
-    return narrowed(values, this.scratch.subarray(0, values.length));
+    const to = this.scratch.subarray(0, values.length);
+    return this.parameters.storage === "f16" ? narrowedToF16(values, to) : narrowed(values, to);
   }
 
   /** The values from element `offset` on; all of the parameters' if nothing is said. */
@@ -67,7 +68,8 @@ export class Slab implements Disposable {
     if (halves > 0) {
       const words = new Uint16Array(2 * Math.ceil(halves / 2));
       this.device.download(this.slice(offset, halves), words);
-      widened(words.subarray(0, halves), values.subarray(0, halves));
+      const widen = this.parameters.storage === "f16" ? widenedFromF16 : widened;
+      widen(words.subarray(0, halves), values.subarray(0, halves));
     }
     if (halves < size) this.device.download(this.slice(offset + halves, size - halves), values.subarray(halves));
     return values;

@@ -5,7 +5,7 @@ import { zeros } from "../ops/fill";
 import { gather, gatherPart } from "../ops/gather";
 import { addColumns, matmul } from "../ops/matmul";
 import { matrixOf, sizeOf } from "../tensor/shape";
-import { bytesOf, type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
+import { bytesOf, isHalf, type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 
 /** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
 export const BINDING_BYTES = 128 << 20;
@@ -22,7 +22,7 @@ export function tableParts(table: Tensor, most = BINDING_BYTES): TablePart[] {
   const { rows, columns } = matrixOf("tableParts", "table", table.shape);
   const count = Math.ceil((bytesOf(table.dtype) * rows * columns) / most);
   if (count <= 1) return [{ tensor: table, first: 0, rows }];
-  const alignment = table.dtype === "bf16" ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
+  const alignment = isHalf(table.dtype) ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
   const step = Math.floor(Math.ceil(rows / count) / alignment) * alignment;
   const size =
     step * columns * bytesOf(table.dtype) <= most && step * count >= rows

@@ -2,7 +2,7 @@
 import source from "../../kernels/gather.wgsl" with { type: "text" };
 import { linear } from "../device/device";
 import { expectShape, matrixOf, sizeOf } from "../tensor/shape";
-import { type Tensor, tensor } from "../tensor/tensor";
+import { halfConstant, type Tensor, tensor } from "../tensor/tensor";
 import { zeros } from "./fill";
 
 /** table[ids[n]] for each n: [V, C], [N] (u32) -> [N, C]. Ids are not checked on the device: check them on the way in. */
@@ -21,7 +21,7 @@ export function gather(table: Tensor, ids: Tensor): Tensor {
       return y;
     },
     dispatch: () => ({
-      kernel: { name: "gather", source, entry: "forward", constants: { HALF: table.dtype === "bf16" } },
+      kernel: { name: "gather", source, entry: "forward", constants: { HALF: halfConstant(table.dtype) } },
       readsHalf: true,
       params: { rows, columns, table_rows: tableRows, first: 0 },
       workgroups: linear(rows * columns, 64),
@@ -50,7 +50,7 @@ export function gatherPart(target: Tensor, part: Tensor, ids: Tensor, first: num
       return y;
     },
     dispatch: () => ({
-      kernel: { name: "gather", source, entry: "forward", constants: { PART: true, HALF: part.dtype === "bf16" } },
+      kernel: { name: "gather", source, entry: "forward", constants: { PART: true, HALF: halfConstant(part.dtype) } },
       readsHalf: true,
       params: { rows, columns, table_rows: tableRows, first },
       workgroups: linear(rows * columns, 64),

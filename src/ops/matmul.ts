@@ -3,7 +3,7 @@ import source from "../../kernels/matmul.wgsl" with { type: "text" };
 import subgroupSource from "../../kernels/matmul-subgroup.wgsl" with { type: "text" };
 import type { Traits } from "../device/device";
 import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
-import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
+import { halfConstant, type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
 import { geluBackward, geluValue } from "./gelu";
 import { columnSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
@@ -27,8 +27,8 @@ interface Form {
   readonly inner: number;
   readonly transposeA: boolean;
   readonly transposeB: boolean;
-  /** B is bf16. */
-  readonly half?: boolean;
+  /** How B is stored: the constant HALF; float32 if absent. */
+  readonly half?: number;
   /** A is columns of a wider matrix: where they begin in its first row, and how far its rows are apart. */
   readonly a?: Window;
   /** So is the result. */
@@ -55,7 +55,7 @@ export function matmul(
     throw new ShapeError(`matmul ${form}: [${a.shape}] x [${b.shape}], inner sizes ${inner} and ${innerB} differ`);
   }
   if (bias) expectShape("matmul", "bias", bias.shape, [columns]);
-  const form = { rows, columns, inner, transposeA, transposeB, half: b.dtype === "bf16" };
+  const form = { rows, columns, inner, transposeA, transposeB, half: halfConstant(b.dtype) };
   const kept = keep(a);
   const vjp = (grad: Tensor) => {
     const a = kept();
@@ -99,7 +99,7 @@ function launch(
     BIAS: bias,
     GELU: gelu,
     ACCUMULATE: accumulate,
-    HALF: form.half === true,
+    HALF: form.half ?? 0,
   };
   const a = form.a ?? { first: 0, stride: transposeA ? rows : inner };
   const result = form.result ?? { first: 0, stride: columns };
@@ -123,14 +123,14 @@ function launch(
         specialize: { ROWS: `${tile}u` },
       },
       params,
-      readsHalf: form.half === true,
+      readsHalf: (form.half ?? 0) > 0,
       workgroups: [Math.ceil(columns / 32), Math.ceil(rows / tile), 1],
     };
   }
   return {
     kernel: { name: "matmul", source, entry: "forward", constants },
     params,
-    readsHalf: form.half === true,
+    readsHalf: (form.half ?? 0) > 0,
     workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
   };
 }
@@ -154,7 +154,7 @@ export function addColumns(target: Tensor, first: number, a: Tensor, b: Tensor):
     inner,
     transposeA: false,
     transposeB: true,
-    half: b.dtype === "bf16",
+    half: halfConstant(b.dtype),
     result: { first, stride },
   };
   return tensor({

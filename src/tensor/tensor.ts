@@ -7,23 +7,32 @@ export interface Launch {
   readonly kernel: Kernel;
   readonly params: Readonly<Record<string, number>>;
   readonly workgroups: Workgroups;
-  /** The kernel knows which of its inputs are bf16. */
+  /** The kernel knows which of its inputs are stored in 16 bits. */
   readonly readsHalf?: boolean;
 }
 
 export type Values = Float64Array;
 
-/** bf16 is the upper half of a float32: as wide in range, 8 bits of precision. */
-export type DType = "f32" | "u32" | "bf16";
+/** bf16 is the upper half of a float32: as wide in range, 8 bits of precision. f16 has 11 bits, and ends at 65,504. */
+export type DType = "f32" | "u32" | "bf16" | "f16";
 
 export function bytesOf(dtype: DType = "f32"): number {
-  return dtype === "bf16" ? 2 : 4;
+  return isHalf(dtype) ? 2 : 4;
+}
+
+export function isHalf(dtype: DType = "f32"): dtype is "bf16" | "f16" {
+  return dtype === "bf16" || dtype === "f16";
+}
+
+/** The constant HALF, by which kernels are told how a matrix is stored. */
+export function halfConstant(dtype: DType = "f32"): number {
+  return dtype === "bf16" ? 1 : dtype === "f16" ? 2 : 0;
 }
 
 export interface Node {
   readonly name: string;
   readonly shape: Shape;
-  /** u32 for token ids, positions and seeds; bf16 for weights that are only read. */
+  /** u32 for token ids, positions and seeds; bf16 and f16 for weights that are only read. */
   readonly dtype?: DType;
   readonly inputs: readonly Tensor[];
   /** What the op means, in float64. The oracle that every kernel is tested against. */
@@ -47,7 +56,7 @@ export interface Tensor extends Node {
   readonly id: number;
 }
 
-/** Offsets of views are multiples of this many elements, so that any device can bind them (256 bytes; of bf16, twice as many). */
+/** Offsets of views are multiples of this many elements, so that any device can bind them (256 bytes; in 16 bits, twice as many). */
 export const VIEW_ALIGNMENT = 64;
 
 let created = 0;

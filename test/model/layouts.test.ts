@@ -3,9 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
-import { narrowed, widened } from "../../src/model/bf16";
 import { checkModel, loadModel, writeModel } from "../../src/model/checkpoint";
 import type { Gpt2 } from "../../src/model/gpt2";
+import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../../src/model/half";
 import type { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
 import golden from "../golden/layouts/logits.json";
@@ -36,23 +36,28 @@ onEachDevice(() => {
       using _weights = weights;
       expect(largestError(logitsOf(model, weights), wanted.flat())).toBeLessThan(1e-5);
     });
-    test("held in bf16 it gives the logits of its rounded weights, in less memory", async () => {
-      const { model, weights } = await loadModel(device(), join(layouts, name), "bf16");
-      using small = weights;
-      const plain = await loadModel(device(), join(layouts, name));
-      using full = plain.weights;
-      const rounded = full.download();
-      for (const { offset, size, decay } of plain.model.parameters.list)
-        if (decay) widened(narrowed(rounded.slice(offset, offset + size)), rounded.subarray(offset, offset + size));
-      for (const { offset, size } of plain.model.parameters.list)
-        full.upload(rounded.slice(offset, offset + size), offset);
-      expect(largestError(logitsOf(model, small), logitsOf(plain.model, full))).toBeLessThan(1e-5);
-      expect(small.buffer.sizeBytes).toBeLessThan(0.75 * full.buffer.sizeBytes);
-      model.parameters.list.forEach(({ offset, size }, i) => {
-        const { offset: from } = plain.model.parameters.list[i]!;
-        expect(small.download(offset, size)).toEqual(rounded.slice(from, from + size));
-      });
-    });
+    test.each(["bf16", "f16"] as const)(
+      "held in %s it gives the logits of its rounded weights, in less memory",
+      async (storage) => {
+        const { model, weights } = await loadModel(device(), join(layouts, name), storage);
+        const round = (v: Float32Array) =>
+          storage === "bf16" ? widened(narrowed(v)) : widenedFromF16(narrowedToF16(v));
+        using small = weights;
+        const plain = await loadModel(device(), join(layouts, name));
+        using full = plain.weights;
+        const rounded = full.download();
+        for (const { offset, size, decay } of plain.model.parameters.list)
+          if (decay) rounded.set(round(rounded.slice(offset, offset + size)), offset);
+        for (const { offset, size } of plain.model.parameters.list)
+          full.upload(rounded.slice(offset, offset + size), offset);
+        expect(largestError(logitsOf(model, small), logitsOf(plain.model, full))).toBeLessThan(1e-5);
+        expect(small.buffer.sizeBytes).toBeLessThan(0.75 * full.buffer.sizeBytes);
+        model.parameters.list.forEach(({ offset, size }, i) => {
+          const { offset: from } = plain.model.parameters.list[i]!;
+          expect(small.download(offset, size)).toEqual(rounded.slice(from, from + size));
+        });
+      },
+    );
     test("written again and loaded again, it is the same bit for bit", async () => {
       using folder = temporaryFolder();
       const { model, weights } = await loadModel(device(), join(layouts, name));
@@ -173,4 +178,9 @@ test("bf16 rounds to the nearest, and halves to even", () => {
   const given = bits(0x3f800000, 0x3f808000, 0x3f818000, 0x3f808001, 0xbf80ffff, 0x00000000);
   expect([...narrowed(given)]).toEqual([0x3f80, 0x3f80, 0x3f82, 0x3f81, 0xbf81, 0]);
   expect([...widened(Uint16Array.of(0x3f80, 0xbf81))]).toEqual([1, -1.0078125]);
+});
+
+test("float16 refuses what it cannot hold", () => {
+  expect([...narrowedToF16(Float32Array.of(1, -2, 65504))]).toEqual([0x3c00, 0xc000, 0x7bff]);
+  expect(() => narrowedToF16(Float32Array.of(1, 70000))).toThrow("a weight of 70000 is past what float16 holds");
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { gradients, recompute } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
-import { narrowed, widened } from "../../src/model/bf16";
+import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../../src/model/half";
 import {
   accumulate,
   add,
@@ -220,12 +220,13 @@ describe("ops without gradients", () => {
   });
 });
 
-describe("matrices stored in bf16", () => {
-  /** Numbers that bf16 holds exactly, so that only the arithmetic differs. */
+describe.each(["bf16", "f16"] as const)("matrices stored in %s", (dtype) => {
+  /** Numbers that it holds exactly, so that only the arithmetic differs. */
   const half = (...shape: number[]): Given => {
     const size = shape.reduce((a, b) => a * b, 1);
-    const values = widened(narrowed(Float32Array.from(sample(size, 77))));
-    return { shape, values: [...values], dtype: "bf16" };
+    const floats = Float32Array.from(sample(size, 77), (v, i) => (i % 5 === 0 ? v / 40000 : v));
+    const values = dtype === "bf16" ? widened(narrowed(floats)) : widenedFromF16(narrowedToF16(floats));
+    return { shape, values: [...values], dtype };
   };
   const forms: [string, Op, (n: number) => Given[]][] = [
     ["a b", (a, b) => matmul(a!, b!), (n) => [[9, n], half(n, 21)]],
@@ -241,13 +242,13 @@ describe("matrices stored in bf16", () => {
     "%s at %i",
     (_name, n, op, given) => {
       const { xs, y, feeds } = build(op, given(n), 3);
-      expect(xs.some(({ dtype }) => dtype === "bf16")).toBe(true);
+      expect(xs.some((x) => x.dtype === dtype)).toBe(true);
       compare([y], feeds, 4e-6);
     },
   );
   test("are refused by an op that cannot read them", () => {
-    const x = input("x", [4, 4], "bf16");
-    expect(() => new Program(device("cpu"), [gelu(x)])).toThrow("gelu cannot read x in bf16");
+    const x = input("x", [4, 4], dtype);
+    expect(() => new Program(device("cpu"), [gelu(x)])).toThrow(`gelu cannot read x in ${dtype}`);
   });
 });
 

@@ -4,7 +4,7 @@ import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import type { Device } from "../../src/device/device";
-import { narrowed } from "../../src/model/bf16";
+import { narrowed, narrowedToF16 } from "../../src/model/half";
 import { randomAt } from "../../src/ops/random";
 import { type Shape, sizeOf } from "../../src/tensor/shape";
 import { type DType, input, type Tensor, type Values } from "../../src/tensor/tensor";
@@ -93,6 +93,7 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
 
 function stored(values: Values, dtype: DType = "f32") {
   if (dtype === "u32") return Uint32Array.from(values);
+  if (dtype === "f16") return narrowedToF16(Float32Array.from(values));
   return dtype === "bf16" ? narrowed(Float32Array.from(values)) : Float32Array.from(values);
 }
 
