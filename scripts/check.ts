@@ -3,7 +3,7 @@ const steps: [string, string[]][] = [
   ["format and lint", ["node_modules/.bin/biome", "ci", "--error-on-warnings"]],
   ["types", ["node_modules/.bin/tsc"]],
   ["generated files", [process.execPath, "scripts/write-docs.ts", "--check"]],
-  ["tests", [process.execPath, "test", "--timeout", "60000"]],
+  ["tests", [process.execPath, "test", "--timeout", "120000"]],
 ];
 let failed = 0;
 for (const [name, command] of steps) {

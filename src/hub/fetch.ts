@@ -5,6 +5,7 @@ import { listFiles, modelInfo } from "@huggingface/hub";
 import { messageOf, UserError } from "../errors";
 import { RepositoryCache } from "./cache";
 import { download, explained, type RemoteFile, type Source } from "./download";
+import { locked } from "./lock";
 import { type HubSettings, hubSettings } from "./settings";
 
 /** Bytes of the whole model that are there, of how many, and the file that is on its way. */
@@ -63,7 +64,10 @@ export async function fetchModel(
 }
 
 async function into(cache: RepositoryCache, source: Source, file: RemoteFile, onProgress: (bytes: number) => void) {
-  if (!existsSync(cache.blob(file.checksum))) await download(source, file, cache.blob(file.checksum), onProgress);
+  const blob = cache.blob(file.checksum);
+  await locked(`${blob}.lock`, async () => {
+    if (!existsSync(blob)) await download(source, file, blob, onProgress);
+  });
   cache.link(source.revision, file.path, file.checksum);
 }
 

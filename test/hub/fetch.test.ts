@@ -66,6 +66,27 @@ describe("a model", () => {
       expect(cachedModel(NAME, hubSettings({ HF_HUB_CACHE: cache } as never))).toBe(path);
     });
   });
+  test("that two processes fetch at once comes once", async () => {
+    await withHub({}, async ({ fetch, hub, cache }) => {
+      const [first, second] = await Promise.all([fetch(), fetch()]);
+      expect(second).toBe(first);
+      expect(hub.requests.filter(({ path }) => path === "model.safetensors").length).toBe(1);
+      expect((await checkModel(first)).config.layers).toBe(2);
+      expect(blobs(cache).filter((name) => name.endsWith(".lock"))).toEqual([]);
+    });
+  });
+  test("is not kept from being fetched by the lock of a process that has died", async () => {
+    await withHub({}, async ({ fetch, cache }) => {
+      const { pid, exited } = Bun.spawn(["true"]);
+      await exited;
+      const whole = readFileSync(`${layout("transformers")}/model.safetensors`);
+      const folder = join(cache, "models--somebody--small-gpt2", "blobs");
+      mkdirSync(folder, { recursive: true });
+      const blob = new Bun.CryptoHasher("sha256").update(whole).digest("hex");
+      writeFileSync(join(folder, `${blob}.lock`), String(pid));
+      expect((await checkModel(await fetch())).config.layers).toBe(2);
+    });
+  });
   test("that is not there is refused offline", async () => {
     await withHub({}, async ({ fetch }) => {
       await expect(fetch(NAME, { HF_HUB_OFFLINE: "yes" })).rejects.toThrow(/is not in .*, and HF_HUB_OFFLINE is set/);
