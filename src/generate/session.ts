@@ -36,6 +36,13 @@ interface Pass {
   readonly counters: Tensor;
   readonly logits: Tensor;
   readonly drawn: Tensor;
+}
+
+type Drawing = Pick<Pass, "program" | "counters" | "logits" | "drawn">;
+
+/** The log-probabilities of what a program has drawn: a program of its own, since few ask for them. */
+interface Score {
+  readonly program: Program;
   /** [B]: minus the log-probability of the drawn token. */
   readonly surprise: Tensor;
 }
@@ -44,7 +51,7 @@ interface Pass {
 interface Adoption extends Disposable {
   readonly copies: Recording;
   readonly rowOf: Buffer;
-  readonly pass: Omit<Pass, "tokens" | "positions" | "starts" | "lastRows">;
+  readonly pass: Drawing;
 }
 
 /** The programs and the cache for one batch size and one capacity. */
@@ -64,7 +71,8 @@ export class Session implements Disposable {
   private readonly adoptions = new Map<Pass, Adoption>();
   private decoding: Pass | null = null;
   /** What drew the last tokens. */
-  private last: Pick<Pass, "program" | "surprise"> | null = null;
+  private last: Drawing | null = null;
+  private readonly scores = new Map<Program, Score>();
 
   constructor(device: Device, model: Gpt2, weights: Slab, { batch, capacity }: { batch: number; capacity: number }) {
     this.device = device;
@@ -153,7 +161,8 @@ export class Session implements Disposable {
 
   /** Log-probabilities of the tokens that were drawn last. */
   logProbs(): Float32Array {
-    const { program, surprise } = this.last!;
+    const { program, surprise } = this.scoreOf(this.last!);
+    program.run();
     return program.read(surprise).map((v) => -v);
   }
 
@@ -201,11 +210,25 @@ export class Session implements Disposable {
     };
   }
 
-  private draw(
-    { program, counters, drawn, surprise }: Omit<Pass, "tokens" | "positions" | "starts" | "lastRows">,
-    count: number,
-  ) {
-    this.last = { program, surprise };
+  private scoreOf({ program, ...pass }: Drawing): Score {
+    let score = this.scores.get(program);
+    if (!score) {
+      const logits = input("logits", pass.logits.shape);
+      const drawn = input("drawn", pass.drawn.shape, "u32");
+      const surprise = crossEntropy(logits, drawn);
+      const bind = new Map([
+        [logits, program.slice(pass.logits)],
+        [drawn, program.slice(pass.drawn)],
+      ]);
+      score = { program: new Program(this.device, [surprise], { bind }), surprise };
+      this.scores.set(program, score);
+    }
+    return score;
+  }
+
+  private draw(pass: Drawing, count: number): Uint32Array {
+    const { program, counters, drawn } = pass;
+    this.last = pass;
     program.feed(counters, new Uint32Array(this.batch).fill(count));
     program.run();
     return program.read(drawn, new Uint32Array(this.batch));
@@ -238,12 +261,12 @@ export class Session implements Disposable {
     const counters = input("counters", [this.batch], "u32");
     const { counts, settings, bias, seeds } = this;
     const drawn = sample(logits, { counts, settings, bias, seeds, counters });
-    const surprise = crossEntropy(logits, drawn);
-    const outputs = [logits, drawn, surprise, countTokens(counts, drawn), ...more];
-    return { program: new Program(this.device, outputs, { bind }), counters, logits, drawn, surprise };
+    const outputs = [logits, drawn, countTokens(counts, drawn), ...more];
+    return { program: new Program(this.device, outputs, { bind }), counters, logits, drawn };
   }
 
   [Symbol.dispose](): void {
+    for (const { program } of this.scores.values()) program[Symbol.dispose]();
     for (const adoption of this.adoptions.values()) adoption[Symbol.dispose]();
     for (const { program } of this.prefills.values()) program[Symbol.dispose]();
     this.decoding?.program[Symbol.dispose]();
