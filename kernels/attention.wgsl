@@ -3,6 +3,8 @@
 //   backward   dqkv [B T, 3 C]; workgroups with z = 0 compute dq, those with z = 1 compute dk and dv.
 //              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale
 //              dq = ds k,  dk = ds q,  dv = p dO
+// With SEGMENTS a row holds several documents one after another: starts[B T] says where in its row the document of each
+// query begins, and a query sees no key before that.
 // One invocation holds one row (a query, or for dk and dv a key) of one head in registers and walks over the others. The
 // rows it walks over are the same for a whole workgroup: with STAGED they pass through shared memory.
 // FlashAttention-2: https://arxiv.org/abs/2307.08691, algorithms 1 and 2.
@@ -16,6 +18,7 @@ struct Params {
 
 override WORKGROUP: u32 = 64;
 override STAGED: bool = true;
+override SEGMENTS: bool = false;
 
 const HEAD = 16u; // vec4s in a head
 const KEYS = 16u; // rows staged at a time
@@ -23,9 +26,11 @@ const KEYS = 16u; // rows staged at a time
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 @group(0) @binding(2) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> forward_starts: array<u32>;
 @group(0) @binding(3) var<storage, read> packed: array<f32>;
 @group(0) @binding(4) var<storage, read> grad: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> deltas: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<u32>;
 
 var<workgroup> first_tile: array<vec4<f32>, KEYS * HEAD>;
 var<workgroup> second_tile: array<vec4<f32>, KEYS * HEAD>;
@@ -53,9 +58,15 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   for (var d = 0u; d < HEAD; d++) {
     q[d] = qkv[q_at + d] * params.scale;
   }
+  var begin = 0u;
+  var mine = 0u;
+  if (SEGMENTS) {
+    begin = forward_starts[batch * params.tokens + min(group.x * WORKGROUP, params.tokens - 1u)];
+    mine = forward_starts[batch * params.tokens + safe];
+  }
   var largest = -3.4028234e38;
   var total = 0.0;
-  for (var start = 0u; start < end; start += KEYS) {
+  for (var start = begin; start < end; start += KEYS) {
     if (STAGED) {
       workgroupBarrier();
       for (var i = local.x; i < KEYS * HEAD; i += WORKGROUP) {
@@ -79,7 +90,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
         }
       }
       // A key after the query changes nothing: its weight is zero and the maximum stays.
-      let seen = t <= safe;
+      let seen = t <= safe && t >= mine;
       let score = dot(products, vec4(1.0));
       let raised = select(largest, max(largest, score), seen);
       let keep = exp(largest - raised);
@@ -134,7 +145,13 @@ fn backward_query(group: vec3<u32>, local: u32) {
     q[d] = qkv[q_at + d] * params.scale;
     d_out[d] = grad[out_at + d];
   }
-  for (var start = 0u; start < end; start += KEYS) {
+  var begin = 0u;
+  var mine = 0u;
+  if (SEGMENTS) {
+    begin = starts[batch * params.tokens + min(group.x * WORKGROUP, params.tokens - 1u)];
+    mine = starts[batch * params.tokens + safe];
+  }
+  for (var start = begin; start < end; start += KEYS) {
     if (STAGED) {
       workgroupBarrier();
       for (var i = local; i < KEYS * HEAD; i += WORKGROUP) {
@@ -159,7 +176,8 @@ fn backward_query(group: vec3<u32>, local: u32) {
           products += d_out[d] * qkv[v_at + d];
         }
       }
-      let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), start + j <= safe);
+      let seen = start + j <= safe && start + j >= mine;
+      let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), seen);
       let ds = weight * (dot(products, vec4(1.0)) - d_row) * params.scale;
       for (var d = 0u; d < HEAD; d++) {
         if (STAGED) {
@@ -222,7 +240,11 @@ fn backward_key(group: vec3<u32>, local: u32) {
       }
       let lse = packed[params.lse_offset + group.y * params.tokens + t];
       let d_row = deltas[group.y * params.tokens + t];
-      let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), t >= safe);
+      var seen = t >= safe;
+      if (SEGMENTS) {
+        seen = seen && starts[batch * params.tokens + t] <= safe;
+      }
+      let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), seen);
       let ds = weight * (dot(products, vec4(1.0)) - d_row) * params.scale;
       for (var d = 0u; d < HEAD; d++) {
         if (STAGED) {

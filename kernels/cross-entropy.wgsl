@@ -1,5 +1,7 @@
 // Cross-entropy of rows of logits with target ids. LANES invocations share a row. Targets of IGNORE count for nothing.
 //   forward    y[r] = log(sum over c of exp x[r, c]) - x[r, target]
+//   statistics three rows of length R: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest
+//              logit, else 0
 //   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = y[r] + x[r, target]
 // `grad` has one element for each row, or one for all.
 
@@ -86,6 +88,46 @@ fn forward(
   } else {
     output[row] = log(total) + largest - x[start + min(label, params.columns - 1u)];
   }
+}
+
+@compute @workgroup_size(LANES, ROWS)
+fn statistics(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let row = (group.x + group.y * groups.x) * ROWS + local.y;
+  let safe = min(row, params.rows - 1u);
+  let start = safe * params.columns;
+  var largest = -3.4028234e38;
+  for (var c = local.x; c < params.columns; c += LANES) {
+    largest = max(largest, x[start + c]);
+  }
+  largest = row_max(largest, local);
+  var total = 0.0;
+  var weighted = 0.0;
+  for (var c = local.x; c < params.columns; c += LANES) {
+    let below = x[start + c] - largest;
+    let weight = exp(below);
+    total += weight;
+    weighted += weight * below;
+  }
+  total = row_sum(total, local);
+  weighted = row_sum(weighted, local);
+  if (local.x != 0 || row >= params.rows) {
+    return;
+  }
+  let label = targets[row];
+  if (label == IGNORE) {
+    output[row] = 0.0;
+    output[params.rows + row] = 0.0;
+    output[2u * params.rows + row] = 0.0;
+    return;
+  }
+  let chosen = x[start + min(label, params.columns - 1u)];
+  output[row] = log(total) + largest - chosen;
+  output[params.rows + row] = log(total) - weighted / total;
+  output[2u * params.rows + row] = select(0.0, 1.0, chosen >= largest);
 }
 
 @compute @workgroup_size(LANES, ROWS)

@@ -5,7 +5,9 @@
 //   backward   dqkv [B T, 3 C]. A unit is one head of one sequence.
 //              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale
 //              dq = ds k,  dk = ds q,  dv = p dO
-import { constant, groups, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, take } from "./job";
+// With SEGMENTS a row holds several documents one after another: starts[B T] says where in its row the document of each query
+// begins, and a query sees no key before that. A block of queries needs no key before its first query's document.
+import { constant, groups, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, SEGMENTS, take } from "./job";
 import { product } from "./gemm";
 import { FREE, SPARE } from "./pack";
 import { exp1, exp4, log1, storeFirst, sumLanes } from "./math";
@@ -44,16 +46,23 @@ export function forward(job: usize): void {
     const q = input(job, 0) + (((sequence + first) * row + head) << 2);
     const k = input(job, 0) + ((sequence * row + width + head) << 2);
     const y = output(job) + (((sequence + first) * width + head) << 2);
-    product(count, end, channels, q, row, 1, k, 1, row, scores, end, false);
+    const starts = constant(job, SEGMENTS) ? input(job, 1) + ((sequence + first) << 2) : 0;
+    const low = starts ? load<u32>(starts) : 0;
+    const keys = end - low;
+    const before: usize = <usize>low * row << 2;
+    product(count, keys, channels, q, row, 1, k + before, 1, row, scores, keys, false);
     for (let t: u32 = 0; t < count; t++) {
-      const at = scores + ((<usize>t * end) << 2);
-      const seen = first + t + 1;
-      const largest = largestOf(at, seen) * scale;
-      const total = weigh(at, scale, largest, seen, end);
+      const hidden = starts ? load<u32>(starts + (<usize>t << 2)) - low : 0;
+      const at = scores + ((<usize>t * keys) << 2);
+      memory.fill(at, 0, <usize>hidden << 2);
+      const seen = first + t + 1 - low - hidden;
+      const visible = at + (<usize>hidden << 2);
+      const largest = largestOf(visible, seen) * scale;
+      const total = weigh(visible, scale, largest, seen, keys - hidden);
       store<f32>(scratch + SPARE + (<usize>t << 2), total);
       store<f32>(output(job) + ((<usize>lseOffset + <usize>pair * tokens + first + t) << 2), largest + log1(total));
     }
-    product(count, channels, end, scores, end, 1, k + (<usize>width << 2), row, 1, y, width, false);
+    product(count, channels, keys, scores, keys, 1, k + before + (<usize>width << 2), row, 1, y, width, false);
     for (let t: u32 = 0; t < count; t++) {
       const at = y + ((<usize>t * width) << 2);
       const share = f32x4.splat(1 / load<f32>(scratch + SPARE + (<usize>t << 2)));
@@ -106,28 +115,39 @@ export function backward(job: usize): void {
     const dk = output(job) + start + part;
     const lse = input(job, 1) + ((<usize>lseOffset + <usize>pair * tokens) << 2);
     const deltas = input(job, 3) + ((<usize>pair * tokens) << 2);
-    // The last block of queries sees all keys: it writes dk and dv, the others add to them.
+    const starts = constant(job, SEGMENTS) ? input(job, 4) + (sequence << 2) : 0;
+    // From the last block of queries to the first: what a block reaches that none before it has, it writes; to the rest it adds.
+    let reached = tokens;
     for (let left = tokens; left > 0; ) {
       const end = left;
       const first = ((end - 1) / block) * block;
       const count = end - first;
       left = first;
+      const low = starts ? load<u32>(starts + (<usize>first << 2)) : 0;
+      const keys = end - low;
+      const before: usize = <usize>low * row << 2;
+      for (; reached > low; reached--) {
+        const at = dk + ((<usize>(reached - 1) * row) << 2);
+        memory.fill(at, 0, <usize>channels << 2);
+        memory.fill(at + part, 0, <usize>channels << 2);
+      }
       const q = input(job, 0) + start + ((<usize>first * row) << 2);
       const grad = input(job, 2) + (((sequence + first) * width + head) << 2);
-      product(count, end, channels, q, row, 1, k, 1, row, weights, end, false);
-      product(count, end, channels, grad, width, 1, k + part, 1, row, slopes, end, false);
+      product(count, keys, channels, q, row, 1, k + before, 1, row, weights, keys, false);
+      product(count, keys, channels, grad, width, 1, k + before + part, 1, row, slopes, keys, false);
       for (let t: u32 = 0; t < count; t++) {
-        const at: usize = (<usize>t * end) << 2;
+        const at: usize = (<usize>t * keys) << 2;
         const query: usize = <usize>(first + t) << 2;
-        const seen = first + t + 1;
-        weigh(weights + at, scale, load<f32>(lse + query), seen, end);
-        slope(slopes + at, weights + at, load<f32>(deltas + query), scale, end);
+        const hidden = starts ? load<u32>(starts + query) - low : 0;
+        memory.fill(weights + at, 0, <usize>hidden << 2);
+        const visible = weights + at + (<usize>hidden << 2);
+        weigh(visible, scale, load<f32>(lse + query), first + t + 1 - low - hidden, keys - hidden);
+        slope(slopes + at, weights + at, load<f32>(deltas + query), scale, keys);
       }
-      const onto = end < tokens;
       const dq = output(job) + start + ((<usize>first * row) << 2);
-      product(count, channels, end, slopes, end, 1, k, row, 1, dq, row, false);
-      product(end, channels, count, slopes, 1, end, q, row, 1, dk, row, onto);
-      product(end, channels, count, weights, 1, end, grad, width, 1, dk + part, row, onto);
+      product(count, channels, keys, slopes, keys, 1, k + before, row, 1, dq, row, false);
+      product(keys, channels, count, slopes, 1, keys, q, row, 1, dk + before, row, true);
+      product(keys, channels, count, weights, 1, keys, grad, width, 1, dk + before + part, row, true);
     }
   }
 }

@@ -1,10 +1,12 @@
 // Cross-entropy of rows of logits with target ids. Targets of IGNORE count for nothing.
 //   forward    y[r] = log(sum over c of exp x[r, c]) - x[r, target]
+//   statistics three rows of length R: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest
+//              logit, else 0
 //   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = y[r] + x[r, target]
 // `grad` has one element for each row, or one for all.
 import { input, output, param, take } from "./job";
 import { exp4, log1, storeFirst } from "./math";
-import { expSum, largestOf } from "./softmax";
+import { expMoment, expSum, largestOf } from "./softmax";
 
 const IGNORE: u32 = 0xffffffff;
 
@@ -22,6 +24,29 @@ export function forward(job: usize): void {
     const largest = largestOf(x, columns);
     const total = expSum(x, largest, columns);
     store<f32>(y, log1(total) + largest - load<f32>(x + (<usize>min(label, columns - 1) << 2)));
+  }
+}
+
+export function statistics(job: usize): void {
+  const rows = param(job, 0);
+  const columns = param(job, 1);
+  const row: usize = <usize>rows << 2;
+  for (let r = take(job, 1); r < rows; r = take(job, 1)) {
+    const y = output(job) + (<usize>r << 2);
+    const label = load<u32>(input(job, 1) + (<usize>r << 2));
+    if (label == IGNORE) {
+      store<f32>(y, 0);
+      store<f32>(y + row, 0);
+      store<f32>(y + 2 * row, 0);
+      continue;
+    }
+    const x = input(job, 0) + ((<usize>r * columns) << 2);
+    const largest = largestOf(x, columns);
+    const total = expSum(x, largest, columns);
+    const chosen = load<f32>(x + (<usize>min(label, columns - 1) << 2));
+    store<f32>(y, log1(total) + largest - chosen);
+    store<f32>(y + row, log1(total) - expMoment(x, largest, columns) / total);
+    store<f32>(y + 2 * row, chosen >= largest ? 1 : 0);
   }
 }
 

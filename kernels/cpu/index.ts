@@ -13,7 +13,11 @@ export { backward as attention_backward, forward as attention_forward } from "./
 export { append as attention_decode_append, forward as attention_decode_forward } from "./attention-decode";
 export { forward as attention_delta_forward } from "./attention-delta";
 export { forward as count_forward } from "./count";
-export { backward as cross_entropy_backward, forward as cross_entropy_forward } from "./cross-entropy";
+export {
+  backward as cross_entropy_backward,
+  forward as cross_entropy_forward,
+  statistics as cross_entropy_statistics,
+} from "./cross-entropy";
 export { forward as dropout_forward } from "./dropout";
 export { forward as fill_forward } from "./fill";
 export { forward as gather_forward, scatter as gather_scatter } from "./gather";

@@ -37,3 +37,17 @@ export function expSum(x: usize, largest: f32, count: u32): f32 {
   }
   return sumLanes(f32x4.add(s0, s1));
 }
+
+/** sum of exp(x[i] - largest) (x[i] - largest). */
+export function expMoment(x: usize, largest: f32, count: u32): f32 {
+  const top = f32x4.splat(largest);
+  let sum = f32x4.splat(0);
+  for (let i: u32 = 0; i < count; i += 4) {
+    // A weight of zero times a logit far below is zero; LEAST itself would be times zero too.
+    const below = f32x4.sub(count - i >= 4 ? v128.load(x) : loadFirst(x, count - i, LEAST), top);
+    const near = f32x4.pmax(below, f32x4.splat(-104));
+    sum = f32x4.add(sum, f32x4.mul(exp4(near), near));
+    x += 16;
+  }
+  return sumLanes(sum);
+}

@@ -15,7 +15,7 @@ import { matmul } from "../ops/matmul";
 import { keepHalf, keepWhole } from "../ops/store";
 import { sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
-import { headLoss } from "./head";
+import { type HeadLoss, headLoss } from "./head";
 import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
 import { embed, project, type TablePart, tableParts } from "./table";
 
@@ -76,8 +76,8 @@ export interface Gpt2 {
   hidden(tokens: Tensor, positions: Tensor, options: HiddenOptions): Tensor;
   /** Rows [N, C] -> logits [N, V]. */
   logits(hidden: Tensor): Tensor;
-  /** weight * the summed cross-entropy of the targets, the logits by chunks. */
-  loss(hidden: Tensor, targets: Tensor, weight: Tensor): Tensor;
+  /** The cross-entropy of the targets summed, times weight, and what else is told of them; the logits by chunks. */
+  loss(hidden: Tensor, targets: Tensor, weight: Tensor): HeadLoss;
 }
 
 export interface HiddenOptions {
@@ -115,7 +115,7 @@ export function gpt2(config: Gpt2Config, storage: Storage = "f32"): Gpt2 {
     parameters,
     hidden: (tokens, positions, options) => hidden(config, { weight, embedding }, tokens, positions, options),
     logits: (rows) => project(rows, head),
-    loss: (rows, targets, scale) => headLoss(rows, head, { targets, weight: scale }),
+    loss: (rows, targets, scale) => headLoss([{ x: rows, parts: head }], { targets, weight: scale }),
   };
 }
 

@@ -4,13 +4,13 @@
  * behind its logits, and nothing is computed twice. Liger and cut-cross-entropy do likewise: https://arxiv.org/abs/2411.09009.
  */
 import { accumulate, add, scale } from "../ops/add";
-import { crossEntropy, crossEntropyBackward } from "../ops/cross-entropy";
+import { crossEntropyBackward, tokenStatistics } from "../ops/cross-entropy";
 import { zeros } from "../ops/fill";
 import { fromColumns, matmul } from "../ops/matmul";
-import { sum } from "../ops/reduce";
-import { expectShape, matrixOf } from "../tensor/shape";
+import { rowSum } from "../ops/reduce";
+import { expectShape, matrixOf, sizeOf } from "../tensor/shape";
 import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
-import { project, type TablePart } from "./table";
+import { addProduct, project, type TablePart } from "./table";
 
 /** Bytes of logits that may live at a time: within every device's binding limit (128 MiB), with their gradient beside them. */
 const CHUNK_BYTES = 64 << 20;
@@ -20,48 +20,75 @@ export function chunkRows(vocabulary: number): number {
   return Math.max(VIEW_ALIGNMENT, Math.floor(CHUNK_BYTES / 4 / vocabulary / VIEW_ALIGNMENT) * VIEW_ALIGNMENT);
 }
 
-/**
- * weight * sum of -log softmax(x table^T)[target] over all rows whose target is not IGNORE.
- * x: [N, C], the parts of a table [V, C], targets: [N] (u32), weight: [1] (1 / number of targets for a mean) -> [1].
- */
-export function headLoss(x: Tensor, parts: readonly TablePart[], { targets, weight, rowsAtOnce }: HeadLoss): Tensor {
-  const { rows: N, columns: C } = matrixOf("headLoss", "x", x.shape);
-  const V = parts.reduce((sum, { rows }) => sum + rows, 0);
+/** What adds to the logits: x table^T. The model's own rows and table, and likewise a low-rank adapter's. */
+export interface HeadTerm {
+  /** [N, C]. */
+  readonly x: Tensor;
+  /** The parts of a table [V, C]. */
+  readonly parts: readonly TablePart[];
+}
+
+export interface HeadLoss {
+  /** [1]: weight * the sum of -log softmax(logits)[target] over all rows whose target is not IGNORE. */
+  readonly loss: Tensor;
+  /** [3]: the same sum, that of the entropies, and the number of targets that are the likeliest token, each times weight. */
+  readonly sums: Tensor;
+}
+
+export interface HeadOptions {
+  /** [N] (u32). */
+  readonly targets: Tensor;
+  /** [1]: 1 / number of targets for means. */
+  readonly weight: Tensor;
+  /** A multiple of 64; chosen by the vocabulary if absent. */
+  readonly rowsAtOnce?: number;
+}
+
+/** The loss of the logits that all terms add up to. */
+export function headLoss(terms: readonly HeadTerm[], { targets, weight, rowsAtOnce }: HeadOptions): HeadLoss {
+  const { rows: N } = matrixOf("headLoss", "x", terms[0]!.x.shape);
   expectShape("headLoss", "targets", targets.shape, [N]);
-  const size = rowsAtOnce ?? chunkRows(V);
-  const chunks = Array.from({ length: Math.ceil(N / size) }, (_, i) => ({
-    first: i * size,
-    rows: Math.min(size, N - i * size),
+  const size = rowsAtOnce ?? chunkRows(terms[0]!.parts.reduce((sum, { rows }) => sum + rows, 0));
+  const several = N > size;
+  const grads = terms.map(({ x, parts }) => ({
+    dx: several ? zeros(x.shape) : null,
+    dChunks: [] as Tensor[],
+    dParts: parts.map((): Tensor | undefined => undefined),
   }));
+  let sums: Tensor | null = null;
+  for (let first = 0; first < N; first += size) {
+    const rows = Math.min(size, N - first);
+    const rowsOf = (x: Tensor) =>
+      several ? view(x, [rows, ...x.shape.slice(1)], { offset: first * sizeOf(x.shape.slice(1)) }) : x;
+    const [own, ...more] = terms.map(({ x, parts }) => ({ x: rowsOf(x), parts }));
+    const logits = more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
+    const statistics = tokenStatistics(logits, rowsOf(targets));
+    const part = scale(rowSum(statistics), weight);
+    sums = sums ? add(sums, part) : part;
 
-  let loss: Tensor | null = null;
-  const dParts: (Tensor | undefined)[] = parts.map(() => undefined);
-  const dx = chunks.length > 1 ? zeros([N, C]) : null;
-  const dChunks: Tensor[] = [];
-  for (const { first, rows } of chunks) {
-    const xChunk = dx ? view(x, [rows, C], { offset: first * C }) : x;
-    const targetChunk = dx ? view(targets, [rows], { offset: first }) : targets;
-    const logits = project(xChunk, parts);
-    const losses = crossEntropy(logits, targetChunk);
-    const part = scale(sum(losses), weight);
-    loss = loss ? add(loss, part) : part;
-
-    const dLogits = crossEntropyBackward(logits, targetChunk, losses, weight);
-    const backward = partsBackward(dLogits, xChunk, parts);
-    const target = dx && view(dx, [rows, C], { offset: first * C });
-    dChunks.push(backward.dx.reduce((sum: Tensor | null, part) => (sum ? accumulate(sum, part) : part), target)!);
-    backward.dParts.forEach((part, i) => {
-      dParts[i] = dParts[i] ? accumulate(dParts[i], part) : part;
-    });
+    const dLogits = crossEntropyBackward(logits, rowsOf(targets), view(statistics, [rows]), weight);
+    for (const [i, { x, parts }] of [own!, ...more].entries()) {
+      const backward = partsBackward(dLogits, x, parts);
+      const { dx, dChunks, dParts } = grads[i]!;
+      const target = dx && rowsOf(dx);
+      dChunks.push(backward.dx.reduce((sum: Tensor | null, part) => (sum ? accumulate(sum, part) : part), target)!);
+      backward.dParts.forEach((part, j) => {
+        dParts[j] = dParts[j] ? accumulate(dParts[j], part) : part;
+      });
+    }
   }
-  const dAll = dx ? joined(dx, dChunks) : dChunks[0]!;
-  return tensor({
+  const dAll = grads.map(({ dx, dChunks }) => (dx ? joined(dx, dChunks) : dChunks[0]!));
+  const loss = tensor({
     name: "headLoss",
     shape: [1],
-    inputs: [loss!, x, ...parts.map(({ tensor }) => tensor)],
-    reference: (loss) => loss,
-    vjp: (grad) => [null, scale(dAll, grad), ...dParts.map((dPart) => scale(dPart!, grad))],
+    inputs: [sums!, ...terms.flatMap(({ x, parts }) => [x, ...parts.map(({ tensor }) => tensor)])],
+    reference: (sums) => sums.subarray(0, 1),
+    vjp: (grad) => [
+      null,
+      ...grads.flatMap(({ dParts }, i) => [scale(dAll[i]!, grad), ...dParts.map((dPart) => scale(dPart!, grad))]),
+    ],
   });
+  return { loss, sums: sums! };
 }
 
 /** The gradients of x, to be added up, and of each part of the table. */
@@ -73,13 +100,6 @@ function partsBackward(dLogits: Tensor, x: Tensor, parts: readonly TablePart[]):
     dx: parts.map(({ tensor, first }) => fromColumns(dLogits, first, tensor)),
     dParts: parts.map(({ first, rows }) => fromColumns(dLogits, first, x, { transposeA: true, width: rows })),
   };
-}
-
-export interface HeadLoss {
-  readonly targets: Tensor;
-  readonly weight: Tensor;
-  /** A multiple of 64; chosen by the vocabulary if absent. */
-  readonly rowsAtOnce?: number;
 }
 
 /** The whole of a tensor whose parts were written in place. */

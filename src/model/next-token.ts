@@ -10,6 +10,8 @@ export interface NextToken {
   /** [1]: 1 / number of targets makes the loss their mean. */
   readonly weight: Tensor;
   readonly loss: Tensor;
+  /** [3]: see HeadLoss. */
+  readonly sums: Tensor;
   /** What to feed `positions`: 0 to length - 1 in each row. */
   readonly rowPositions: Uint32Array;
 }
@@ -23,13 +25,14 @@ export function nextToken(
   const positions = input("positions", [size], "u32");
   const targets = input("targets", [size], "u32");
   const weight = input("weight", [1]);
-  const loss = model.loss(model.hidden(tokens, positions, { length, ...options }), targets, weight);
+  const { loss, sums } = model.loss(model.hidden(tokens, positions, { length, ...options }), targets, weight);
   return {
     tokens,
     positions,
     targets,
     weight,
     loss,
+    sums,
     rowPositions: Uint32Array.from({ length: size }, (_, i) => i % length),
   };
 }

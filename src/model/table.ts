@@ -63,6 +63,10 @@ export function embed(parts: readonly TablePart[], ids: Tensor): Tensor {
 export function project(x: Tensor, parts: readonly TablePart[]): Tensor {
   if (parts.length === 1) return matmul(x, parts[0]!.tensor, { transposeB: true });
   const vocabulary = parts.reduce((sum, { rows }) => sum + rows, 0);
-  const logits = zeros([matrixOf("project", "x", x.shape).rows, vocabulary]);
+  return addProduct(zeros([matrixOf("project", "x", x.shape).rows, vocabulary]), x, parts);
+}
+
+/** `logits` with x table^T added onto them, in place. */
+export function addProduct(logits: Tensor, x: Tensor, parts: readonly TablePart[]): Tensor {
   return parts.reduce((y, { tensor, first }) => addColumns(y, first, x, tensor), logits);
 }

@@ -2,7 +2,7 @@
 import source from "../../kernels/attention.wgsl" with { type: "text" };
 import deltaSource from "../../kernels/attention-delta.wgsl" with { type: "text" };
 import type { Traits } from "../device/device";
-import { matrixOf, ShapeError } from "../tensor/shape";
+import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
 import { type Launch, type Tensor, tensor, type Values, VIEW_ALIGNMENT } from "../tensor/tensor";
 import { type Keep, keepWhole } from "./store";
 
@@ -14,18 +14,17 @@ interface Form {
   readonly H: number;
   readonly D: number;
   readonly lseOffset: number;
+  /** [B T] (u32): where in its row the document of each token begins. */
+  readonly starts?: Tensor;
 }
 
 /**
- * softmax(q k / sqrt(D)) v for each head, each query seeing the keys up to its own position.
+ * softmax(q k / sqrt(D)) v for each head, each query seeing the keys up to its own position, from the beginning of its document on.
  * qkv: [B T, 3 C], its columns q, k, v, each of H heads of C / H channels (a multiple of 4) -> [B T, C].
  */
-export function attention(
-  qkv: Tensor,
-  { tokens: T, heads: H, keep = keepWhole }: { tokens: number; heads: number; keep?: Keep },
-): Tensor {
+export function attention(qkv: Tensor, { tokens: T, heads: H, starts, keep = keepWhole }: AttentionOptions): Tensor {
   const kept = keep(qkv);
-  const form = formOf(qkv, T, H);
+  const form = formOf(qkv, T, H, starts);
   const packed = packedForward(qkv, form);
   const { B, C } = form;
   return tensor({
@@ -37,7 +36,16 @@ export function attention(
   });
 }
 
-function formOf(qkv: Tensor, T: number, H: number): Form {
+export interface AttentionOptions {
+  /** Tokens of a sequence. */
+  readonly tokens: number;
+  readonly heads: number;
+  /** For rows of several documents, [B T] (u32): where in its row the document of each token begins. Never falls within a row. */
+  readonly starts?: Tensor | undefined;
+  readonly keep?: Keep;
+}
+
+function formOf(qkv: Tensor, T: number, H: number, starts?: Tensor): Form {
   const { rows, columns } = matrixOf("attention", "qkv", qkv.shape);
   const C = columns / 3;
   const D = C / H;
@@ -46,17 +54,26 @@ function formOf(qkv: Tensor, T: number, H: number): Form {
     throw new ShapeError(`attention: ${C} channels in ${H} heads give ${D} a head, expected a multiple of 4`);
   }
   const B = rows / T;
-  return { B, T, C, H, D, lseOffset: Math.ceil((B * T * C) / VIEW_ALIGNMENT) * VIEW_ALIGNMENT };
+  if (starts) expectShape("attention", "starts", starts.shape, [rows]);
+  return {
+    B,
+    T,
+    C,
+    H,
+    D,
+    ...(starts && { starts }),
+    lseOffset: Math.ceil((B * T * C) / VIEW_ALIGNMENT) * VIEW_ALIGNMENT,
+  };
 }
 
-function launch(entry: string, { B, T, H, D, lseOffset }: Form, { software }: Traits, z = 1): Launch {
+function launch(entry: string, { B, T, H, D, lseOffset, starts }: Form, { software }: Traits, z = 1): Launch {
   const lanes = software ? 8 : D > 64 ? 32 : 64;
   return {
     kernel: {
       name: "attention",
       source,
       entry,
-      constants: { WORKGROUP: lanes, STAGED: !software },
+      constants: { WORKGROUP: lanes, STAGED: !software, SEGMENTS: starts !== undefined },
       // Both tiles together fill at most the 16 KiB of shared memory that every device has.
       specialize: { HEAD: `${D / 4}u`, KEYS: `${D > 64 ? 8 : 16}u` },
     },
@@ -71,11 +88,11 @@ function packedForward(qkv: Tensor, form: Form): Tensor {
   return tensor({
     name: "attentionForward",
     shape: [lseOffset + B * H * T],
-    inputs: [qkv],
-    reference: (qkv) => {
+    inputs: [qkv, form.starts ?? qkv],
+    reference: (qkv, starts) => {
       const y = new Float64Array(lseOffset + B * H * T);
       eachQuery(form, (b, h, t) => {
-        const { weights, lse } = weightsOf(qkv, form, b, h, t);
+        const { weights, lse } = weightsOf(qkv, form, [b, h, t], starts!);
         weights.forEach((weight, j) => {
           eachChannel(form, h, (c) => {
             y[(b * T + t) * C + c]! += weight * qkv[(b * T + j) * 3 * C + 2 * C + c]!;
@@ -113,11 +130,11 @@ function attentionBackward(qkv: Tensor, packed: Tensor, grad: Tensor, form: Form
   return tensor({
     name: "attentionBackward",
     shape: qkv.shape,
-    inputs: [qkv, packed, grad, deltas],
-    reference: (qkv, _packed, grad, deltas) => {
+    inputs: [qkv, packed, grad, deltas, form.starts ?? qkv],
+    reference: (qkv, _packed, grad, deltas, starts) => {
       const y = new Float64Array(qkv.length);
       eachQuery(form, (b, h, t) => {
-        const { weights } = weightsOf(qkv, form, b, h, t);
+        const { weights } = weightsOf(qkv, form, [b, h, t], starts!);
         const row = (s: number, part: number) => (b * T + s) * 3 * C + part * C;
         weights.forEach((weight, j) => {
           let product = 0;
@@ -146,11 +163,12 @@ function eachChannel({ D }: Form, h: number, f: (c: number) => void): void {
   for (let c = h * D; c < (h + 1) * D; c++) f(c);
 }
 
-/** The softmax weights of query t over keys 0..t, and their log-sum-exp. */
-function weightsOf(qkv: Values, form: Form, b: number, h: number, t: number): { weights: number[]; lse: number } {
+/** The softmax weights of query t over keys 0..t, zero before its document, and their log-sum-exp. */
+function weightsOf(qkv: Values, form: Form, [b, h, t]: [number, number, number], starts: Values) {
   const { T, C, D } = form;
-  const scores: number[] = [];
-  for (let j = 0; j <= t; j++) {
+  const first = form.starts ? starts[b * T + t]! : 0;
+  const scores: number[] = new Array(first).fill(Number.NEGATIVE_INFINITY);
+  for (let j = first; j <= t; j++) {
     let score = 0;
     eachChannel(form, h, (c) => {
       score += qkv[(b * T + t) * 3 * C + c]! * qkv[(b * T + j) * 3 * C + C + c]!;

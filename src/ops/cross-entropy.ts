@@ -33,6 +33,38 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   });
 }
 
+/**
+ * For each row -log softmax(logits)[target], the entropy of the softmax in nats, and 1 where the target is the likeliest, else 0:
+ * [R, V], [R] (u32) -> [3, R]. Zeros where the target is IGNORE. It has no gradient rule: the head has its own.
+ */
+export function tokenStatistics(logits: Tensor, targets: Tensor): Tensor {
+  const { rows, columns } = matrixOf("tokenStatistics", "logits", logits.shape);
+  expectShape("tokenStatistics", "targets", [sizeOf(targets.shape)], [rows]);
+  return tensor({
+    name: "tokenStatistics",
+    shape: [3, rows],
+    inputs: [logits, targets],
+    reference: (x, targets) => {
+      const y = new Float64Array(3 * rows);
+      targets.forEach((target, r) => {
+        if (target === IGNORE) return;
+        const row = x.subarray(r * columns, (r + 1) * columns);
+        const largest = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+        const lse = Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0)) + largest;
+        y[r] = lse - row[target]!;
+        y[rows + r] = row.reduce((total, v) => total + Math.exp(v - lse) * (lse - v), 0);
+        y[2 * rows + r] = row[target]! >= largest ? 1 : 0;
+      });
+      return y;
+    },
+    dispatch: (traits) => ({
+      kernel: { name: "cross-entropy", source, entry: "statistics", constants: rowLanes(traits) },
+      params: { rows, columns, grad_step: 0 },
+      workgroups: rowGroups(rows, rowLanes(traits)),
+    }),
+  });
+}
+
 /** Gradient of the logits: grad (softmax - onehot). `grad` is [R], or [1] for all rows. */
 export function crossEntropyBackward(logits: Tensor, targets: Tensor, losses: Tensor, grad: Tensor): Tensor {
   const { rows, columns } = matrixOf("crossEntropy", "logits", logits.shape);

@@ -3,7 +3,7 @@ export { accumulate, add, mul, scale } from "./add";
 export { attention } from "./attention";
 export { attentionDecode, cacheAppend } from "./attention-decode";
 export { countTokens } from "./count";
-export { crossEntropy, IGNORE, logProbs } from "./cross-entropy";
+export { crossEntropy, IGNORE, logProbs, tokenStatistics } from "./cross-entropy";
 export { dropout } from "./dropout";
 export { fill, ones, zeros } from "./fill";
 export { gather, gatherPart } from "./gather";

@@ -30,7 +30,7 @@ const targets = input("targets", [size], "u32");
 const weight = input("weight", [1]);
 const hidden = model.hidden(tokens, positions, { length: batch.length });
 const logits = model.logits(hidden);
-const loss = model.loss(hidden, targets, weight);
+const { loss } = model.loss(hidden, targets, weight);
 const labels = golden.targets.map((id) => (id < 0 ? IGNORE : id));
 const fed: [Tensor, Uint32Array | Float32Array][] = [
   [tokens, Uint32Array.from(golden.tokens)],

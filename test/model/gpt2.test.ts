@@ -67,7 +67,7 @@ describe("the chunked head", () => {
     [targets, Float64Array.from({ length: N }, (_, i) => (i % 9 === 4 ? IGNORE : (i * 13) % 70))],
   ]);
   const build = (rowsAtOnce: number, most?: number) => {
-    const loss = headLoss(x, tableParts(table, most), { targets, weight, rowsAtOnce });
+    const { loss } = headLoss([{ x, parts: tableParts(table, most) }], { targets, weight, rowsAtOnce });
     return [loss, ...gradients(loss, [x, table])] as Tensor[];
   };
   test("gives the same loss and gradients in one chunk and in three", () => {
@@ -76,7 +76,7 @@ describe("the chunked head", () => {
   });
   test("adds its gradient onto a slab", () => {
     const slab = input("slab", [70, 8]);
-    const loss = headLoss(x, tableParts(table), { targets, weight, rowsAtOnce: 64 });
+    const { loss } = headLoss([{ x, parts: tableParts(table) }], { targets, weight, rowsAtOnce: 64 });
     const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
     compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
   });
@@ -89,7 +89,7 @@ describe("the chunked head", () => {
     const [whole, inParts] = [build(192), build(64, 2048)];
     compare([...whole, ...inParts], feeds, 1e-5);
     const slab = input("slab", [70, 8]);
-    const loss = headLoss(x, tableParts(table, 2048), { targets, weight, rowsAtOnce: 64 });
+    const { loss } = headLoss([{ x, parts: tableParts(table, 2048) }], { targets, weight, rowsAtOnce: 64 });
     const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
     compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
   });
@@ -108,7 +108,7 @@ test("recompute needs less memory and gives the same gradients, dropout included
   const targetsOf = model.parameters.list.map(({ tensor }) => tensor);
   const build = (recompute: boolean) => {
     const hidden = model.hidden(tokens!, positions!, { length: T, recompute, dropout: { rate: 0.2, seed } });
-    return gradients(model.loss(hidden, targets!, weight), targetsOf) as Tensor[];
+    return gradients(model.loss(hidden, targets!, weight).loss, targetsOf) as Tensor[];
   };
   const [plain, again] = [build(false), build(true)];
   const feeds = new Map<Tensor, Float64Array>([

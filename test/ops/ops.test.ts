@@ -31,6 +31,7 @@ import {
   rowSum,
   scale,
   sum,
+  tokenStatistics,
   widen,
 } from "../../src/ops";
 import { input, view } from "../../src/tensor/tensor";
@@ -144,8 +145,22 @@ const cases: Case[] = [
     (n) => [[2 * n, 24]],
     1e-5,
   ],
+  [
+    "attention inside documents",
+    (x, starts) => attention(x!, { tokens: 9, heads: 2, starts: starts! }),
+    () => [[18, 24], { shape: [18], values: [0, 0, 2, 2, 2, 5, 5, 5, 8, 0, 0, 0, 0, 4, 4, 4, 4, 4] }],
+    1e-5,
+  ],
+  [
+    "attention inside documents over more tokens",
+    (x, starts) => attention(x!, { tokens: 130, heads: 1, starts: starts! }),
+    () => [[130, 12], { shape: [130], values: Array.from({ length: 130 }, (_, i) => Math.floor(i / 37) * 37) }],
+    1e-5,
+  ],
   ["attention, heads of 20", (x) => attention(x!, { tokens: x!.shape[0]!, heads: 2 }), (n) => [[n, 120]], 1e-5],
   ["cross-entropy", (x, t) => crossEntropy(scale(x!, 5), t!), (n) => [[n, 9], some(n, 9)], 1e-5],
+  ["token statistics", (x, t) => tokenStatistics(scale(x!, 5), t!), (n) => [[n, 9], some(n, 9)], 1e-5],
+  ["token statistics of long rows", (x, t) => tokenStatistics(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
   ["cross-entropy of long rows", (x, t) => crossEntropy(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
   ["log-probabilities", (x, t) => logProbs(x!, t!), (n) => [[n, 7], ids(n, 7)], 1e-5],
   [
