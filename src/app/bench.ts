@@ -217,9 +217,9 @@ export function trainingStep(device: Device, { preset, rows, length, vocabulary 
   const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
   const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
   const optimizer = new AdamW(device, weights, adam);
-  const { tokens, positions, targets, weight, loss, rowPositions } = nextToken(model, { rows, length });
+  const { tokens, positions, targets, weight, rowPositions, ...graph } = nextToken(model, { rows, length });
   const size = rows * length;
-  const program = trainingProgram(device, loss, weights, optimizer);
+  const program = trainingProgram(device, graph, { weights, optimizer });
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
   program.feed(positions, rowPositions);
   program.feed(weight, new Float32Array([1 / size]));

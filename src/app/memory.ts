@@ -36,7 +36,7 @@ export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activat
   const inference = plan([hidden, ...cache.layers], new Set([...bound, ...layers]));
   const cacheBytes = layers.length * 4 * config.context * 2 * config.width;
 
-  const graph = trainingGraph(nextToken(model, { rows, length, recompute, activations }).loss, parameters);
+  const graph = trainingGraph(nextToken(model, { rows, length, recompute, activations }), parameters);
   const training = plan(graph.outputs, new Set([...bound, ...graph.slices, graph.total]));
   return {
     weightsBytes,

@@ -2,6 +2,9 @@
 import { input, type Tensor } from "../tensor/tensor";
 import type { Gpt2, HiddenOptions } from "./gpt2";
 
+/** What the sums of HeadLoss are called in metrics, as TRL calls them. */
+export const tokenMetrics = ["loss", "entropy", "mean_token_accuracy"] as const;
+
 export interface NextToken {
   /** [rows x length] (u32), row after row; targets may be IGNORE. */
   readonly tokens: Tensor;

@@ -1,4 +1,5 @@
 /** Pretraining: the next token on long text, as GPT-2 and nanoGPT do it (https://github.com/karpathy/nanoGPT, train.py). */
+import { join } from "node:path";
 import { z } from "zod";
 import { Program } from "../autograd/program";
 import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../data/batches";
@@ -7,11 +8,11 @@ import { joined } from "../data/encode";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import { writeModel } from "../model/checkpoint";
-import { nextToken } from "../model/next-token";
+import { readSlab, writeModel } from "../model/checkpoint";
+import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { writeTokenizer } from "../text/tokenizer";
-import { training } from "../train/settings";
+import { optim, steps, training } from "../train/settings";
 import type { Batch, Stage } from "../train/stage";
 import type { Context } from "./context";
 
@@ -39,6 +40,7 @@ export const schema = z.strictObject({
       "how activations are kept for the backward pass; bf16 takes a third less memory; with recompute none are kept",
   }),
   ...training,
+  optim: optim.extend({ steps }),
 });
 
 export type PretrainConfig = z.infer<typeof schema>;
@@ -57,7 +59,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
   const size = rows * length;
   const dropoutSeed = input("dropout seed", [1], "u32");
   const dropped = config.dropout > 0;
-  const { loss, rowPositions, ...inputs } = nextToken(model, {
+  const { loss, sums, rowPositions, ...inputs } = nextToken(model, {
     rows,
     length,
     recompute: config.recompute,
@@ -68,17 +70,30 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
   const engine = new Engine(device, model, weights);
   return {
     weights,
-    inputs: { ...inputs, ...(dropped && { dropoutSeed }) },
-    loss,
-    constants: { positions: rowPositions, weight: new Float32Array([1 / (size * accumulate)]) },
-    tokensPerStep: size * accumulate,
+    frozen: [],
+    graphs: [
+      {
+        inputs: { ...inputs, ...(dropped && { dropoutSeed }) },
+        loss,
+        sums,
+        constants: { positions: rowPositions, weight: new Float32Array([1 / (size * accumulate)]) },
+      },
+    ],
+    names: tokenMetrics,
+    steps: config.optim.steps,
+    counts: (step) => ({
+      num_tokens: step * size * accumulate,
+      epoch: (step * size * accumulate) / train.length,
+    }),
     batches: (firstStep) => batches(firstStep * accumulate),
     evaluate: held.loss,
+    start: () => [],
     samples: () => writeSamples(config, context, engine),
     async writeModel(directory) {
       await writeModel(directory, model, weights, tokenizer.endOfText);
       await writeTokenizer(directory, tokenizer.files);
     },
+    readModel: (directory) => readSlab(join(directory, "model.safetensors"), weights),
     [Symbol.dispose]() {
       held[Symbol.dispose]();
       engine[Symbol.dispose]();
@@ -91,7 +106,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
     for (let index = first; ; index++) {
       randomWindows(train, batch, { seed, index, into });
       drop[0] = index;
-      yield { ...into, ...(dropped && { dropoutSeed: drop }) };
+      yield { graph: 0, values: { ...into, ...(dropped && { dropoutSeed: drop }) } };
     }
   }
 }

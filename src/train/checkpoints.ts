@@ -97,7 +97,7 @@ export function readIndex(directory: string): Index | null {
 /** Loads the latest checkpoint's weights and optimizer state onto the device. */
 export function resumeFrom(directory: string, { latest }: Index, stage: Stage, optimizer: AdamW): Progress {
   const from = join(directory, latest);
-  readSlab(join(from, "model.safetensors"), stage.weights);
+  stage.readModel(from);
   const moments = join(from, "optimizer.safetensors");
   readSlab(moments, optimizer.first, "first.");
   readSlab(moments, optimizer.second, "second.");

@@ -10,10 +10,11 @@ import type { Slab } from "../model/slab";
 import { accumulate } from "../ops/add";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
+import { sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
 import { type Progress, readIndex, resumeFrom, saveCheckpoint } from "./checkpoints";
 import type { Training } from "./settings";
-import type { Stage } from "./stage";
+import type { Batch, Graph, Stage } from "./stage";
 
 export interface Fit {
   readonly name: string;
@@ -39,28 +40,27 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
   let progress: Progress = index
     ? resumeFrom(directory, index, stage, optimizer)
     : { step: 0, bestLoss: null, bestStep: null, worse: 0, seconds: 0 };
-  if (index?.finished || progress.step >= optim.steps) return { reason: "finished", progress };
+  const { steps } = stage;
+  if (index?.finished || progress.step >= steps) return { reason: "finished", progress };
   if (index) console.note(`${name}: resuming after step ${progress.step}`);
 
-  using program = trainingProgram(device, stage.loss, stage.weights, optimizer);
-  for (const [input, values] of Object.entries(stage.constants)) program.feed(stage.inputs[input]!, values);
+  using programs = programsOf(device, stage, optimizer);
   const metrics = openMetrics(directory, progress.step);
   const batches = stage.batches(progress.step);
   const clock = stopwatch(progress.seconds);
   const store = async (finished: boolean) =>
     saveCheckpoint(directory, stage, optimizer, { progress, keep: save.keep, finished });
 
+  if (!index) for (const line of stage.start()) console.note(line);
   if (samples.before && !index) for (const sample of stage.samples()) console.note(sample);
   const first = progress.step;
-  let speed = 0;
+  let speed: Speed = { steps: 0, tokens: 0 };
   for (let step = first; ; step++) {
     optimizer.zero();
     for (let micro = 0; micro < batch.accumulate; micro++) {
-      const { value } = await batches.next();
-      for (const [input, values] of Object.entries(value)) program.feed(stage.inputs[input]!, values as Float32Array);
-      program.run();
+      programs.run((await batches.next()).value);
     }
-    const rate = learningRate({ kind: optim.schedule, ...optim }, step);
+    const rate = learningRate({ ...optim, kind: optim.schedule, steps }, step);
     optimizer.update(rate, step);
     await tick();
 
@@ -68,22 +68,27 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
     if (done === first + 1) {
       // The first step also compiles the kernels, which says nothing about the speed.
       device.wait();
-      clock.lap(done);
+      clock.lap(done, stage.counts(done).num_tokens);
     }
-    const last = done === optim.steps || signal.aborted;
+    const last = done === steps || signal.aborted;
     const due = (every: number) => every > 0 && (done % every === 0 || (last && !signal.aborted));
     progress = { ...progress, step: done };
     if (due(logEvery) || due(evaluate.every) || due(save.every) || last) {
       const { norm, badStep, tail } = optimizer.read();
-      if (badStep !== null) throw await badStepError(badStep, { stage, program, optimizer, directory });
+      if (badStep !== null) throw await badStepError(badStep, { stage, programs, optimizer, directory });
       progress = { ...progress, seconds: clock.seconds() };
       if (due(logEvery)) {
-        const loss = tail[0]!;
-        if (done > first + 1) speed = clock.lap(done) * stage.tokensPerStep;
-        metrics.write(done, { loss, lr: rate, grad_norm: norm, tokens_per_second: speed });
-        console.status(
-          statusLine(name, { done, steps: optim.steps, loss, rate, norm, speed, tokens: stage.tokensPerStep }),
-        );
+        const sums = Object.fromEntries(stage.names.map((name, i) => [name, tail[i]!]));
+        const counts = stage.counts(done);
+        if (done > first + 1) speed = clock.lap(done, counts.num_tokens);
+        metrics.write(done, {
+          ...sums,
+          learning_rate: rate,
+          grad_norm: norm,
+          ...counts,
+          tokens_per_second: speed.tokens,
+        });
+        console.status(statusLine(name, { done, steps, loss: tail[0]!, rate, norm, speed }));
       }
     }
     const trained = performance.now();
@@ -95,28 +100,61 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
         ? { ...progress, bestLoss: loss, bestStep: done, worse: 0 }
         : { ...progress, worse: progress.worse + 1 };
       metrics.write(done, { validation_loss: loss });
-      console.note(`${name}  step ${done}/${optim.steps}  validation loss ${loss.toFixed(4)}${better ? "  best" : ""}`);
+      console.note(`${name}  step ${done}/${steps}  validation loss ${loss.toFixed(4)}${better ? "  best" : ""}`);
     }
     if (due(samples.every)) for (const sample of stage.samples()) console.note(sample);
     const tired = evaluate.patience > 0 && progress.worse >= evaluate.patience;
     if (better || due(save.every) || last || tired) {
-      await store((done === optim.steps && !signal.aborted) || tired);
+      await store((done === steps && !signal.aborted) || tired);
     }
     clock.leaveOut(trained);
     if (last || tired) {
       console.done();
-      return { reason: tired ? "stopped early" : done === optim.steps ? "finished" : "interrupted", progress };
+      return { reason: tired ? "stopped early" : done === steps ? "finished" : "interrupted", progress };
     }
   }
 }
 
-/** One micro-batch forward and backward: gradients and loss are added onto the optimizer's slab. */
-export function trainingProgram(device: Device, loss: Tensor, weights: Slab, optimizer: AdamW): Program {
-  const { outputs, slices, total } = trainingGraph(loss, weights.parameters);
+/** The compiled graphs of a stage. */
+interface Programs extends Disposable {
+  run(batch: Batch): void;
+}
+
+function programsOf(device: Device, { graphs, weights, frozen }: Stage, optimizer: AdamW): Programs {
+  const programs = graphs.map((graph) => {
+    const program = trainingProgram(device, graph, { weights, frozen, optimizer });
+    for (const [input, values] of Object.entries(graph.constants)) program.feed(graph.inputs[input]!, values);
+    return program;
+  });
+  return {
+    run({ graph, values }) {
+      const program = programs[graph]!;
+      for (const [input, value] of Object.entries(values)) program.feed(graphs[graph]!.inputs[input]!, value);
+      program.run();
+    },
+    [Symbol.dispose]() {
+      for (const program of programs) program[Symbol.dispose]();
+    },
+  };
+}
+
+export interface Trained {
+  readonly weights: Slab;
+  readonly frozen?: readonly Slab[];
+  readonly optimizer: AdamW;
+}
+
+/** One micro-batch forward and backward: gradients and sums are added onto the optimizer's slab. */
+export function trainingProgram(
+  device: Device,
+  graph: Pick<Graph, "loss" | "sums">,
+  { weights, frozen = [], optimizer }: Trained,
+): Program {
+  const { outputs, slices, total } = trainingGraph(graph, weights.parameters);
   const bind = new Map([
-    ...weights.bind(),
+    ...[weights, ...frozen].flatMap((slab) => [...slab.bind()]),
     ...optimizer.gradients.bind(slices),
-    [total, { ...optimizer.tail, sizeBytes: 4 }] as const,
+    [total, { ...optimizer.tail, sizeBytes: 4 * sizeOf(total.shape) }] as const,
   ]);
   return new Program(device, outputs, { bind });
 }
@@ -125,17 +163,17 @@ export interface TrainingGraph {
   readonly outputs: readonly Tensor[];
   /** What each parameter's gradient is added onto: to be bound to the gradient slab. */
   readonly slices: readonly Tensor[];
-  /** [1]: what the loss is added onto. */
+  /** What the sums are added onto. */
   readonly total: Tensor;
 }
 
 /** The graph of a micro-batch with its backward pass. */
-export function trainingGraph(loss: Tensor, parameters: Parameters): TrainingGraph {
+export function trainingGraph({ loss, sums }: Pick<Graph, "loss" | "sums">, parameters: Parameters): TrainingGraph {
   const targets = parameters.list.map(({ tensor }) => tensor);
   const slices = targets.map(({ name, shape }) => input(`gradient of ${name}`, shape));
-  const total = input("loss of the step", [1]);
+  const total = input("sums of the step", sums.shape);
   const updated = gradients(loss, targets, { into: new Map(targets.map((target, i) => [target, slices[i]!])) });
-  return { outputs: [...updated.filter((grad) => grad !== null), accumulate(total, loss)], slices, total };
+  return { outputs: [...updated.filter((grad) => grad !== null), accumulate(total, sums)], slices, total };
 }
 
 /** Lets signals and timers run between steps. */
@@ -149,20 +187,26 @@ interface Status {
   readonly loss: number;
   readonly rate: number;
   readonly norm: number;
-  readonly speed: number;
+  readonly speed: Speed;
+}
+
+/** A second. */
+interface Speed {
+  readonly steps: number;
   readonly tokens: number;
 }
 
-function statusLine(name: string, { done, steps, loss, rate, norm, speed, tokens }: Status): string {
-  const left = duration(((steps - done) * tokens) / speed);
-  return `${name}  step ${done}/${steps}  loss ${loss.toFixed(4)}  lr ${rate.toExponential(2)}  norm ${norm.toFixed(2)}  ${short(speed)} tok/s  eta ${left}`;
+function statusLine(name: string, { done, steps, loss, rate, norm, speed }: Status): string {
+  const left = speed.steps > 0 ? `  ${short(speed.tokens)} tok/s  eta ${duration((steps - done) / speed.steps)}` : "";
+  return `${name}  step ${done}/${steps}  loss ${loss.toFixed(4)}  lr ${rate.toExponential(2)}  norm ${norm.toFixed(2)}${left}`;
 }
 
-/** Seconds in all, and steps a second between laps without the time spent on anything but training. */
+/** Seconds in all, and the speed between laps without the time spent on anything but training. */
 function stopwatch(before: number) {
   const start = performance.now();
   let lapStart = start;
   let lapStep = 0;
+  let lapTokens = 0;
   let besides = 0;
   return {
     seconds: () => before + (performance.now() - start) / 1000,
@@ -170,31 +214,31 @@ function stopwatch(before: number) {
     leaveOut(then: number) {
       besides += performance.now() - then;
     },
-    lap(step: number): number {
+    lap(step: number, tokens: number): Speed {
       const now = performance.now();
-      const rate = (1000 * (step - lapStep)) / (now - lapStart - besides);
+      const seconds = (now - lapStart - besides) / 1000;
+      const speed = { steps: (step - lapStep) / seconds, tokens: (tokens - lapTokens) / seconds };
       besides = 0;
       lapStep = step;
+      lapTokens = tokens;
       lapStart = now;
-      return rate;
+      return speed;
     },
   };
 }
 
 interface Scene {
   readonly stage: Stage;
-  readonly program: Program;
+  readonly programs: Programs;
   readonly optimizer: AdamW;
   readonly directory: string;
 }
 
 /** Runs the bad step once more, on weights that it did not change, to say where it went wrong. */
-async function badStepError(step: number, { stage, program, optimizer, directory }: Scene): Promise<UserError> {
-  const batches = stage.batches(step);
-  const { value } = await batches.next();
-  for (const [input, values] of Object.entries(value)) program.feed(stage.inputs[input]!, values as Float32Array);
+async function badStepError(step: number, { stage, programs, optimizer, directory }: Scene): Promise<UserError> {
+  const { value } = await stage.batches(step).next();
   optimizer.zero();
-  program.run();
+  programs.run(value);
   const loss = optimizer.read().tail[0]!;
   const gradient = optimizer.gradients.download();
   const { list } = stage.weights.parameters;

@@ -17,12 +17,13 @@ export const batch = z.strictObject({
     .meta({ description: "micro-batches whose gradients are added up for one step" }),
 });
 
+export const steps = z
+  .int()
+  .min(1)
+  .max(2 ** 31)
+  .meta({ description: "optimizer steps in all" });
+
 export const optim = z.strictObject({
-  steps: z
-    .int()
-    .min(1)
-    .max(2 ** 31)
-    .meta({ description: "optimizer steps in all" }),
   lr: z.number().gt(0).max(10).default(6e-4).meta({ description: "peak learning rate" }),
   schedule: z
     .enum(["cosine", "linear", "constant", "wsd"])
@@ -76,7 +77,7 @@ export const samples = z.strictObject({
 
 export const training = {
   batch: batch.prefault({}),
-  optim,
+  optim: optim.prefault({}),
   evaluate: evaluate.prefault({}),
   save: save.prefault({}),
   samples: samples.prefault({}),

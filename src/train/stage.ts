@@ -2,26 +2,54 @@
 import type { Slab } from "../model/slab";
 import type { Tensor } from "../tensor/tensor";
 
-/** One micro-batch: a value for each input of the graph. Its arrays may be reused for the next. */
-export type Batch = Readonly<Record<string, Float32Array | Uint32Array>>;
+export type Values = Readonly<Record<string, Float32Array | Uint32Array>>;
+
+/** The graph of one micro-batch. A stage may have several, such as one for each length of its rows. */
+export interface Graph {
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  /** [1]. A step's loss is the sum over its micro-batches, so each is already divided by the step's count of targets. */
+  readonly loss: Tensor;
+  /** [k]: the loss, then what else is told of a step, added up over its micro-batches likewise. */
+  readonly sums: Tensor;
+  /** Values of inputs that never change. */
+  readonly constants: Values;
+}
+
+/** One micro-batch: a value for each input that changes. The arrays may be reused for the next. */
+export interface Batch {
+  /** Which of the stage's graphs it is for. */
+  readonly graph: number;
+  readonly values: Values;
+}
+
+/** How far a run has come after some steps. */
+export interface Counts {
+  /** Tokens that were read, padding left out. */
+  readonly num_tokens: number;
+  /** Passes over the data. */
+  readonly epoch: number;
+}
 
 export interface Stage {
   /** What is trained. Anything else in the graph is frozen simply by not being listed here. */
   readonly weights: Slab;
-  /** The graph of one micro-batch. */
-  readonly inputs: Readonly<Record<string, Tensor>>;
-  /** [1]. A step's loss is the sum over its micro-batches, so each is already divided by the step's count of targets. */
-  readonly loss: Tensor;
-  /** Values of inputs that never change. */
-  readonly constants: Batch;
-  /** Tokens of a step, for the throughput. */
-  readonly tokensPerStep: number;
+  /** Weights that the graph reads besides. They cost no gradients and no moments. */
+  readonly frozen: readonly Slab[];
+  readonly graphs: readonly Graph[];
+  /** What the elements of `sums` are called; the first is the loss. */
+  readonly names: readonly string[];
+  /** Optimizer steps in all. */
+  readonly steps: number;
+  counts(step: number): Counts;
   /** Micro-batches from a step on: a function of (seed, step). On-policy stages sample the policy in here. */
   batches(firstStep: number): AsyncIterator<Batch>;
-  /** Loss on held-out text. */
+  /** Loss on held-out data. */
   evaluate(): number;
+  /** Lines that say, before the first step, what is measured and what it should be. */
+  start(): string[];
   /** A few continuations, to be read. */
   samples(): string[];
-  /** Writes the model into a directory. */
+  /** Writes what was trained into a directory, and reads it back. */
   writeModel(directory: string): Promise<void>;
+  readModel(directory: string): void;
 }

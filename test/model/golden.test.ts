@@ -30,7 +30,7 @@ const targets = input("targets", [size], "u32");
 const weight = input("weight", [1]);
 const hidden = model.hidden(tokens, positions, { length: batch.length });
 const logits = model.logits(hidden);
-const { loss } = model.loss(hidden, targets, weight);
+const { loss, sums } = model.loss(hidden, targets, weight);
 const labels = golden.targets.map((id) => (id < 0 ? IGNORE : id));
 const fed: [Tensor, Uint32Array | Float32Array][] = [
   [tokens, Uint32Array.from(golden.tokens)],
@@ -79,7 +79,7 @@ onEachDevice(() => {
   test("ten AdamW steps with clipping agree with PyTorch", () => {
     using weights = new Slab(device(), model.parameters, { values });
     using optimizer = new AdamW(device(), weights, settings);
-    using program = trainingProgram(device(), loss, weights, optimizer);
+    using program = trainingProgram(device(), { loss, sums }, { weights, optimizer });
     for (const [tensor, data] of fed) program.feed(tensor, data);
     golden.losses.forEach((wanted, step) => {
       optimizer.zero();

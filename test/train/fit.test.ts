@@ -245,7 +245,8 @@ onEachDevice(() => {
         const inner = stage.batches(first);
         for (let step = first; ; step++) {
           const { value } = await inner.next();
-          yield { ...value, weight: new Float32Array([step === 6 ? Number.NaN : 1 / 64]) };
+          const weight = new Float32Array([step === 6 ? Number.NaN : 1 / 64]);
+          yield { ...value, values: { ...value.values, weight } };
         }
       },
     });
