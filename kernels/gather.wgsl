@@ -13,7 +13,7 @@ struct Params {
 
 override WORKGROUP: u32 = 64;
 override PART: bool = false;
-override HALF: u32 = 0; // how the table is stored: 0 in float32, 1 in bfloat16, 2 in float16
+override STORED: u32 = 0; // how the table is stored: 0 in float32, 1 in bfloat16, 2 in float16
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
@@ -22,10 +22,10 @@ override HALF: u32 = 0; // how the table is stored: 0 in float32, 1 in bfloat16,
 
 // Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
 fn source_at(i: u32) -> f32 {
-  if (HALF == 1u) {
+  if (STORED == 1u) {
     return bitcast<f32>((source[i / 2u] >> (16u * (i % 2u))) << 16u);
   }
-  if (HALF == 2u) {
+  if (STORED == 2u) {
     return unpack2x16float(source[i / 2u])[i % 2u];
   }
   return bitcast<f32>(source[i]);

@@ -17,7 +17,7 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
-override HALF: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16
+override STORED: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8
 
 const TILE = 64u;
 const DEPTH = 16u;
@@ -38,13 +38,46 @@ fn gelu(v: f32) -> f32 {
   return 0.5 * v * (1.0 + tanh(clamp(u, -15.0, 15.0)));
 }
 
+fn byte_at(word: u32, i: u32) -> u32 {
+  return (b[word + i / 4u] >> (8u * (i % 4u))) & 255u;
+}
+
+// Two elements a byte, the first in the high half; each block of 64 has a scale, itself 8 bits of a map, times a scale for
+// 256 blocks, plus an offset. src/tensor/stored.ts says where the parts lie.
+fn nf4_at(i: u32) -> f32 {
+  let count = params.inner * params.columns;
+  let blocks = (count + 63u) / 64u;
+  let scales = (count + 7u) / 8u;
+  let map = scales + (blocks + 3u) / 4u;
+  let nested = map + 272u;
+  let offset = nested + (blocks + 255u) / 256u;
+  let block = i / 64u;
+  let code = (byte_at(0u, i / 2u) >> (4u * (1u - i % 2u))) & 15u;
+  let of_scale = bitcast<f32>(b[map + 16u + byte_at(scales, block)]);
+  let scale = of_scale * bitcast<f32>(b[nested + block / 256u]) + bitcast<f32>(b[offset]);
+  return bitcast<f32>(b[map + code]) * scale;
+}
+
+// Four elements a word; a scale for each row.
+fn int8_at(i: u32) -> f32 {
+  let row = i / select(params.columns, params.inner, TRANSPOSE_B);
+  let scale = bitcast<f32>(b[(params.inner * params.columns + 3u) / 4u + row]);
+  return f32(i32(byte_at(0u, i) << 24u) >> 24u) * scale;
+}
+
 // Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
 fn b_at(i: u32) -> f32 {
-  if (HALF == 1u) {
+  if (STORED == 1u) {
     return bitcast<f32>((b[i / 2u] >> (16u * (i % 2u))) << 16u);
   }
-  if (HALF == 2u) {
+  if (STORED == 2u) {
     return unpack2x16float(b[i / 2u])[i % 2u];
+  }
+  if (STORED == 3u) {
+    return nf4_at(i);
+  }
+  if (STORED == 4u) {
+    return int8_at(i);
   }
   return bitcast<f32>(b[i]);
 }

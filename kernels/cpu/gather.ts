@@ -1,7 +1,7 @@
 // Rows of a table, by id. The table holds the rows from `first` on.
 //   forward   y[n] = table[ids[n] - first]. With PART: y[n] += it, where that row is in the table.
 //   scatter   table[id - first] += sum of x[n] over all n with ids[n] = id, in place, in the order of n. A unit is a run of columns.
-import { constant, HALF, input, output, PART, param, take } from "./job";
+import { constant, STORED, input, output, PART, param, take } from "./job";
 import { FLOAT32, load4, storeFirst } from "./math";
 
 const COLUMNS: u32 = 64;
@@ -12,7 +12,7 @@ export function forward(job: usize): void {
   const tableRows = param(job, 2);
   const first = param(job, 3);
   const part = constant(job, PART) != 0;
-  const kind = constant(job, HALF);
+  const kind = constant(job, STORED);
   const table = input(job, 0);
   const ids = input(job, 1);
   const y = output(job);

@@ -8,8 +8,8 @@
 // Strides are in elements. (row, column) strides of A and B say every transposition. Each element of C is summed over the
 // inner dimension in an order that depends on DEPTH alone, so tiles may be cut anywhere.
 import { scratch } from "./job";
-import { BFLOAT16, FLOAT16, FLOAT32, madd, storeFirst } from "./math";
-import { BLOCK, COLUMNS, DEPTH, packA, packB, packHalf, ROWS, STRIP, TILE, WIDTH } from "./pack";
+import { BFLOAT16, FLOAT16, FLOAT32, isQuantised, madd, storeFirst } from "./math";
+import { BLOCK, COLUMNS, DEPTH, packA, packB, packHalf, packQuantised, ROWS, STRIP, TILE, WIDTH } from "./pack";
 
 export function product(
   rows: u32, columns: u32, inner: u32,
@@ -18,6 +18,8 @@ export function product(
   c: usize, cRow: u32,
   add: bool,
   kind: u32 = FLOAT32, // how B is stored
+  bTotal: usize = 0, // a quantised B is a part, from element bFirst on, of the matrix of bTotal elements at b
+  bFirst: usize = 0,
 ): void {
   const stride: usize = <usize>cRow << 2;
   for (let j: u32 = 0; j < columns; j += WIDTH) {
@@ -27,6 +29,7 @@ export function product(
       const onto = add || k > 0;
       const at = <usize>k * bRow + <usize>j * bColumn;
       if (kind == FLOAT32) packB(b + (at << 2), bRow, bColumn, depth, width);
+      else if (isQuantised(kind)) packQuantised(b, kind, bTotal, bFirst + at, bRow, bColumn, depth, width);
       else if (kind == BFLOAT16) packHalf(b + (at << 1), bRow, bColumn, depth, width, BFLOAT16);
       else packHalf(b + (at << 1), bRow, bColumn, depth, width, FLOAT16);
       for (let i: u32 = 0; i < rows; i += ROWS) {

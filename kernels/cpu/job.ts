@@ -31,7 +31,7 @@ export const GELU = 3;
 export const ACCUMULATE = 4;
 export const HEAD = 5;
 export const PART = 6;
-export const HALF = 7;
+export const STORED = 7;
 export const SEGMENTS = 8;
 
 /** Looks at a word this often before going to sleep on it: a few microseconds. */

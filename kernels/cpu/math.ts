@@ -106,10 +106,16 @@ export function loadFirst(at: usize, count: u32, rest: f32): v128 {
   return v;
 }
 
-// How a matrix is stored: the constant HALF of a kernel.
+// How a matrix is stored: the constant STORED of a kernel.
 export const FLOAT32: u32 = 0;
 export const BFLOAT16: u32 = 1;
 export const FLOAT16: u32 = 2;
+export const NF4: u32 = 3;
+
+@inline
+export function isQuantised(kind: u32): bool {
+  return kind >= NF4;
+}
 
 /** Shift from elements to bytes. */
 @inline

@@ -1,12 +1,13 @@
 // C = op(A) op(B) (+ bias) (then GELU) (+ C). A may be a run of columns of a wider matrix, from a_first on with rows a_stride
 // apart, and so may C. A unit is a block of C, or for few rows a run of columns.
 import {
-  ACCUMULATE, BIAS, constant, GELU, HALF, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
+  ACCUMULATE, BIAS, constant, GELU, STORED, input, output, param, SCRATCH_BYTES, scratch, TRANSPOSE_A, TRANSPOSE_B, take, threads,
 } from "./job";
 import { product } from "./gemm";
 import { COLUMNS, FREE, ROWS } from "./pack";
+import { expand } from "./quantised";
 import {
-  BFLOAT16, dot, dotHalf, FLOAT16, FLOAT32, gelu4, load4, madd, shiftOf, storeFirst,
+  BFLOAT16, dot, dotHalf, FLOAT16, FLOAT32, gelu4, isQuantised, load4, madd, shiftOf, storeFirst,
 } from "./math";
 
 /** Rows up to which B is read straight from memory once a row, instead of being packed. */
@@ -15,7 +16,8 @@ const FEW: u32 = 4;
 export function forward(job: usize): void {
   const rows = param(job, 0);
   const inner = param(job, 2);
-  if (rows <= FEW && FREE + ((<usize>rows * inner) << 2) < SCRATCH_BYTES) few(job);
+  const turned = isQuantised(constant(job, STORED)) && !constant(job, TRANSPOSE_B);
+  if (rows <= FEW && !turned && FREE + ((<usize>(rows + 1) * inner) << 2) < SCRATCH_BYTES) few(job);
   else blocks(job);
 }
 
@@ -37,7 +39,7 @@ function blocks(job: usize): void {
   const width = shape & 0xffff;
   const down = (rows + height - 1) / height;
   const across = (columns + width - 1) / width;
-  const kind = constant(job, HALF);
+  const kind = constant(job, STORED);
   const units = down * across;
   for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
     const i = (unit % down) * height;
@@ -46,9 +48,10 @@ function blocks(job: usize): void {
     const wide = min(width, columns - j);
     const c = output(job) + ((<usize>param(job, 5) + <usize>i * stride + j) << 2);
     const a = input(job, 0) + ((<usize>param(job, 3) + <usize>i * aRow) << 2);
-    const b = input(job, 1) + ((<usize>j * bColumn) << shiftOf(kind));
+    const first = <usize>j * bColumn;
+    const b = input(job, 1) + (isQuantised(kind) ? 0 : first << shiftOf(kind));
     const onto = before(job, c, stride, j, high, wide);
-    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto, kind);
+    product(high, wide, inner, a, aRow, aColumn, b, bRow, bColumn, c, stride, onto, kind, <usize>columns * inner, first);
     if (constant(job, GELU)) for (let r: u32 = 0; r < high; r++) geluRow(c + ((<usize>r * stride) << 2), wide);
   }
 }
@@ -132,8 +135,9 @@ function few(job: usize): void {
     const onto = before(job, c, stride, j, rows, wide);
     if (!onto) for (let r: u32 = 0; r < rows; r++) memory.fill(c + ((<usize>r * stride) << 2), 0, <usize>wide << 2);
     const b = input(job, 1);
-    const kind = constant(job, HALF);
-    if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << shiftOf(kind)), c, rows, stride, inner, wide, kind);
+    const kind = constant(job, STORED);
+    if (isQuantised(kind)) quantisedDots(job, a, c, j, wide, kind);
+    else if (constant(job, TRANSPOSE_B)) dots(a, b + ((<usize>j * inner) << shiftOf(kind)), c, rows, stride, inner, wide, kind);
     else if (kind == FLOAT32) rowsOfB(a, b + (<usize>j << 2), c, rows, columns, stride, inner, wide, FLOAT32);
     else if (kind == BFLOAT16) rowsOfB(a, b + (<usize>j << 1), c, rows, columns, stride, inner, wide, BFLOAT16);
     else rowsOfB(a, b + (<usize>j << 1), c, rows, columns, stride, inner, wide, FLOAT16);
@@ -171,6 +175,22 @@ function dots(a: usize, b: usize, c: usize, rows: u32, stride: u32, inner: u32, 
       store<f32>(at, load<f32>(at) + product1(row, b, inner, kind));
     }
     b += <usize>inner << shiftOf(kind);
+  }
+}
+
+/** The same where B is quantised: each of its rows is turned into floats once. */
+function quantisedDots(job: usize, a: usize, c: usize, j: u32, wide: u32, kind: u32): void {
+  const rows = param(job, 0);
+  const inner = param(job, 2);
+  const stride = param(job, 6);
+  const total = <usize>param(job, 1) * inner;
+  const floats = scratch + FREE + ((<usize>rows * inner) << 2);
+  for (let x: u32 = 0; x < wide; x++) {
+    expand(input(job, 1), kind, total, inner, <usize>(j + x) * inner, inner, floats);
+    for (let r: u32 = 0; r < rows; r++) {
+      const at = c + ((<usize>r * stride + x) << 2);
+      store<f32>(at, load<f32>(at) + dot(a + ((<usize>r * inner) << 2), floats, inner));
+    }
   }
 }
 

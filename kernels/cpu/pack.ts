@@ -2,6 +2,7 @@
 // every element spread to a whole vector.
 import { scratch } from "./job";
 import { half1, load4, lower4, upper4 } from "./math";
+import { expand } from "./quantised";
 
 export const ROWS: u32 = 6;
 export const COLUMNS: u32 = 8;
@@ -18,10 +19,9 @@ export const BLOCK: usize = STRIP + <usize>(DEPTH * ROWS * 16);
 export const FREE: usize = BLOCK + <usize>(DEPTH * WIDTH * 4);
 
 /** depth x width of B into panels of 8 columns, zeros behind the last column. */
-export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32): void {
+export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32, to: usize = scratch + BLOCK): void {
   const rowBytes: usize = <usize>row << 2;
   const columnBytes: usize = <usize>column << 2;
-  let to = scratch + BLOCK;
   for (let j: u32 = 0; j < width; j += COLUMNS) {
     const from = b + <usize>j * columnBytes;
     const here = min(COLUMNS, width - j);
@@ -29,6 +29,30 @@ export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32): 
     else if (here == COLUMNS && row == 1) packColumns(from, columnBytes, depth, to);
     else packPart(from, rowBytes, columnBytes, depth, here, to);
     to += <usize>depth << 5;
+  }
+}
+
+/** Columns of a quantised B that are turned into floats at a time. */
+const RUN: u32 = 64;
+
+/** The same for a quantised B, whose elements begin with `first` of the matrix of `total` elements at `b`. One stride is 1. */
+export function packQuantised(
+  b: usize, kind: u32, total: usize, first: usize, row: u32, column: u32, depth: u32, width: u32,
+): void {
+  const floats = scratch + FREE;
+  for (let j: u32 = 0; j < width; j += RUN) {
+    const here = min(RUN, width - j);
+    const at = first + <usize>j * column;
+    const to = scratch + BLOCK + ((<usize>j * depth) << 2);
+    if (row == 1) {
+      for (let x: u32 = 0; x < here; x++)
+        expand(b, kind, total, column, at + <usize>x * column, depth, floats + ((<usize>x * depth) << 2));
+      packB(floats, 1, depth, depth, here, to);
+    } else {
+      for (let k: u32 = 0; k < depth; k++)
+        expand(b, kind, total, row, at + <usize>k * row, here, floats + ((<usize>k * here) << 2));
+      packB(floats, here, 1, depth, here, to);
+    }
   }
 }
 

@@ -4,13 +4,12 @@ import { UserError } from "../errors";
 import { memory } from "../log/console";
 import { type Gpt2, type Gpt2Config, gpt2 } from "../model/gpt2";
 import type { Storage } from "../model/parameters";
-import { slabBytes } from "../model/slab";
 import { type MemoryOptions, memoryOf } from "./memory";
 
 /** Throws a UserError with the numbers where a model's weights do not fit. */
 export function expectWeightsFit(device: Device, config: Gpt2Config, storage: Storage): void {
   const free = device.freeBytes();
-  const bytes = (storage: Storage) => slabBytes(gpt2(config, storage).parameters);
+  const bytes = (storage: Storage) => gpt2(config, storage).parameters.bytes;
   const needed = bytes(storage);
   if (free === null || needed <= free) return;
   const small = bytes("bf16");

@@ -6,7 +6,7 @@ import { input } from "../tensor/tensor";
 import { trainingGraph } from "../train/fit";
 
 export interface Memory {
-  /** One slab: 4 bytes a parameter. */
+  /** As they are stored. */
   readonly weightsBytes: number;
   /** Weights, key-value cache and activations of one sequence of the whole context. */
   readonly inferenceBytes: number;
@@ -25,7 +25,7 @@ export interface MemoryOptions {
 
 export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions): Memory {
   const { parameters, config } = model;
-  const weightsBytes = 4 * parameters.size;
+  const weightsBytes = parameters.bytes;
   const bound = parameters.list.map(({ tensor }) => tensor);
 
   const tokens = input("tokens", [config.context], "u32");

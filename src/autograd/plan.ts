@@ -1,6 +1,7 @@
 /** Which buffer each tensor lives in: a pure function of the graph. */
 import { sizeOf } from "../tensor/shape";
-import { bytesOf, schedule, type Tensor } from "../tensor/tensor";
+import { wordsOf } from "../tensor/stored";
+import { schedule, type Tensor } from "../tensor/tensor";
 
 export interface Place {
   /** The tensor that owns the memory: itself, or what it is a view of or works in place on. */
@@ -49,12 +50,12 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
   const endings = new Map<number, Tensor[]>();
   // Fed before anything runs, and still there for the next run.
   for (const node of nodes) {
-    if (isFed(node) && !bound.has(node)) slots.set(node, slotSizes.push(wordsOf(node)) - 1);
+    if (isFed(node) && !bound.has(node)) slots.set(node, slotSizes.push(wordsOf(node.shape, node.dtype)) - 1);
   }
   nodes.forEach((node, at) => {
     const { root } = places.get(node)!;
     if (root === node && !bound.has(node) && !isFed(node)) {
-      const size = wordsOf(node);
+      const size = wordsOf(node.shape, node.dtype);
       const slot = free.get(size)?.pop() ?? slotSizes.push(size) - 1;
       slots.set(node, slot);
       const end = lastUse.get(node)!;
@@ -67,11 +68,6 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
     }
   });
   return { nodes, places, slots, slotSizes };
-}
-
-/** Words of 4 bytes that a tensor takes. */
-function wordsOf({ shape, dtype }: Tensor): number {
-  return Math.ceil((sizeOf(shape) * bytesOf(dtype)) / 4);
 }
 
 /** A value supplied at run time. */

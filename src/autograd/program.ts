@@ -1,6 +1,7 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
 import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../device/device";
-import { bytesOf, isHalf, type Tensor } from "../tensor/tensor";
+import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
+import type { Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
 
 export interface ProgramOptions {
@@ -37,9 +38,9 @@ export class Program implements Disposable {
   private dispatchOf(node: Tensor): Dispatch[] {
     if (!node.dispatch) return [];
     const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
-    const { readsHalf, ...launch } = node.dispatch(this.device.traits);
-    const half = inputs.find(({ dtype }) => isHalf(dtype));
-    if (half && !readsHalf) throw new Error(`${node.name} cannot read ${half.name} in ${half.dtype}`);
+    const { readsStored, ...launch } = node.dispatch(this.device.traits);
+    const stored = inputs.find(({ dtype }) => isHalf(dtype) || isQuantised(dtype));
+    if (stored && !readsStored) throw new Error(`${node.name} cannot read ${stored.name} in ${stored.dtype}`);
     return [{ ...launch, output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
   }
 
@@ -48,8 +49,11 @@ export class Program implements Disposable {
     const place = this.plan.places.get(tensor);
     if (!place) throw new Error(`${tensor.name} is not part of this program`);
     const bound = this.bind.get(place.root);
-    const width = bytesOf(place.root.dtype);
     const buffer = bound?.buffer ?? this.buffers[this.plan.slots.get(place.root)!]!;
+    const { dtype, shape } = place.root;
+    if (isQuantised(dtype))
+      return { buffer, offsetBytes: bound?.offsetBytes ?? 0, sizeBytes: 4 * wordsOf(shape, dtype) };
+    const width = bytesOf(dtype);
     return {
       buffer,
       offsetBytes: (bound?.offsetBytes ?? 0) + width * place.offset,
@@ -58,7 +62,8 @@ export class Program implements Disposable {
   }
 
   feed(tensor: Tensor, data: Bytes): void {
-    const { size } = this.plan.places.get(tensor) ?? { size: -1 };
+    const place = this.plan.places.get(tensor);
+    const size = isQuantised(tensor.dtype) ? wordsOf(tensor.shape, tensor.dtype) : (place?.size ?? -1);
     if (data.length !== size) throw new Error(`feed ${tensor.name}: got ${data.length} values, expected ${size}`);
     this.device.upload(this.slice(tensor), data);
     this.unfed.delete(tensor);

@@ -3,7 +3,7 @@ import type { Device } from "../device/device";
 import { openDevice } from "../device/open";
 import { UserError } from "../errors";
 import type { Console } from "../log/console";
-import type { Storage } from "../model/parameters";
+import { type Storage, storages } from "../model/parameters";
 
 export const deviceArg = {
   device: {
@@ -17,9 +17,10 @@ export const deviceArg = {
 export const storageArg = {
   storage: {
     type: "enum",
-    options: ["f32", "bf16", "f16"] as Storage[],
+    options: storages as unknown as Storage[],
     default: "f32",
-    description: "how matrices are held: bf16 and f16 take half the memory; f16 is closer, bf16 faster on a CPU",
+    description:
+      "how matrices are held: bf16 and f16 in half the memory; nf4 and int8 quantise the linear layers to 4.1 and 8 bits a weight",
   },
 } as const;
 

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
+import { isQuantised } from "../tensor/stored";
 import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
 import type { Parameter, Parameters, Storage } from "./parameters";
 import { type NamedValues, openSafetensors, writeSafetensors } from "./safetensors";
@@ -217,11 +218,11 @@ function expectTensors(
 const PART = 1 << 20;
 
 /** The tensor's values part by part, in an array that is used again. */
-function* partsOf({ info, file }: StoredTensor): Generator<[part: Float32Array, first: number]> {
+function* partsOf({ info, file }: StoredTensor, most = PART): Generator<[part: Float32Array, first: number]> {
   const size = info.shape.reduce((product, n) => product * n, 1);
-  const buffer = new Float32Array(Math.min(PART, size));
-  for (let first = 0; first < size; first += PART) {
-    const part = buffer.subarray(0, Math.min(PART, size - first));
+  const buffer = new Float32Array(Math.min(most, size));
+  for (let first = 0; first < size; first += most) {
+    const part = buffer.subarray(0, Math.min(most, size - first));
     file.read(info, part, first);
     yield [part, first];
   }
@@ -229,10 +230,11 @@ function* partsOf({ info, file }: StoredTensor): Generator<[part: Float32Array, 
 
 /** Puts tensors where the slab wants them. NaN and infinity are refused by name. */
 function readInto(slab: Slab, found: readonly StoredTensor[]): void {
-  slab.parameters.list.forEach(({ offset }, i) => {
-    for (const [part, first] of partsOf(found[i]!)) {
+  slab.parameters.list.forEach((parameter, i) => {
+    const quantised = isQuantised(parameter.tensor.dtype);
+    for (const [part, first] of partsOf(found[i]!, quantised ? parameter.size : PART)) {
       expectFinite(part, found[i]!.info.name, first);
-      slab.upload(part, offset + first);
+      slab.write(parameter, part, first);
     }
   });
 }
@@ -247,10 +249,10 @@ function expectFinite(values: Float32Array, name: string, first = 0): void {
 
 /** A slab as named tensors, for writing. Values are fetched from the device when their turn comes. */
 export function namedValues(slab: Slab, prefix = PREFIX): NamedValues[] {
-  return slab.parameters.list.map(({ name, shape, offset, size }) => ({
-    name: storedName(name, prefix),
-    shape,
-    values: () => slab.download(offset, size),
+  return slab.parameters.list.map((parameter) => ({
+    name: storedName(parameter.name, prefix),
+    shape: parameter.shape,
+    values: () => slab.read(parameter),
   }));
 }
 

@@ -14,6 +14,7 @@ import { layerNorm } from "../ops/layer-norm";
 import { matmul } from "../ops/matmul";
 import { keepHalf, keepWhole } from "../ops/store";
 import { sizeOf } from "../tensor/shape";
+import { isQuantised } from "../tensor/stored";
 import { input, type Tensor } from "../tensor/tensor";
 import { type HeadLoss, headLoss } from "./head";
 import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
@@ -104,7 +105,7 @@ export function cacheTensors({ layers, width }: Gpt2Config, batch: number, lengt
   return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
 }
 
-/** `storage`: bf16 and f16 hold the matrices in 16 bits, to be read and not to be trained. */
+/** `storage`: all but f32 are to be read and not to be trained. */
 export function gpt2(config: Gpt2Config, storage: Storage = "f32"): Gpt2 {
   const parameters = layOut(specs(config), storage);
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
@@ -127,6 +128,7 @@ function specs({ vocabulary, context, layers, width: C, tied }: Gpt2Config): Par
     init: { std },
     decay: true,
   });
+  const linear = (name: string, shape: number[], std?: number) => ({ ...matrix(name, shape, std), linear: true });
   const vector = (name: string, length: number, value = 0): ParameterSpec => ({
     name,
     shape: [length],
@@ -137,14 +139,14 @@ function specs({ vocabulary, context, layers, width: C, tied }: Gpt2Config): Par
   const residualStd = 0.02 / Math.sqrt(2 * layers);
   const block = (h: string) => [
     ...norm(`${h}.ln_1`),
-    matrix(`${h}.attn.c_attn.weight`, [C, 3 * C]),
+    linear(`${h}.attn.c_attn.weight`, [C, 3 * C]),
     vector(`${h}.attn.c_attn.bias`, 3 * C),
-    matrix(`${h}.attn.c_proj.weight`, [C, C], residualStd),
+    linear(`${h}.attn.c_proj.weight`, [C, C], residualStd),
     vector(`${h}.attn.c_proj.bias`, C),
     ...norm(`${h}.ln_2`),
-    matrix(`${h}.mlp.c_fc.weight`, [C, 4 * C]),
+    linear(`${h}.mlp.c_fc.weight`, [C, 4 * C]),
     vector(`${h}.mlp.c_fc.bias`, 4 * C),
-    matrix(`${h}.mlp.c_proj.weight`, [4 * C, C], residualStd),
+    linear(`${h}.mlp.c_proj.weight`, [4 * C, C], residualStd),
     vector(`${h}.mlp.c_proj.bias`, C),
   ];
   return [
@@ -178,8 +180,10 @@ function hidden(
   const dropped = (x: Tensor) => (drop ? dropout(x, drop.seed, { rate: drop.rate, stream: streams++ }) : x);
   const norm = (x: Tensor, name: string) =>
     layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), epsilon, keep);
-  const linear = (x: Tensor, name: string, kept = keep) =>
-    matmul(x, weight(`${name}.weight`), { bias: weight(`${name}.bias`), keep: kept });
+  const linear = (x: Tensor, name: string, kept = keep) => {
+    const matrix = weight(`${name}.weight`);
+    return matmul(x, matrix, { transposeB: isQuantised(matrix.dtype), bias: weight(`${name}.bias`), keep: kept });
+  };
 
   const attend = (x: Tensor, layer: number): Tensor => {
     const qkv = linear(norm(x, `h.${layer}.ln_1`), `h.${layer}.attn.c_attn`);

@@ -1,7 +1,8 @@
 /** The named weights of a model: shapes, initial values, and where each lies in one slab. */
 import { randomAt } from "../ops/random";
 import { type Shape, sizeOf } from "../tensor/shape";
-import { input, isHalf, type Tensor, VIEW_ALIGNMENT } from "../tensor/tensor";
+import { type DType, isQuantised, wordsOf } from "../tensor/stored";
+import { input, type Tensor, VIEW_ALIGNMENT } from "../tensor/tensor";
 
 export interface ParameterSpec {
   readonly name: string;
@@ -10,57 +11,72 @@ export interface ParameterSpec {
   readonly init: { readonly std: number } | { readonly value: number };
   /** Weight decay applies: matrices only, as GPT-2 and nanoGPT do it. */
   readonly decay: boolean;
+  /** The matrix of a linear layer inside the blocks: these are what is quantised. */
+  readonly linear?: boolean;
 }
 
 export interface Parameter extends ParameterSpec {
-  /** Where it begins in the slab, in elements. */
+  /** Where it begins in a slab of float32, in elements: that of gradients, of moments, and of weights that are trained. */
   readonly offset: number;
   readonly size: number;
-  /** The input of the graph that stands for it. */
+  /** Where it lies in the slab of weights, as they are stored. */
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+  /** The input of the graph that stands for it. Quantised it is [out, in]. */
   readonly tensor: Tensor;
 }
 
 export interface Parameters {
   readonly list: readonly Parameter[];
-  /** Elements of the slab, alignment included. */
+  /** Elements of a slab, alignment included. */
   readonly size: number;
+  /** Bytes of the slab of weights, as they are stored. */
+  readonly bytes: number;
   /** Weight decay applies to this many elements at the slab's beginning: the matrices. */
   readonly decayed: number;
-  /** This many elements at the slab's beginning are stored in 16 bits: the matrices, or none. */
-  readonly half: number;
   readonly storage: Storage;
   /** Elements that are weights. */
   readonly count: number;
 }
 
-/** How matrices are stored. In 16 bits they can be read, and not trained. */
-export type Storage = "f32" | "bf16" | "f16";
+/**
+ * How weights are stored: all in float32, or matrices in 16 bits, or the linear layers' quantised. Only those in float32 can be
+ * trained.
+ */
+export type Storage = "f32" | "bf16" | "f16" | "nf4" | "int8";
+export const storages = ["f32", "bf16", "f16", "nf4", "int8"] as const satisfies readonly Storage[];
 
 /** Lays parameters out in a slab: those with decay first, each aligned so that any device can bind it. */
 export function layOut(specs: readonly ParameterSpec[], storage: Storage = "f32"): Parameters {
   let size = 0;
-  const alignment = isHalf(storage) ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;
+  let bytes = 0;
   const place = (spec: ParameterSpec): Parameter => {
-    const offset = size;
-    size += Math.ceil(sizeOf(spec.shape) / alignment) * alignment;
-    return {
+    const dtype = storedAs(spec, storage);
+    const shape = isQuantised(dtype) ? spec.shape.toReversed() : spec.shape;
+    const parameter = {
       ...spec,
-      offset,
+      offset: size,
       size: sizeOf(spec.shape),
-      tensor: input(spec.name, spec.shape, spec.decay ? storage : "f32"),
+      offsetBytes: bytes,
+      sizeBytes: 4 * wordsOf(shape, dtype),
+      tensor: input(spec.name, shape, dtype),
     };
+    size += aligned(parameter.size, VIEW_ALIGNMENT);
+    bytes += aligned(parameter.sizeBytes, 4 * VIEW_ALIGNMENT);
+    return parameter;
   };
   const decaying = specs.filter(({ decay }) => decay).map(place);
   const decayed = size;
   const list = [...decaying, ...specs.filter(({ decay }) => !decay).map(place)];
-  return {
-    list,
-    size,
-    decayed,
-    half: isHalf(storage) ? decayed : 0,
-    storage,
-    count: list.reduce((sum, { size }) => sum + size, 0),
-  };
+  return { list, size, bytes, decayed, storage, count: list.reduce((sum, { size }) => sum + size, 0) };
+}
+
+function storedAs({ decay, linear = false }: ParameterSpec, storage: Storage): DType {
+  return (isQuantised(storage) ? linear : decay) ? storage : "f32";
+}
+
+function aligned(size: number, to: number): number {
+  return Math.ceil(size / to) * to;
 }
 
 /** The parameter with this name. */

@@ -1,13 +1,10 @@
 /** A slab on the device: one buffer that holds a value for every parameter (weights, gradients, or a moment). */
 import type { Buffer, Device, Slice } from "../device/device";
+import { isHalf, isQuantised } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "./half";
-import type { Parameters } from "./parameters";
-
-/** Bytes of a slab: two for each element of matrices in 16 bits, else four. */
-export function slabBytes({ size, half }: Parameters): number {
-  return 2 * half + 4 * (size - half);
-}
+import type { Parameter, Parameters } from "./parameters";
+import { pack, transposed, unpack } from "./quantised";
 
 export class Slab implements Disposable {
   readonly buffer: Buffer;
@@ -23,35 +20,41 @@ export class Slab implements Disposable {
   ) {
     this.device = device;
     this.parameters = parameters;
-    this.buffer = device.allocate(this.at(parameters.size + tail));
+    this.buffer = device.allocate(parameters.bytes + 4 * tail);
     if (values)
-      for (const { offset, size } of parameters.list) this.upload(values.subarray(offset, offset + size), offset);
-  }
-
-  /** Byte of an element: those of matrices may take two, all others take four. */
-  private at(element: number): number {
-    const { half } = this.parameters;
-    return 2 * Math.min(element, half) + 4 * Math.max(0, element - half);
-  }
-
-  private isHalf(offset: number): boolean {
-    return offset < this.parameters.half;
+      for (const parameter of parameters.list)
+        this.write(parameter, values.subarray(parameter.offset, parameter.offset + parameter.size));
   }
 
   /** Every parameter's slice, to be bound to `tensors[i]`, or to the parameters' own tensors. */
   bind(tensors: readonly Tensor[] = this.parameters.list.map(({ tensor }) => tensor)): Map<Tensor, Slice> {
-    return new Map(this.parameters.list.map(({ offset, size }, i) => [tensors[i]!, this.slice(offset, size)]));
+    return new Map(this.parameters.list.map((parameter, i) => [tensors[i]!, this.sliceOf(parameter)]));
   }
 
-  /** Elements of one parameter, or of several that are stored alike. */
+  sliceOf({ offsetBytes, sizeBytes }: Parameter): Slice {
+    return { buffer: this.buffer, offsetBytes, sizeBytes };
+  }
+
+  /** Elements of a slab of float32. */
   slice(offset: number, size: number): Slice {
-    const sizeBytes = this.isHalf(offset) ? 4 * Math.ceil(size / 2) : 4 * size;
-    return { buffer: this.buffer, offsetBytes: this.at(offset), sizeBytes };
+    if (this.parameters.storage !== "f32")
+      throw new Error(`elements of a slab in ${this.parameters.storage} have no address`);
+    return { buffer: this.buffer, offsetBytes: 4 * offset, sizeBytes: 4 * size };
   }
 
-  /** Values of one parameter, or of several that are stored alike, from element `offset` on. */
-  upload(values: Float32Array, offset = 0): void {
-    this.device.upload(this.slice(offset, values.length), this.isHalf(offset) ? this.narrowed(values) : values);
+  /** Values of a parameter from its element `first` on, which is even. Quantised ones are written whole. */
+  write(parameter: Parameter, values: Float32Array, first = 0): void {
+    const { dtype } = parameter.tensor;
+    const whole = this.sliceOf(parameter);
+    if (isQuantised(dtype)) {
+      if (values.length !== parameter.size) throw new Error(`${parameter.name} is quantised: write it whole`);
+      this.device.upload(whole, pack(transposed(values, parameter.shape), parameter.tensor.shape, dtype));
+      return;
+    }
+    const width = isHalf(dtype) ? 2 : 4;
+    const sizeBytes = 4 * Math.ceil((width * values.length) / 4);
+    const slice = { ...whole, offsetBytes: whole.offsetBytes + width * first, sizeBytes };
+    this.device.upload(slice, isHalf(dtype) ? this.narrowed(values) : values);
   }
 
   /** Into an array that is used again: a model comes in many parts. */
@@ -61,17 +64,28 @@ export class Slab implements Disposable {
     return this.parameters.storage === "f16" ? narrowedToF16(values, to) : narrowed(values, to);
   }
 
-  /** The values from element `offset` on; all of the parameters' if nothing is said. */
-  download(offset = 0, size = this.parameters.size - offset): Float32Array<ArrayBuffer> {
-    const values = new Float32Array(size);
-    const halves = Math.max(0, Math.min(size, this.parameters.half - offset));
-    if (halves > 0) {
-      const words = new Uint16Array(2 * Math.ceil(halves / 2));
-      this.device.download(this.slice(offset, halves), words);
-      const widen = this.parameters.storage === "f16" ? widenedFromF16 : widened;
-      widen(words.subarray(0, halves), values.subarray(0, halves));
-    }
-    if (halves < size) this.device.download(this.slice(offset + halves, size - halves), values.subarray(halves));
+  /** A parameter's values as numbers, in its own shape. Waits for the device. */
+  read(parameter: Parameter): Float32Array<ArrayBuffer> {
+    const { dtype, shape } = parameter.tensor;
+    const slice = this.sliceOf(parameter);
+    const values = new Float32Array(parameter.size);
+    if (isQuantised(dtype)) {
+      const words = new Uint32Array(parameter.sizeBytes / 4);
+      this.device.download(slice, words);
+      values.set(transposed(unpack(words, shape, dtype), shape));
+    } else if (isHalf(dtype)) {
+      const words = new Uint16Array(parameter.sizeBytes / 2);
+      this.device.download(slice, words);
+      const widen = dtype === "f16" ? widenedFromF16 : widened;
+      widen(words.subarray(0, values.length), values);
+    } else this.device.download(slice, values);
+    return values;
+  }
+
+  /** Every value, each parameter at its offset. Waits for the device. */
+  download(): Float32Array<ArrayBuffer> {
+    const values = new Float32Array(this.parameters.size);
+    for (const parameter of this.parameters.list) values.set(this.read(parameter), parameter.offset);
     return values;
   }
 

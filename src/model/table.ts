@@ -5,7 +5,8 @@ import { zeros } from "../ops/fill";
 import { gather, gatherPart } from "../ops/gather";
 import { addColumns, matmul } from "../ops/matmul";
 import { matrixOf, sizeOf } from "../tensor/shape";
-import { bytesOf, isHalf, type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
+import { bytesOf, isHalf } from "../tensor/stored";
+import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 
 /** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
 export const BINDING_BYTES = 128 << 20;

@@ -2,7 +2,8 @@
 import source from "../../kernels/gather.wgsl" with { type: "text" };
 import { linear } from "../device/device";
 import { expectShape, matrixOf, sizeOf } from "../tensor/shape";
-import { halfConstant, type Tensor, tensor } from "../tensor/tensor";
+import { storedConstant } from "../tensor/stored";
+import { type Tensor, tensor } from "../tensor/tensor";
 import { zeros } from "./fill";
 
 /** table[ids[n]] for each n: [V, C], [N] (u32) -> [N, C]. Ids are not checked on the device: check them on the way in. */
@@ -21,8 +22,8 @@ export function gather(table: Tensor, ids: Tensor): Tensor {
       return y;
     },
     dispatch: () => ({
-      kernel: { name: "gather", source, entry: "forward", constants: { HALF: halfConstant(table.dtype) } },
-      readsHalf: true,
+      kernel: { name: "gather", source, entry: "forward", constants: { STORED: storedConstant(table.dtype) } },
+      readsStored: true,
       params: { rows, columns, table_rows: tableRows, first: 0 },
       workgroups: linear(rows * columns, 64),
     }),
@@ -50,8 +51,13 @@ export function gatherPart(target: Tensor, part: Tensor, ids: Tensor, first: num
       return y;
     },
     dispatch: () => ({
-      kernel: { name: "gather", source, entry: "forward", constants: { PART: true, HALF: halfConstant(part.dtype) } },
-      readsHalf: true,
+      kernel: {
+        name: "gather",
+        source,
+        entry: "forward",
+        constants: { PART: true, STORED: storedConstant(part.dtype) },
+      },
+      readsStored: true,
       params: { rows, columns, table_rows: tableRows, first },
       workgroups: linear(rows * columns, 64),
     }),

@@ -3,7 +3,8 @@ import source from "../../kernels/matmul.wgsl" with { type: "text" };
 import subgroupSource from "../../kernels/matmul-subgroup.wgsl" with { type: "text" };
 import type { Traits } from "../device/device";
 import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
-import { halfConstant, type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
+import { storedConstant } from "../tensor/stored";
+import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
 import { geluBackward, geluValue } from "./gelu";
 import { columnSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
@@ -27,8 +28,8 @@ interface Form {
   readonly inner: number;
   readonly transposeA: boolean;
   readonly transposeB: boolean;
-  /** How B is stored: the constant HALF; float32 if absent. */
-  readonly half?: number;
+  /** How B is stored: the constant STORED; float32 if absent. */
+  readonly stored?: number;
   /** A is columns of a wider matrix: where they begin in its first row, and how far its rows are apart. */
   readonly a?: Window;
   /** So is the result. */
@@ -40,7 +41,10 @@ interface Window {
   readonly stride: number;
 }
 
-/** op(A) op(B) + bias: [M, K] x [K, N] -> [M, N]. Leading dimensions of A count as rows where A is not transposed. */
+/**
+ * op(A) op(B) + bias: [M, K] x [K, N] -> [M, N]. Leading dimensions of A count as rows where A is not transposed. B may be stored in 16
+ * bits or quantised.
+ */
 export function matmul(
   a: Tensor,
   b: Tensor,
@@ -55,7 +59,7 @@ export function matmul(
     throw new ShapeError(`matmul ${form}: [${a.shape}] x [${b.shape}], inner sizes ${inner} and ${innerB} differ`);
   }
   if (bias) expectShape("matmul", "bias", bias.shape, [columns]);
-  const form = { rows, columns, inner, transposeA, transposeB, half: halfConstant(b.dtype) };
+  const form = { rows, columns, inner, transposeA, transposeB, stored: storedConstant(b.dtype) };
   const kept = keep(a);
   const vjp = (grad: Tensor) => {
     const a = kept();
@@ -99,7 +103,7 @@ function launch(
     BIAS: bias,
     GELU: gelu,
     ACCUMULATE: accumulate,
-    HALF: form.half ?? 0,
+    STORED: form.stored ?? 0,
   };
   const a = form.a ?? { first: 0, stride: transposeA ? rows : inner };
   const result = form.result ?? { first: 0, stride: columns };
@@ -123,14 +127,14 @@ function launch(
         specialize: { ROWS: `${tile}u` },
       },
       params,
-      readsHalf: (form.half ?? 0) > 0,
+      readsStored: (form.stored ?? 0) > 0,
       workgroups: [Math.ceil(columns / 32), Math.ceil(rows / tile), 1],
     };
   }
   return {
     kernel: { name: "matmul", source, entry: "forward", constants },
     params,
-    readsHalf: (form.half ?? 0) > 0,
+    readsStored: (form.stored ?? 0) > 0,
     workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
   };
 }
@@ -154,7 +158,7 @@ export function addColumns(target: Tensor, first: number, a: Tensor, b: Tensor):
     inner,
     transposeA: false,
     transposeB: true,
-    half: halfConstant(b.dtype),
+    stored: storedConstant(b.dtype),
     result: { first, stride },
   };
   return tensor({

@@ -31,7 +31,7 @@ export function widen(x: Tensor): Tensor {
     reference: (x) => x,
     dispatch: () => ({
       kernel: { name: "store", source, entry: "widen" },
-      readsHalf: true,
+      readsStored: true,
       params: { count },
       workgroups: linear(count, 256),
     }),

@@ -55,7 +55,8 @@ export class AdamW implements Disposable {
     this.device = device;
     this.options = options;
     const { parameters } = weights;
-    if (parameters.half > 0) throw new Error("weights that are stored in 16 bits cannot be trained");
+    if (parameters.storage !== "f32")
+      throw new Error(`weights that are stored in ${parameters.storage} cannot be trained`);
     this.gradients = new Slab(device, parameters, { tail: TAIL });
     this.first = new Slab(device, parameters);
     this.second = new Slab(device, parameters);

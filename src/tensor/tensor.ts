@@ -1,38 +1,23 @@
 /** A tensor is a node in a graph: a shape and how to make it. It owns no memory. */
 import type { Kernel, Traits, Workgroups } from "../device/device";
 import { type Shape, ShapeError, sizeOf } from "./shape";
+import type { DType } from "./stored";
 
 /** One launch of a kernel, before buffers are known: the output is the node, the inputs are the node's inputs. */
 export interface Launch {
   readonly kernel: Kernel;
   readonly params: Readonly<Record<string, number>>;
   readonly workgroups: Workgroups;
-  /** The kernel knows which of its inputs are stored in 16 bits. */
-  readonly readsHalf?: boolean;
+  /** The kernel knows which of its inputs are not stored as numbers of 4 bytes. */
+  readonly readsStored?: boolean;
 }
 
 export type Values = Float64Array;
 
-/** bf16 is the upper half of a float32: as wide in range, 8 bits of precision. f16 has 11 bits, and ends at 65,504. */
-export type DType = "f32" | "u32" | "bf16" | "f16";
-
-export function bytesOf(dtype: DType = "f32"): number {
-  return isHalf(dtype) ? 2 : 4;
-}
-
-export function isHalf(dtype: DType = "f32"): dtype is "bf16" | "f16" {
-  return dtype === "bf16" || dtype === "f16";
-}
-
-/** The constant HALF, by which kernels are told how a matrix is stored. */
-export function halfConstant(dtype: DType = "f32"): number {
-  return dtype === "bf16" ? 1 : dtype === "f16" ? 2 : 0;
-}
-
 export interface Node {
   readonly name: string;
   readonly shape: Shape;
-  /** u32 for token ids, positions and seeds; bf16 and f16 for weights that are only read. */
+  /** u32 for token ids, positions and seeds; bf16, f16, nf4 and int8 for weights that are only read. */
   readonly dtype?: DType;
   readonly inputs: readonly Tensor[];
   /** What the op means, in float64. The oracle that every kernel is tested against. */

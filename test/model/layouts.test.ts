@@ -48,14 +48,12 @@ onEachDevice(() => {
         const rounded = full.download();
         for (const { offset, size, decay } of plain.model.parameters.list)
           if (decay) rounded.set(round(rounded.slice(offset, offset + size)), offset);
-        for (const { offset, size } of plain.model.parameters.list)
-          full.upload(rounded.slice(offset, offset + size), offset);
+        for (const parameter of plain.model.parameters.list)
+          full.write(parameter, rounded.slice(parameter.offset, parameter.offset + parameter.size));
         expect(largestError(logitsOf(model, small), logitsOf(plain.model, full))).toBeLessThan(1e-5);
         expect(small.buffer.sizeBytes).toBeLessThan(0.75 * full.buffer.sizeBytes);
-        model.parameters.list.forEach(({ offset, size }, i) => {
-          const { offset: from } = plain.model.parameters.list[i]!;
-          expect(small.download(offset, size)).toEqual(rounded.slice(from, from + size));
-        });
+        for (const parameter of model.parameters.list)
+          expect(small.read(parameter)).toEqual(rounded.slice(parameter.offset, parameter.offset + parameter.size));
       },
     );
     test("written again and loaded again, it is the same bit for bit", async () => {

@@ -4,6 +4,7 @@ import { gradients, recompute } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../../src/model/half";
+import { pack, unpack } from "../../src/model/quantised";
 import {
   accumulate,
   add,
@@ -34,7 +35,7 @@ import {
   tokenStatistics,
   widen,
 } from "../../src/ops";
-import { input, view } from "../../src/tensor/tensor";
+import { input, type Tensor, view } from "../../src/tensor/tensor";
 import { device } from "../support/device";
 import {
   build,
@@ -42,6 +43,7 @@ import {
   checkKernels,
   compare,
   type Given,
+  kernelForms,
   largestError,
   type Op,
   sample,
@@ -264,6 +266,55 @@ describe.each(["bf16", "f16"] as const)("matrices stored in %s", (dtype) => {
   test("are refused by an op that cannot read them", () => {
     const x = input("x", [4, 4], dtype);
     expect(() => new Program(device("cpu"), [gelu(x)])).toThrow(`gelu cannot read x in ${dtype}`);
+  });
+});
+
+describe.each(["nf4", "int8"] as const)("matrices quantised to %s", (kind) => {
+  /** Numbers that it holds, so that only the arithmetic differs. */
+  const quantised = (...shape: number[]): Given => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    const floats = Float32Array.from(sample(size, 77), (v, i) => v / (1 + ((i >> 6) % 5)));
+    return { shape, values: [...floats], dtype: kind };
+  };
+  /** Feeds the op what the words stand for. */
+  const check = (op: Op, given: Given[], tolerance = 4e-6) => {
+    const { xs, y, feeds } = build(op, given, 3);
+    const b = xs.find(({ dtype }) => dtype === kind)!;
+    feeds.set(b, Float64Array.from(unpack(pack(Float32Array.from(feeds.get(b)!), b.shape, kind), b.shape, kind)));
+    const wanted = interpret([y], feeds)[0]!;
+    for (const [form, on] of Object.entries(kernelForms())) {
+      using program = new Program(on, [y]);
+      for (const [x, values] of feeds)
+        program.feed(
+          x,
+          x === b ? pack(Float32Array.from(valuesOf(given, xs, b)), b.shape, kind) : Float32Array.from(values),
+        );
+      program.run();
+      expect(largestError(program.read(y), wanted), `kernels for ${form}`).toBeLessThan(tolerance);
+    }
+  };
+  const valuesOf = (given: readonly Given[], xs: Tensor[], b: Tensor) =>
+    (given[xs.indexOf(b)] as { readonly values: readonly number[] }).values;
+  const forms: [string, Op, (n: number) => Given[]][] = [
+    ["a b", (a, b) => matmul(a!, b!), (n) => [[9, n], quantised(n, 21)]],
+    ["a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[9, n], quantised(21, n)]],
+    [
+      "a bT and a bias",
+      (a, b, c) => matmul(a!, b!, { transposeB: true, bias: c! }),
+      (n) => [[7, n], quantised(21, n), [21]],
+    ],
+    ["few rows, a b", (a, b) => matmul(a!, b!), (n) => [[2, n], quantised(n, 21)]],
+    ["few rows, a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[3, n], quantised(21, n)]],
+    ["many columns", (a, b) => matmul(a!, b!), (n) => [[40, 11], quantised(11, 8 * n)]],
+    ["many rows of b", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[40, 200], quantised(8 * n, 200)]],
+  ];
+  test.each(forms.flatMap(([name, op, given]) => [1, 8, 17, 33, 64, 100].map((n) => [name, n, op, given] as const)))(
+    "%s at %i",
+    (_name, n, op, given) => check(op, given(n)),
+  );
+  test("are refused by an op that cannot read them", () => {
+    const x = input("x", [4, 4], kind);
+    expect(() => new Program(device("cpu"), [gelu(x)])).toThrow(`gelu cannot read x in ${kind}`);
   });
 });
 

@@ -5,9 +5,11 @@ import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import type { Device } from "../../src/device/device";
 import { narrowed, narrowedToF16 } from "../../src/model/half";
+import { pack } from "../../src/model/quantised";
 import { randomAt } from "../../src/ops/random";
 import { type Shape, sizeOf } from "../../src/tensor/shape";
-import { type DType, input, type Tensor, type Values } from "../../src/tensor/tensor";
+import { type DType, isQuantised } from "../../src/tensor/stored";
+import { input, type Tensor, type Values } from "../../src/tensor/tensor";
 import { device } from "./device";
 
 /** An input of an op: a shape of random numbers, or a shape with the ids or values to feed. */
@@ -79,7 +81,7 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
     using program = new Program(on, outputs);
     for (const [tensor, values] of feeds) {
       if (!program.plan.places.has(tensor)) continue;
-      program.feed(tensor, stored(values, tensor.dtype));
+      program.feed(tensor, stored(values, tensor));
     }
     program.run();
     outputs.forEach((output, i) => {
@@ -91,7 +93,8 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
   }
 }
 
-function stored(values: Values, dtype: DType = "f32") {
+function stored(values: Values, { shape, dtype = "f32" }: Tensor) {
+  if (isQuantised(dtype)) return pack(Float32Array.from(values), shape, dtype);
   if (dtype === "u32") return Uint32Array.from(values);
   if (dtype === "f16") return narrowedToF16(Float32Array.from(values));
   return dtype === "bf16" ? narrowed(Float32Array.from(values)) : Float32Array.from(values);

@@ -1,0 +1,157 @@
+/**
+ * Matrices quantised as bitsandbytes does it. nf4: the 4-bit normal float of QLoRA with double quantisation
+ * (https://arxiv.org/abs/2305.14314, section 3; create_normal_map and create_dynamic_map of bitsandbytes' functional.py). int8: each
+ * row scaled by its largest magnitude, the weights of https://arxiv.org/abs/2208.07339.
+ */
+import { type Shape, sizeOf } from "../tensor/shape";
+import { BLOCK, int8Layout, NESTED, nf4Layout } from "../tensor/stored";
+
+export type Quantisation = "nf4" | "int8";
+
+/** The sixteen values of nf4, ascending. */
+export const NF4 = Float32Array.of(
+  -1.0,
+  -0.6961928009986877,
+  -0.5250730514526367,
+  -0.39491748809814453,
+  -0.28444138169288635,
+  -0.18477343022823334,
+  -0.09105003625154495,
+  0.0,
+  0.07958029955625534,
+  0.16093020141124725,
+  0.24611230194568634,
+  0.33791524171829224,
+  0.44070982933044434,
+  0.5626170039176941,
+  0.7229568362236023,
+  1.0,
+);
+
+/** The 256 values of the signed 8-bit dynamic map, ascending: a decimal exponent and a fraction that share seven bits. */
+export function dynamicMap(): Float32Array {
+  const values = [0, 1];
+  for (let exponent = 0; exponent < 7; exponent++) {
+    const count = 2 ** exponent;
+    const edge = (i: number) => Math.fround(0.1 + (0.9 * i) / count);
+    for (let i = 0; i < count; i++) {
+      const mean = Math.fround(Math.fround(edge(i) + edge(i + 1)) / 2);
+      values.push(10 ** (exponent - 6) * mean, -(10 ** (exponent - 6)) * mean);
+    }
+  }
+  return Float32Array.from(values).sort();
+}
+
+/** Bits of storage for each weight of a matrix of this shape. */
+export function bitsPerWeight(shape: Shape, kind: Quantisation): number {
+  const count = sizeOf(shape);
+  const { words } = kind === "nf4" ? nf4Layout(count) : int8Layout(count, shape[0]!);
+  return (32 * words) / count;
+}
+
+/** A matrix [out, in] in the words that kernels read. */
+export function pack(values: Float32Array, shape: Shape, kind: Quantisation): Uint32Array {
+  return kind === "nf4" ? packNf4(values) : packInt8(values, shape);
+}
+
+/** The values that the words stand for. */
+export function unpack(words: Uint32Array, shape: Shape, kind: Quantisation): Float32Array {
+  return kind === "nf4" ? unpackNf4(words, sizeOf(shape)) : unpackInt8(words, shape);
+}
+
+const midpoints = NF4.subarray(1).map((v, i) => (v + NF4[i]!) / 2);
+
+function packNf4(values: Float32Array): Uint32Array {
+  const layout = nf4Layout(values.length);
+  const words = new Uint32Array(layout.words);
+  const bytes = new Uint8Array(words.buffer);
+  const floats = new Float32Array(words.buffer);
+  const largest = largestOf(values, BLOCK);
+  const limits = [...midpoints];
+  values.forEach((v, i) => {
+    const scale = largest[Math.floor(i / BLOCK)]!;
+    const x = scale === 0 ? 0 : Math.fround(v / scale);
+    let code = 0;
+    while (code < 15 && x > limits[code]!) code++;
+    bytes[i >> 1]! |= i % 2 === 0 ? code << 4 : code;
+  });
+
+  const map = dynamicMap();
+  const offset = Math.fround(largest.reduce((sum, v) => sum + v, 0) / Math.max(1, largest.length));
+  const rest = largest.map((v) => v - offset);
+  const nested = largestOf(rest, NESTED);
+  rest.forEach((v, block) => {
+    const scale = nested[Math.floor(block / NESTED)]!;
+    bytes[4 * layout.scales + block] = nearestIn(map, scale === 0 ? 0 : Math.fround(v / scale));
+  });
+  floats.set(NF4, layout.map);
+  floats.set(map, layout.scaleMap);
+  floats.set(nested, layout.nested);
+  floats[layout.offset] = offset;
+  return words;
+}
+
+function unpackNf4(words: Uint32Array, count: number): Float32Array {
+  const layout = nf4Layout(count);
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  const scales = new Float32Array(layout.blocks).map((_, block) => {
+    const code = bytes[4 * layout.scales + block]!;
+    const product = Math.fround(floats[layout.scaleMap + code]! * floats[layout.nested + Math.floor(block / NESTED)]!);
+    return product + floats[layout.offset]!;
+  });
+  return new Float32Array(count).map((_, i) => {
+    const byte = bytes[i >> 1]!;
+    return floats[layout.map + (i % 2 === 0 ? byte >> 4 : byte & 15)]! * scales[Math.floor(i / BLOCK)]!;
+  });
+}
+
+function packInt8(values: Float32Array, [rows = 0, columns = 0]: Shape): Uint32Array {
+  const { scales, words: size } = int8Layout(values.length, rows);
+  const words = new Uint32Array(size);
+  const bytes = new Int8Array(words.buffer);
+  const floats = new Float32Array(words.buffer);
+  largestOf(values, columns).forEach((largest, row) => {
+    floats[scales + row] = largest / 127;
+    for (let i = row * columns; i < (row + 1) * columns; i++)
+      bytes[i] = largest === 0 ? 0 : Math.round((127 * values[i]!) / largest);
+  });
+  return words;
+}
+
+function unpackInt8(words: Uint32Array, shape: Shape): Float32Array {
+  const count = sizeOf(shape);
+  const { scales } = int8Layout(count, shape[0]!);
+  const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
+  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  return new Float32Array(count).map((_, i) => bytes[i]! * floats[scales + Math.floor(i / shape[1]!)]!);
+}
+
+/** The largest magnitude of each run of `size` values. */
+function largestOf(values: Float32Array, size: number): Float32Array {
+  const largest = new Float32Array(Math.ceil(values.length / size));
+  values.forEach((v, i) => {
+    const at = Math.floor(i / size);
+    largest[at] = Math.max(largest[at]!, Math.abs(v));
+  });
+  return largest;
+}
+
+/** The place of the value of an ascending list that is nearest to x. */
+function nearestIn(list: Float32Array, x: number): number {
+  let low = 0;
+  let high = list.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (list[middle]! <= x) low = middle;
+    else high = middle;
+  }
+  return x - list[low]! <= list[high]! - x ? low : high;
+}
+
+/** [a, b] -> [b, a]. */
+export function transposed(values: Float32Array, [rows = 0, columns = 0]: Shape): Float32Array {
+  const y = new Float32Array(values.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) y[c * rows + r] = values[r * columns + c]!;
+  return y;
+}
