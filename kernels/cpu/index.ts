@@ -18,6 +18,12 @@ export {
   forward as cross_entropy_forward,
   statistics as cross_entropy_statistics,
 } from "./cross-entropy";
+export {
+  backward as dora_backward,
+  backward_magnitude as dora_backward_magnitude,
+  forward as dora_forward,
+  norm as dora_norm,
+} from "./dora";
 export { forward as dropout_forward } from "./dropout";
 export { forward as fill_forward } from "./fill";
 export { forward as gather_forward, scatter as gather_scatter } from "./gather";

@@ -248,7 +248,7 @@ const decodings: readonly [preset: string, vocabulary: number][] = [
 function decodingSpeed(device: Device, preset: string, vocabulary: number): Measurement {
   const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
   using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
-  using engine = new Engine(device, model, weights);
+  using engine = new Engine(device, model, [weights]);
   const options = sampling.parse({ temperature: 0, maxTokens: 64 });
   const seconds = median(() => {
     for (const _ of engine.generate([[1, 2, 3]], options));

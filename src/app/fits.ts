@@ -3,16 +3,14 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
 import { type Gpt2, type Gpt2Config, gpt2 } from "../model/gpt2";
-import type { Storage } from "../model/parameters";
+import type { Parameters } from "../model/parameters";
 import { type MemoryOptions, memoryOf } from "./memory";
 
 /** Throws a UserError with the numbers where a model's weights do not fit. */
-export function expectWeightsFit(device: Device, config: Gpt2Config, storage: Storage): void {
+export function expectWeightsFit(device: Device, config: Gpt2Config, { bytes: needed, storage }: Parameters): void {
   const free = device.freeBytes();
-  const bytes = (storage: Storage) => gpt2(config, storage).parameters.bytes;
-  const needed = bytes(storage);
   if (free === null || needed <= free) return;
-  const small = bytes("bf16");
+  const small = gpt2(config, "bf16").parameters.bytes;
   throw new UserError(
     `the weights need ${memory(needed)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
     {

@@ -1,16 +1,62 @@
 /** Wherever a command takes a model: a run, a stage, a checkpoint, a model directory, or a name on the Hub, fetched if it is missing. */
 import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { UserError } from "../errors";
 import { cachedModel, fetchModel, isHubName } from "../hub/fetch";
 import { type Console, duration } from "../log/console";
+import { readAdapterConfig } from "../model/peft";
 import { findFile } from "./embedded";
-import { modelDirectory } from "./model";
+import { isAdapter, type ModelParts, modelDirectory, withoutAdapters } from "./model";
 
 /** The model directory that `given` stands for. What lies on the disk under that path goes before a name on the Hub. */
 export async function locateModel(given: string, console: Console): Promise<string> {
   const path = findFile(given);
   if (existsSync(path) || !isHubName(given)) return modelDirectory(path);
   return cachedModel(given) ?? (await fetchWithProgress(given, console));
+}
+
+export interface PartsOptions {
+  /** More adapters, on top of the model's own. */
+  readonly adapters?: readonly string[];
+  /** Leaves out the model's own adapter: its base alone. */
+  readonly baseOnly?: boolean;
+}
+
+/** Everything that a model is made of. An adapter brings its base, from where its config says. */
+export async function locateParts(
+  given: string,
+  console: Console,
+  { adapters = [], baseOnly = false }: PartsOptions = {},
+): Promise<ModelParts> {
+  const directory = await locateModel(given, console);
+  const own = isAdapter(directory);
+  const parts = own
+    ? { base: await locateBase(directory, console), adapters: [directory], tokenizer: directory }
+    : withoutAdapters(directory);
+  const more: string[] = [];
+  for (const path of adapters) {
+    const found = modelDirectory(findFile(path));
+    if (!isAdapter(found)) throw new UserError(`${path} is not an adapter`, { hint: "it has no adapter_config.json" });
+    more.push(found);
+  }
+  const last = more.at(-1);
+  return {
+    base: parts.base,
+    adapters: [...(baseOnly ? [] : parts.adapters), ...more],
+    tokenizer: last && existsSync(join(last, "tokenizer.json")) ? last : parts.tokenizer,
+  };
+}
+
+/** The model that an adapter is for: a path, from the adapter's folder or from here, or a name on the Hub. */
+export async function locateBase(adapter: string, console: Console): Promise<string> {
+  const { base } = readAdapterConfig(adapter);
+  const hint = `set base_model_name_or_path in ${adapter}/adapter_config.json`;
+  if (!base) throw new UserError(`${adapter} does not say which model it is for`, { hint });
+  const path = [resolve(adapter, base), base].find((path) => existsSync(path));
+  if (!path && !isHubName(base)) throw new UserError(`${adapter} is for ${base}, which is not there`, { hint });
+  const found = await locateModel(path ?? base, console);
+  if (isAdapter(found)) throw new UserError(`${adapter} is for ${base}, which is an adapter itself`, { hint });
+  return found;
 }
 
 /** Fetches a model by its Hub name, with a bar, the speed and the time left. */

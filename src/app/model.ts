@@ -4,17 +4,22 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
-import { checkModel, loadModel } from "../model/checkpoint";
-import type { Gpt2 } from "../model/gpt2";
+import { openModelFiles, type StoredModel } from "../model/checkpoint";
+import { type Gpt2, withAdapters } from "../model/gpt2";
 import type { Storage } from "../model/parameters";
+import { ADAPTER_CONFIG, openAdapter, type StoredAdapter } from "../model/peft";
 import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
 import { expectWeightsFit } from "./fits";
 
-/** The model directory that a path stands for: itself, or the best, else the latest checkpoint of the run's last stage. */
+export function isAdapter(directory: string): boolean {
+  return existsSync(join(directory, ADAPTER_CONFIG));
+}
+
+/** The model or adapter directory that a path stands for: itself, or the best, else the latest checkpoint of the run's last stage. */
 export function modelDirectory(path: string): string {
-  if (existsSync(join(path, "config.json"))) return path;
+  if (existsSync(join(path, "config.json")) || isAdapter(path)) return path;
   const index = readIndex(path);
   if (index) return join(path, index.best ?? index.latest);
   if (existsSync(join(path, "run.json"))) {
@@ -32,48 +37,96 @@ export function modelDirectory(path: string): string {
   });
 }
 
+/** The directories that make up a model. */
+export interface ModelParts {
+  readonly base: string;
+  /** Adapters on top of it, all at once. */
+  readonly adapters: readonly string[];
+  /** Whose tokenizer it is: the last adapter's, which has the template that it was trained with, or the base's. */
+  readonly tokenizer: string;
+}
+
 export interface OpenModel extends Disposable {
-  readonly directory: string;
+  readonly parts: ModelParts;
   readonly model: Gpt2;
   readonly weights: Slab;
+  /** Every slab that the model reads: its weights, then those of its adapters. */
+  readonly slabs: readonly Slab[];
   readonly tokenizer: Tokenizer;
   readonly engine: Engine;
 }
 
-/**
- * The tokenizer of a model directory. Throws a UserError where its files are not whole, not of one model, or too much for the
- * device; no weights are read and nothing is allocated.
- */
-export async function checkDirectory(device: Device, directory: string, storage: Storage = "f32"): Promise<Tokenizer> {
-  const tokenizer = await loadTokenizer(directory);
-  const { config } = await checkModel(directory);
-  if (tokenizer.size > config.vocabulary) {
-    throw new UserError(
-      `${directory}: the tokenizer has ${tokenizer.size} tokens, and the model ${config.vocabulary}`,
-      {
-        hint: "these files are not of one model",
-      },
-    );
-  }
-  expectWeightsFit(device, config, storage);
-  return tokenizer;
+/** A model whose files are whole and of one model, and that the device can hold; no values were read, and nothing was allocated. */
+export interface CheckedModel extends Disposable {
+  readonly parts: ModelParts;
+  readonly stored: StoredModel;
+  readonly adapters: readonly StoredAdapter[];
+  readonly tokenizer: Tokenizer;
 }
 
-/** Loads a model onto the device, with its tokenizer. */
-export async function openModel(device: Device, path: string, storage: Storage = "f32"): Promise<OpenModel> {
-  const directory = modelDirectory(path);
-  const tokenizer = await checkDirectory(device, directory, storage);
-  const { model, weights } = await loadModel(device, directory, storage);
-  const engine = new Engine(device, model, weights);
+export async function checkParts(device: Device, parts: ModelParts, storage: Storage = "f32"): Promise<CheckedModel> {
+  const tokenizer = await loadTokenizer(parts.tokenizer);
+  const stored = await openModelFiles(parts.base, storage);
+  const adapters: StoredAdapter[] = [];
+  const close = () => {
+    for (const files of [stored, ...adapters]) files[Symbol.dispose]();
+  };
+  try {
+    const { config, parameters } = stored.model;
+    if (tokenizer.size > config.vocabulary) {
+      throw new UserError(
+        `${parts.tokenizer}: the tokenizer has ${tokenizer.size} tokens, and the model ${config.vocabulary}`,
+        { hint: "these files are not of one model" },
+      );
+    }
+    expectWeightsFit(device, config, parameters);
+    for (const directory of parts.adapters) adapters.push(openAdapter(directory, config));
+    if (adapters.length > 1 && adapters.some(({ adapter }) => adapter.settings.dora)) {
+      throw new UserError("a DoRA adapter cannot be stacked with another", { hint: "merge one of them first" });
+    }
+    return { parts, stored, adapters, tokenizer, [Symbol.dispose]: close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Loads a model onto the device, with its tokenizer. `path`: a run, a checkpoint or a model directory without adapters. */
+export async function openModel(
+  device: Device,
+  given: string | ModelParts,
+  storage: Storage = "f32",
+): Promise<OpenModel> {
+  const parts = typeof given === "string" ? withoutAdapters(modelDirectory(given)) : given;
+  using checked = await checkParts(device, parts, storage);
+  const { stored, adapters, tokenizer } = checked;
+  const slabs: Slab[] = [];
+  try {
+    for (const files of [stored, ...adapters]) slabs.push(files.load(device));
+  } catch (error) {
+    for (const slab of slabs) slab[Symbol.dispose]();
+    throw error;
+  }
+  const model = adapters.length
+    ? withAdapters(
+        stored.model,
+        adapters.map(({ adapter }) => adapter),
+      )
+    : stored.model;
+  const engine = new Engine(device, model, slabs);
   return {
-    directory,
+    parts,
     model,
-    weights,
+    weights: slabs[0]!,
+    slabs,
     tokenizer,
     engine,
     [Symbol.dispose]() {
-      engine[Symbol.dispose]();
-      weights[Symbol.dispose]();
+      for (const owned of [engine, ...slabs]) owned[Symbol.dispose]();
     },
   };
+}
+
+export function withoutAdapters(directory: string): ModelParts {
+  return { base: directory, adapters: [], tokenizer: directory };
 }

@@ -30,7 +30,7 @@ export interface Scored {
 const BATCH_TOKENS = 2048;
 
 export function score(
-  { device, model, weights }: { readonly device: Device; readonly model: Gpt2; readonly weights: Slab },
+  { device, model, slabs }: { readonly device: Device; readonly model: Gpt2; readonly slabs: readonly Slab[] },
   ids: Uint16Array | Uint32Array,
   { context, stride, onProgress = () => {} }: PerplexityOptions,
 ): Scored {
@@ -39,7 +39,7 @@ export function score(
   const length = Math.min(context, ids.length - 1);
   const rows = Math.min(windows.length, Math.max(1, Math.floor(BATCH_TOKENS / length)));
   const graph = nextToken(model, { rows, length });
-  using program = new Program(device, [graph.loss], { bind: weights.bind() });
+  using program = new Program(device, [graph.loss], { bind: new Map(slabs.flatMap((slab) => [...slab.bind()])) });
   program.feed(graph.positions, graph.rowPositions);
   program.feed(graph.weight, new Float32Array([1]));
   const tokens = new Uint32Array(rows * length);

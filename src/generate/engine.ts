@@ -25,13 +25,14 @@ export type Column = readonly (number | null)[];
 export class Engine implements Disposable {
   private readonly device: Device;
   private readonly model: Gpt2;
-  private readonly weights: Slab;
+  private readonly slabs: readonly Slab[];
   private readonly sessions = new Map<string, Session>();
 
-  constructor(device: Device, model: Gpt2, weights: Slab) {
+  /** `slabs`: the weights of the model and of its adapters. */
+  constructor(device: Device, model: Gpt2, slabs: readonly Slab[]) {
     this.device = device;
     this.model = model;
-    this.weights = weights;
+    this.slabs = slabs;
   }
 
   /** Writes on after each prompt, one column of tokens at a time. Stops when all have ended or `maxTokens` were given. */
@@ -111,7 +112,7 @@ export class Engine implements Disposable {
     const key = `${batch} ${capacity}`;
     let session = this.sessions.get(key);
     if (!session) {
-      session = new Session(this.device, this.model, this.weights, { batch, capacity });
+      session = new Session(this.device, this.model, this.slabs, { batch, capacity });
       this.sessions.set(key, session);
     }
     return session;

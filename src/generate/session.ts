@@ -74,7 +74,12 @@ export class Session implements Disposable {
   private last: Drawing | null = null;
   private readonly scores = new Map<Program, Score>();
 
-  constructor(device: Device, model: Gpt2, weights: Slab, { batch, capacity }: { batch: number; capacity: number }) {
+  constructor(
+    device: Device,
+    model: Gpt2,
+    slabs: readonly Slab[],
+    { batch, capacity }: { batch: number; capacity: number },
+  ) {
     this.device = device;
     this.model = model;
     this.batch = batch;
@@ -85,7 +90,7 @@ export class Session implements Disposable {
     this.settings = input("settings", [7]);
     this.bias = input("bias", [vocabulary]);
     this.seeds = input("seeds", [batch], "u32");
-    this.bind = weights.bind();
+    this.bind = new Map(slabs.flatMap((slab) => [...slab.bind()]));
     for (const layer of this.cache) this.own(layer, 4 * batch * capacity * 2 * width);
     this.own(this.counts, 4 * batch * vocabulary);
     this.own(this.settings, 28);

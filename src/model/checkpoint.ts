@@ -100,44 +100,42 @@ export async function loadModel(
   directory: string,
   storage: Storage = "f32",
 ): Promise<{ model: Gpt2; weights: Slab }> {
-  const model = gpt2(await readConfig(directory), storage);
-  using files = openWeights(directory);
-  const found = expectModel(files, directory, model);
-  const weights = new Slab(device, model.parameters);
-  try {
-    readInto(weights, found);
-  } catch (error) {
-    weights[Symbol.dispose]();
-    throw error;
-  }
-  return { model, weights };
+  using stored = await openModelFiles(directory, storage);
+  return { model: stored.model, weights: stored.load(device) };
 }
 
-/** Throws where a model directory's tensors are not those of its config. Reads no values. */
+/** What a model directory holds, once its tensors were found to be those of its config. Reads no values. */
 export async function checkModel(directory: string): Promise<Gpt2> {
   using stored = await openModelFiles(directory);
   return stored.model;
 }
 
-/** A model's files, checked and open: its values are read one tensor at a time, without a device. */
+/** A model's files, checked and open: its values are read one tensor at a time. */
 export interface StoredModel extends Disposable {
   readonly model: Gpt2;
   values(parameter: Parameter): Float32Array;
+  /** All of them, onto the device. */
+  load(device: Device): Slab;
 }
 
-export async function openModelFiles(directory: string): Promise<StoredModel> {
-  const model = gpt2(await readConfig(directory));
+/** Throws where a model directory's tensors are not those of its config. Reads no values. */
+export async function openModelFiles(directory: string, storage: Storage = "f32"): Promise<StoredModel> {
+  const model = gpt2(await readConfig(directory), storage);
   const files = openWeights(directory);
   try {
     const found = expectModel(files, directory, model);
     return {
       model,
-      values(parameter) {
-        const { info, file } = found[model.parameters.list.indexOf(parameter)]!;
-        const values = new Float32Array(parameter.size);
-        file.read(info, values);
-        expectFinite(values, info.name);
-        return values;
+      values: (parameter) => valuesOf(found[model.parameters.list.indexOf(parameter)]!),
+      load(device) {
+        const weights = new Slab(device, model.parameters);
+        try {
+          readInto(weights, found);
+        } catch (error) {
+          weights[Symbol.dispose]();
+          throw error;
+        }
+        return weights;
       },
       [Symbol.dispose]: () => files[Symbol.dispose](),
     };
@@ -145,6 +143,14 @@ export async function openModelFiles(directory: string): Promise<StoredModel> {
     files[Symbol.dispose]();
     throw error;
   }
+}
+
+/** A whole tensor. NaN and infinity are refused by name. */
+export function valuesOf({ info, file }: StoredTensor): Float32Array {
+  const values = new Float32Array(info.shape.reduce((product, n) => product * n, 1));
+  file.read(info, values);
+  expectFinite(values, info.name);
+  return values;
 }
 
 /** Loads a slab from one file, such as an optimizer's moments. */
@@ -190,11 +196,12 @@ function expectTied(head: StoredTensor, found: readonly StoredTensor[], { list }
 }
 
 /** Where each parameter stands in the files. */
-function expectTensors(
+export function expectTensors(
   stored: ReadonlyMap<string, StoredTensor>,
   where: string,
   parameters: Parameters,
   prefix: string,
+  other = OTHER,
 ): StoredTensor[] {
   return parameters.list.map((p) => {
     const found = stored.get(prefix + p.name) ?? stored.get(p.name);
@@ -207,7 +214,7 @@ function expectTensors(
     if (shape.join() !== p.shape.join()) {
       const turned = shape.toReversed().join() === p.shape.join();
       throw new UserError(`${where}: ${p.name} has shape [${shape}], expected [${p.shape}]`, {
-        hint: turned ? "its linear layers are stored [out, in]; GPT-2's are [in, out]" : OTHER,
+        hint: turned ? "its linear layers are stored [out, in]; GPT-2's are [in, out]" : other,
       });
     }
     return found;
@@ -229,7 +236,7 @@ function* partsOf({ info, file }: StoredTensor, most = PART): Generator<[part: F
 }
 
 /** Puts tensors where the slab wants them. NaN and infinity are refused by name. */
-function readInto(slab: Slab, found: readonly StoredTensor[]): void {
+export function readInto(slab: Slab, found: readonly StoredTensor[]): void {
   slab.parameters.list.forEach((parameter, i) => {
     const quantised = isQuantised(parameter.tensor.dtype);
     for (const [part, first] of partsOf(found[i]!, quantised ? parameter.size : PART)) {

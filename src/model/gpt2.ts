@@ -17,8 +17,9 @@ import { sizeOf } from "../tensor/shape";
 import { isQuantised } from "../tensor/stored";
 import { input, type Tensor } from "../tensor/tensor";
 import { type HeadLoss, headLoss } from "./head";
+import { type Adapter, type AdaptOptions, adaptedLinear, HEAD, narrowedInput } from "./lora";
 import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
-import { embed, project, type TablePart, tableParts } from "./table";
+import { addProduct, embed, project, type TablePart, tableParts } from "./table";
 
 export interface Gpt2Config {
   /** Tokens in the vocabulary. */
@@ -73,19 +74,23 @@ export const presets: Readonly<Record<string, Size>> = {
 export interface Gpt2 {
   readonly config: Gpt2Config;
   readonly parameters: Parameters;
+  /** What is added to its linear layers. */
+  readonly adapters: readonly Adapter[];
   /** Sequences of one length -> the last layer's normalised rows [B T, C]. */
   hidden(tokens: Tensor, positions: Tensor, options: HiddenOptions): Tensor;
   /** Rows [N, C] -> logits [N, V]. */
   logits(hidden: Tensor): Tensor;
   /** The cross-entropy of the targets summed, times weight, and what else is told of them; the logits by chunks. */
-  loss(hidden: Tensor, targets: Tensor, weight: Tensor): HeadLoss;
+  loss(hidden: Tensor, targets: Tensor, weight: Tensor, dropout?: HiddenOptions["dropout"]): HeadLoss;
 }
 
 export interface HiddenOptions {
   /** Tokens in each sequence. */
   readonly length: number;
-  /** Applied after the embedding, the attention projection and the MLP, as GPT-2 does it. */
+  /** Applied after the embedding, the attention projection and the MLP, as GPT-2 does it; adapters drop at rates of their own. */
   readonly dropout?: { readonly rate: number; readonly seed: Tensor };
+  /** For rows that hold several documents: where in its row each token's document begins. */
+  readonly starts?: Tensor | undefined;
   /** Frees each block's activations and computes them again in the backward pass. */
   readonly recompute?: boolean;
   /** How activations are kept for the backward pass. */
@@ -107,16 +112,37 @@ export function cacheTensors({ layers, width }: Gpt2Config, batch: number, lengt
 
 /** `storage`: all but f32 are to be read and not to be trained. */
 export function gpt2(config: Gpt2Config, storage: Storage = "f32"): Gpt2 {
-  const parameters = layOut(specs(config), storage);
+  return over(config, layOut(specs(config), storage), []);
+}
+
+/** The same model over the same weights, with these adapters and no others. Without any it computes what `gpt2` does. */
+export function withAdapters({ config, parameters }: Gpt2, adapters: readonly Adapter[]): Gpt2 {
+  return over(config, parameters, adapters);
+}
+
+function over(config: Gpt2Config, parameters: Parameters, adapters: readonly Adapter[]): Gpt2 {
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
   const embedding = tableParts(weight("wte.weight"));
   const head = config.tied === false ? tableParts(weight("lm_head.weight")) : embedding;
+  const terms = (x: Tensor, options: AdaptOptions = { keep: keepWhole }) => [
+    { x, parts: head },
+    ...adapters.flatMap((adapter) => {
+      const narrow = narrowedInput(adapter, HEAD, x, options);
+      if (!narrow) return [];
+      return [{ x: narrow, parts: tableParts(parameter(adapter.parameters, `${HEAD}.lora_B.weight`).tensor) }];
+    }),
+  ];
   return {
     config,
     parameters,
-    hidden: (tokens, positions, options) => hidden(config, { weight, embedding }, tokens, positions, options),
-    logits: (rows) => project(rows, head),
-    loss: (rows, targets, scale) => headLoss([{ x: rows, parts: head }], { targets, weight: scale }),
+    adapters,
+    hidden: (tokens, positions, options) => hidden(config, { weight, embedding, adapters }, tokens, positions, options),
+    logits(rows) {
+      const [own, ...more] = terms(rows);
+      return more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
+    },
+    loss: (rows, targets, weight, drop) =>
+      headLoss(terms(rows, { keep: keepWhole, drop: drop && headDrop(drop) }), { targets, weight }),
   };
 }
 
@@ -164,30 +190,40 @@ interface Weights {
   readonly weight: Weight;
   /** wte, in parts. */
   readonly embedding: readonly TablePart[];
+  readonly adapters: readonly Adapter[];
 }
+
+/** A stream of its own, apart from those inside the model. */
+const headDrop =
+  ({ seed }: NonNullable<HiddenOptions["dropout"]>) =>
+  (x: Tensor, rate: number) =>
+    dropout(x, seed, { rate, stream: 1 << 16 });
 
 function hidden(
   { layers, heads, epsilon }: Gpt2Config,
-  { weight, embedding }: Weights,
+  { weight, embedding, adapters }: Weights,
   tokens: Tensor,
   positions: Tensor,
   options: HiddenOptions,
 ): Tensor {
-  const { length, cache, dropout: drop } = options;
+  const { length, cache, starts, dropout: drop } = options;
   // A block that is computed again keeps nothing inside.
   const keep = options.activations === "bf16" && !options.recompute ? keepHalf() : keepWhole;
   let streams = 0;
   const dropped = (x: Tensor) => (drop ? dropout(x, drop.seed, { rate: drop.rate, stream: streams++ }) : x);
   const norm = (x: Tensor, name: string) =>
     layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), epsilon, keep);
+  const adapterDrop = drop && ((x: Tensor, rate: number) => dropout(x, drop.seed, { rate, stream: streams++ }));
   const linear = (x: Tensor, name: string, kept = keep) => {
-    const matrix = weight(`${name}.weight`);
-    return matmul(x, matrix, { transposeB: isQuantised(matrix.dtype), bias: weight(`${name}.bias`), keep: kept });
+    const layer = { weight: weight(`${name}.weight`), bias: weight(`${name}.bias`) };
+    const product = (x: Tensor, bias?: Tensor) =>
+      matmul(x, layer.weight, { transposeB: isQuantised(layer.weight.dtype), keep: kept, ...(bias && { bias }) });
+    return adaptedLinear(x, name, layer, adapters, { product, keep: kept, drop: adapterDrop });
   };
 
   const attend = (x: Tensor, layer: number): Tensor => {
     const qkv = linear(norm(x, `h.${layer}.ln_1`), `h.${layer}.attn.c_attn`);
-    if (!cache) return attention(qkv, { tokens: length, heads, keep });
+    if (!cache) return attention(qkv, { tokens: length, heads, starts, keep });
     cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache.positions, heads);
     const oneToken = sizeOf(tokens.shape) === sizeOf(cache.positions.shape);
     return oneToken
@@ -213,7 +249,7 @@ function hidden(
       streams = first; // the second computation draws the same dropout masks
       return block(x, layer);
     };
-    x = recompute(again, x, ...blockWeights(weight, layer));
+    x = recompute(again, x, ...blockWeights(weight, layer), ...adapterWeights(adapters, layer));
   }
   return norm(x, "ln_f");
 }
@@ -221,4 +257,9 @@ function hidden(
 function blockWeights(weight: Weight, layer: number): Tensor[] {
   const names = ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"];
   return names.flatMap((name) => ["weight", "bias"].map((part) => weight(`h.${layer}.${name}.${part}`)));
+}
+
+function adapterWeights(adapters: readonly Adapter[], layer: number): Tensor[] {
+  const inBlock = ({ name }: { readonly name: string }) => name.startsWith(`h.${layer}.`);
+  return adapters.flatMap(({ parameters }) => parameters.list.filter(inBlock).map(({ tensor }) => tensor));
 }

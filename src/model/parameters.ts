@@ -7,8 +7,8 @@ import { input, type Tensor, VIEW_ALIGNMENT } from "../tensor/tensor";
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: Shape;
-  /** Standard deviation of a normal distribution, or a constant. */
-  readonly init: { readonly std: number } | { readonly value: number };
+  /** Standard deviation of a normal distribution, bound of a uniform one, or a constant. */
+  readonly init: { readonly std: number } | { readonly uniform: number } | { readonly value: number };
   /** Weight decay applies: matrices only, as GPT-2 and nanoGPT do it. */
   readonly decay: boolean;
   /** The matrix of a linear layer inside the blocks: these are what is quantised. */
@@ -91,6 +91,8 @@ export function initialise(parameters: Parameters, seed: number): Float32Array {
   const slab = new Float32Array(parameters.size);
   parameters.list.forEach(({ offset, size, init }, stream) => {
     if ("value" in init) slab.fill(init.value, offset, offset + size);
+    else if ("uniform" in init)
+      for (let i = 0; i < size; i++) slab[offset + i] = init.uniform * (2 * randomAt(seed, 2 * stream, i) - 1);
     else for (let i = 0; i < size; i++) slab[offset + i] = init.std * normalAt(seed, stream, i);
   });
   return slab;

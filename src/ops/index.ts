@@ -4,6 +4,7 @@ export { attention } from "./attention";
 export { attentionDecode, cacheAppend } from "./attention-decode";
 export { countTokens } from "./count";
 export { crossEntropy, IGNORE, logProbs, tokenStatistics } from "./cross-entropy";
+export { doraNorm, scaleColumns } from "./dora";
 export { dropout } from "./dropout";
 export { fill, ones, zeros } from "./fill";
 export { gather, gatherPart } from "./gather";

@@ -67,7 +67,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
     ...(dropped && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
   });
   const held = evaluation(config, context, validation);
-  const engine = new Engine(device, model, weights);
+  const engine = new Engine(device, model, [weights]);
   return {
     weights,
     frozen: [],

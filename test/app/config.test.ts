@@ -185,7 +185,7 @@ test("weights that do not fit are refused with what would", () => {
     ({ freeBytes: () => bytes, info: { name: "a device", kind: "cpu" } }) as unknown as Device;
   const refusal = (bytes: number, storage: "f32" | "bf16") => {
     try {
-      expectWeightsFit(holding(bytes), config, storage);
+      expectWeightsFit(holding(bytes), config, gpt2(config, storage).parameters);
     } catch (error) {
       return error as Error & { hint: string };
     }

@@ -49,7 +49,7 @@ onEachDevice(() => {
   describe("decoding", () => {
     test("with the cache equals full recomputation", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       for (const prompt of prompts) {
         expect(collect(engine, [prompt], greedy)[0]).toEqual(
           recomputed(made.model, made.weights, prompt, greedy.maxTokens),
@@ -62,7 +62,7 @@ onEachDevice(() => {
       ["sampled", hot],
     ])("%s: a row in a batch equals that row alone", (_name, options) => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const together = collect(engine, prompts, options);
       prompts.forEach((prompt, row) => {
         expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
@@ -71,7 +71,7 @@ onEachDevice(() => {
 
     test("is a function of the seed", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const options = { ...hot, maxTokens: 10 };
       expect(collect(engine, [prompts[0]!], options)).toEqual(collect(engine, [prompts[0]!], options));
       expect(collect(engine, [prompts[0]!], options)).not.toEqual(
@@ -81,7 +81,7 @@ onEachDevice(() => {
 
     test("goes on past the context from the later half of the text", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const long = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 60 })[0]!;
       expect(long.length).toBe(60);
       // Up to the context it is plain decoding; then the last 16 of the first 33 tokens are a new prompt.
@@ -93,7 +93,7 @@ onEachDevice(() => {
 
     test("past the context, a row in a batch still equals that row alone", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const options = { ...greedy, maxTokens: 50 };
       const together = collect(engine, prompts, options);
       prompts.forEach((prompt, row) => {
@@ -103,7 +103,7 @@ onEachDevice(() => {
 
     test("a row that has ended leaves the others as they are, even past the context", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const options = { ...greedy, maxTokens: 50 };
       const rows = collect(engine, prompts, { ...options, ends: (row) => row === 2 });
       expect(rows[2]!.length).toBe(1);
@@ -112,7 +112,7 @@ onEachDevice(() => {
 
     test("ends each row when it is told to", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       let asked = 0;
       const rows = collect(engine, prompts, { ...hot, ends: (row) => row === 0 && ++asked === 3 });
       expect(rows.map(({ length }) => length)).toEqual([3, 12, 12]);
@@ -120,14 +120,14 @@ onEachDevice(() => {
 
     test("a repetition penalty forbids what has occurred when it is large", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const [row] = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 25, repetitionPenalty: 100 });
       expect(new Set([...row!, ...prompts[0]!]).size).toBeGreaterThan(20);
     });
 
     test("several samples of one prompt are what each would be alone, from one prefill", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const given = [prompts[0]!, prompts[0]!, prompts[1]!, prompts[0]!];
       const options = { ...hot, maxTokens: 10 };
       const together = collect(engine, given, options);
@@ -141,7 +141,7 @@ onEachDevice(() => {
 
     test("tells the model's own log-probability of every token", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const prompt = prompts[0]!;
       const seen: [number, number][] = [];
       const options = {
@@ -162,7 +162,7 @@ onEachDevice(() => {
 
     test("a bias forces or forbids a token; a frequency penalty keeps it from coming back", () => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const biased = (value: number, more: object = {}) =>
         collect(engine, [prompts[0]!], { ...greedy, logitBias: new Map([[7, value]]), ...more })[0]!;
       expect(biased(1000)).toEqual(new Array(12).fill(7));
@@ -180,7 +180,7 @@ onEachDevice(() => {
       ["a token that is not in the vocabulary", [50], /token 50 is not in/],
     ])("refuses a prompt of %s", (_name, prompt, message) => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       expect(() => [...engine.generate([prompt], greedy)]).toThrow(message);
     });
   });
@@ -200,7 +200,7 @@ onEachDevice(() => {
     const tokenizer = tokenizerFrom(trainCharacters([alphabet]));
     const run = (prompt: string, options: object) => {
       using made = toyModel();
-      using engine = new Engine(device(), made.model, made.weights);
+      using engine = new Engine(device(), made.model, [made.weights]);
       const pieces = complete({ engine, tokenizer }, [prompt], { ...greedy, ...options });
       const texts: string[] = [];
       let step = pieces.next();

@@ -10,11 +10,11 @@ export const toy: Gpt2Config = { vocabulary: 50, context: 32, layers: 2, heads: 
 export function toyModel(
   config: Gpt2Config = toy,
   seed = 3,
-): { model: Gpt2; weights: Slab; values: Float32Array } & Disposable {
+): { model: Gpt2; weights: Slab; slabs: readonly Slab[]; values: Float32Array } & Disposable {
   const model = gpt2(config);
   const values = initialise(model.parameters, seed);
   for (const { offset, size, decay } of model.parameters.list)
     if (decay) for (let i = offset; i < offset + size; i++) values[i]! *= 10;
   const weights = new Slab(device(), model.parameters, { values });
-  return { model, weights, values, [Symbol.dispose]: () => weights[Symbol.dispose]() };
+  return { model, weights, slabs: [weights], values, [Symbol.dispose]: () => weights[Symbol.dispose]() };
 }

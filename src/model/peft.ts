@@ -1,0 +1,205 @@
+/**
+ * Adapters as PEFT keeps them: adapter_config.json, adapter_model.safetensors, README.md.
+ * https://huggingface.co/docs/peft/developer_guides/checkpoint
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import type { Device } from "../device/device";
+import { codeOf, messageOf, UserError } from "../errors";
+import { expectTensors, readInto, valuesOf } from "./checkpoint";
+import type { Gpt2Config } from "./gpt2";
+import { type Adapter, type AdapterValues, adapterOf, HEAD, type LoraSettings, type Module, modulesOf } from "./lora";
+import type { Storage } from "./parameters";
+import { parameter } from "./parameters";
+import { openSafetensors, type SafetensorsFile, writeSafetensors } from "./safetensors";
+import { Slab } from "./slab";
+import type { StoredTensor } from "./weights-files";
+
+export const ADAPTER_CONFIG = "adapter_config.json";
+const WEIGHTS = "adapter_model.safetensors";
+/** With an adapter for the head PEFT saves the base's table once more. */
+const TIED = `${HEAD}.base_layer.weight`;
+const PREFIX = /^base_model\.model\.(transformer\.)?/;
+
+/** What is read of adapter_config.json. What would change the result and is not done here must be at its default. */
+const fileSchema = z.object({
+  peft_type: z.literal("LORA"),
+  base_model_name_or_path: z.string().nullish(),
+  r: z.int().min(1).default(8),
+  lora_alpha: z.number().default(8),
+  lora_dropout: z.number().min(0).lt(1).default(0),
+  use_rslora: z.boolean().default(false),
+  use_dora: z.boolean().default(false),
+  bias: z.literal("none").default("none"),
+  modules_to_save: z.union([z.null(), z.array(z.never())]).default(null),
+  alpha_pattern: z.record(z.string(), z.never()).nullish(),
+  layer_replication: z.null().default(null),
+  trainable_token_indices: z.null().default(null),
+});
+
+export interface AdapterConfig {
+  /** A Hub name or a path. */
+  readonly base: string | null;
+  readonly settings: LoraSettings;
+}
+
+export function readAdapterConfig(directory: string): AdapterConfig {
+  const path = join(directory, ADAPTER_CONFIG);
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    const why = codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error);
+    throw new UserError(`${path} cannot be read: ${why}`, { hint: "an adapter is a PEFT directory" });
+  }
+  const result = fileSchema.safeParse(json);
+  if (!result.success) {
+    const { path: at, message } = result.error.issues[0]!;
+    throw new UserError(`${path}: ${at.join(".")}: ${message}`, {
+      hint: "only LoRA adapters of linear layers are read",
+    });
+  }
+  const { r, lora_alpha, lora_dropout, use_rslora, use_dora, base_model_name_or_path } = result.data;
+  return {
+    base: base_model_name_or_path ?? null,
+    settings: { rank: r, alpha: lora_alpha, dropout: lora_dropout, rslora: use_rslora, dora: use_dora },
+  };
+}
+
+/** An adapter's files, checked against the model and open. */
+export interface StoredAdapter extends AdapterValues, Disposable {
+  readonly base: string | null;
+  /** How the base was stored while the adapter was trained. */
+  readonly trainedOn: Storage;
+  load(device: Device): Slab;
+}
+
+/** Opens an adapter for a model of this config. Throws a UserError where it is for another. */
+export function openAdapter(directory: string, config: Gpt2Config): StoredAdapter {
+  const { base, settings } = readAdapterConfig(directory);
+  const path = join(directory, WEIGHTS);
+  const file = openSafetensors(path);
+  try {
+    const stored = new Map(
+      [...file.tensors].map(([name, info]) => [name.replace(PREFIX, ""), { info, file }] as const),
+    );
+    const adapter = adapterOf(adaptedModules(stored, config, path), settings);
+    const found = expectTensors(stored, path, adapter.parameters, "", "the adapter is for another model");
+    const known = new Set(adapter.parameters.list.map(({ name }) => name));
+    const extra = [...stored.keys()].find((name) => !known.has(name) && name !== TIED);
+    if (extra) throw new UserError(`${path} has ${extra}, which is not part of a LoRA adapter of linear layers`);
+    return {
+      base,
+      adapter,
+      trainedOn: (file.metadata.trained_on ?? "f32") as Storage,
+      values: (name) => valuesOf(found[adapter.parameters.list.indexOf(parameter(adapter.parameters, name))]!),
+      load(device) {
+        const slab = new Slab(device, adapter.parameters);
+        try {
+          readInto(slab, found);
+        } catch (error) {
+          slab[Symbol.dispose]();
+          throw error;
+        }
+        return slab;
+      },
+      [Symbol.dispose]: () => file[Symbol.dispose](),
+    };
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The layers that the file has matrices for, each with its rank. */
+function adaptedModules(
+  stored: ReadonlyMap<string, { readonly info: { readonly shape: readonly number[] } }>,
+  config: Gpt2Config,
+  path: string,
+): (Module & { readonly rank: number })[] {
+  const known = modulesOf(config);
+  const end = ".lora_A.weight";
+  const names = [...stored.keys()].filter((name) => name.endsWith(end)).map((name) => name.slice(0, -end.length));
+  const strange = names.find((name) => !known.some((module) => module.name === name));
+  if (strange)
+    throw new UserError(`${path} adapts ${strange}, which the model does not have`, {
+      hint: "the adapter is for another model",
+    });
+  if (names.length === 0) throw new UserError(`${path} has no lora_A matrices`);
+  return known
+    .filter(({ name }) => names.includes(name))
+    .map((module) => ({ ...module, rank: stored.get(module.name + end)!.info.shape[0]! }));
+}
+
+export interface AdapterToWrite {
+  readonly adapter: Adapter;
+  readonly weights: Slab;
+  /** The base model: a Hub name, or a path. */
+  readonly base: string;
+  readonly trainedOn: Storage;
+}
+
+/** Writes a PEFT directory's three files into an existing folder. */
+export async function writeAdapter(directory: string, { adapter, weights, base, trainedOn }: AdapterToWrite) {
+  const tensors = adapter.parameters.list.map((p) => ({
+    name: `base_model.model.${p.name.startsWith(`${HEAD}.`) ? "" : "transformer."}${p.name}`,
+    shape: p.shape,
+    values: () => weights.read(p),
+  }));
+  writeSafetensors(join(directory, WEIGHTS), tensors, { format: "pt", trained_on: trainedOn });
+  await Bun.write(join(directory, ADAPTER_CONFIG), `${JSON.stringify(configOf(adapter, base), null, 2)}\n`);
+  await Bun.write(join(directory, "README.md"), cardOf(adapter, base));
+}
+
+/** Loads an adapter's weights back into a slab of its layout. */
+export function readAdapter(directory: string, weights: Slab): void {
+  const path = join(directory, WEIGHTS);
+  using file: SafetensorsFile = openSafetensors(path);
+  const stored = new Map<string, StoredTensor>(
+    [...file.tensors].map(([name, info]) => [name.replace(PREFIX, ""), { info, file }]),
+  );
+  readInto(weights, expectTensors(stored, path, weights.parameters, ""));
+}
+
+function configOf({ settings, ranks }: Adapter, base: string): Record<string, unknown> {
+  return {
+    alpha_pattern: {},
+    auto_mapping: null,
+    base_model_name_or_path: base,
+    bias: "none",
+    fan_in_fan_out: true,
+    inference_mode: true,
+    init_lora_weights: true,
+    layer_replication: null,
+    layers_pattern: null,
+    layers_to_transform: null,
+    loftq_config: {},
+    lora_alpha: settings.alpha,
+    lora_dropout: settings.dropout,
+    megatron_config: null,
+    megatron_core: "megatron.core",
+    modules_to_save: null,
+    peft_type: "LORA",
+    r: settings.rank,
+    rank_pattern: {},
+    revision: null,
+    target_modules: [...ranks.keys()],
+    task_type: "CAUSAL_LM",
+    use_dora: settings.dora,
+    use_rslora: settings.rslora,
+  };
+}
+
+function cardOf({ settings, ranks }: Adapter, base: string): string {
+  const kind = settings.dora ? "DoRA" : "LoRA";
+  return [
+    "---",
+    `base_model: ${base}`,
+    "library_name: peft",
+    "---",
+    "",
+    `${kind} adapter of rank ${settings.rank} for ${ranks.size} layers of ${base}, trained by dawngrad.`,
+    "",
+  ].join("\n");
+}
