@@ -4,7 +4,8 @@ import { UserError } from "../errors";
 import { memory } from "../log/console";
 import { type Gpt2, type Gpt2Config, gpt2 } from "../model/gpt2";
 import type { Parameters } from "../model/parameters";
-import { type MemoryOptions, memoryOf } from "./memory";
+import type { Stage } from "../train/stage";
+import { type MemoryOptions, memoryOf, stageBytes } from "./memory";
 
 /** Throws a UserError with the numbers where a model's weights do not fit. */
 export function expectWeightsFit(device: Device, config: Gpt2Config, { bytes: needed, storage }: Parameters): void {
@@ -23,16 +24,21 @@ export function expectWeightsFit(device: Device, config: Gpt2Config, { bytes: ne
 }
 
 /**
- * Says what a stage needs. The weights are on the device already. Throws a UserError with the numbers, and with the settings that
- * would fit, where training would not.
+ * Says what a stage needs. Its weights are on the device already. Throws a UserError with the numbers, and with the settings that would
+ * fit, where training would not.
  */
-export function expectFits(device: Device, model: Gpt2, batch: MemoryOptions, stage: string): number {
-  const { trainingBytes, weightsBytes } = memoryOf(model, batch);
+export function expectFits(
+  device: Device,
+  stage: Pick<Stage, "weights" | "frozen" | "graphs">,
+  { name, model, batch }: { readonly name: string; readonly model: Gpt2; readonly batch: MemoryOptions },
+): number {
+  const needed = stageBytes(stage);
+  const held = [stage.weights, ...stage.frozen].reduce((sum, { parameters }) => sum + parameters.bytes, 0);
   const left = device.freeBytes();
-  if (left === null || trainingBytes <= left + weightsBytes) return trainingBytes;
-  const free = left + weightsBytes;
+  if (left === null || needed <= left + held) return needed;
+  const free = left + held;
   throw new UserError(
-    `${stage} needs ${memory(trainingBytes)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
+    `${name} needs ${memory(needed)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
     { hint: wouldFit(free, model, batch) },
   );
 }
@@ -50,5 +56,6 @@ function wouldFit(free: number, model: Gpt2, { rows, tokens }: MemoryOptions): s
     return `recompute = true with batch = { rows = ${batch.rows}, tokens = ${batch.tokens} } needs ${memory(trainingBytes)}`;
   }
   const least = memoryOf(model, { rows: 1, tokens: 1, recompute: true }).trainingBytes;
-  return `its weights, gradients and moments alone need ${memory(least)}: use a smaller model or another device`;
+  const what = model.adapters.length ? "its weights" : "its weights, gradients and moments";
+  return `${what} alone need ${memory(least)}: use a smaller model or another device`;
 }

@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { UserError } from "../errors";
-import { cachedModel, fetchModel, isHubName } from "../hub/fetch";
+import { dataSets, type FetchedFile, fetchDataSet } from "../hub/datasets";
+import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
 import { type Console, duration } from "../log/console";
 import { readAdapterConfig } from "../model/peft";
 import { findFile } from "./embedded";
@@ -59,6 +60,24 @@ export async function locateBase(adapter: string, console: Console): Promise<str
   return found;
 }
 
+/** A data file: a path, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
+export async function locateData(given: string, console: Console): Promise<string> {
+  const path = findFile(given);
+  const set = dataSets[given];
+  if (existsSync(path) || !set) return path;
+  const files = (await fetchDataWithProgress(given, console)).filter(({ split }) => split === "train");
+  if (files.length === 1) return files[0]!.path;
+  throw new UserError(`${given} has ${files.length} files for training`, {
+    hint: `give one or more of them: ${files.map(({ path }) => path).join(" ")}`,
+    exitCode: 2,
+  });
+}
+
+/** Fetches a data set by its name, with progress. */
+export function fetchDataWithProgress(name: string, console: Console): Promise<FetchedFile[]> {
+  return withProgress(console, (onProgress) => fetchDataSet(name, dataSets[name]!, { onProgress }));
+}
+
 /** Fetches a model by its Hub name, with a bar, the speed and the time left. */
 export async function fetchWithProgress(name: string, console: Console): Promise<string> {
   if (!isHubName(name)) {
@@ -67,11 +86,15 @@ export async function fetchWithProgress(name: string, console: Console): Promise
       exitCode: 2,
     });
   }
+  return withProgress(console, (onProgress) => fetchModel(name, onProgress));
+}
+
+async function withProgress<T>(console: Console, fetch: (onProgress: FetchProgress) => Promise<T>): Promise<T> {
   const start = performance.now();
   let shown = start;
   let first: number | null = null;
   try {
-    return await fetchModel(name, (done, total, file) => {
+    return await fetch((done, total, file) => {
       const now = performance.now();
       first ??= done;
       if (now - shown < 200 && done < total) return;

@@ -2,15 +2,17 @@
 import { plan, planBytes } from "../autograd/plan";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
+import type { Parameters } from "../model/parameters";
 import { input } from "../tensor/tensor";
 import { trainingGraph } from "../train/fit";
+import type { Graph, Stage } from "../train/stage";
 
 export interface Memory {
-  /** As they are stored. */
+  /** As they are stored, adapters included. */
   readonly weightsBytes: number;
   /** Weights, key-value cache and activations of one sequence of the whole context. */
   readonly inferenceBytes: number;
-  /** Weights, gradients, two moments, and everything that lives during a micro-batch. */
+  /** Weights, and of what is trained gradients and two moments, and everything that lives during a micro-batch. */
   readonly trainingBytes: number;
   /** The largest tensor, which must fit one binding. */
   readonly largestBytes: number;
@@ -23,10 +25,12 @@ export interface MemoryOptions {
   readonly activations?: "f32" | "bf16";
 }
 
+/** Of a model whose adapters are trained if it has any, else all of it. */
 export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions): Memory {
-  const { parameters, config } = model;
-  const weightsBytes = parameters.bytes;
-  const bound = parameters.list.map(({ tensor }) => tensor);
+  const { parameters, adapters, config } = model;
+  const all = [parameters, ...adapters.map(({ parameters }) => parameters)];
+  const weightsBytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
+  const bound = all.flatMap(({ list }) => list.map(({ tensor }) => tensor));
 
   const tokens = input("tokens", [config.context], "u32");
   const positions = input("positions", [config.context], "u32");
@@ -36,15 +40,35 @@ export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activat
   const inference = plan([hidden, ...cache.layers], new Set([...bound, ...layers]));
   const cacheBytes = layers.length * 4 * config.context * 2 * config.width;
 
-  const graph = trainingGraph(nextToken(model, { rows, length, recompute, activations }), parameters);
-  const training = plan(graph.outputs, new Set([...bound, ...graph.slices, graph.total]));
+  const trained = adapters.at(-1)?.parameters ?? parameters;
+  const graph = nextToken(model, { rows, length, recompute, activations });
+  const training = planOf(graph, trained, all);
   return {
     weightsBytes,
     inferenceBytes: weightsBytes + cacheBytes + planBytes(inference),
-    trainingBytes: 4 * weightsBytes + planBytes(training),
+    trainingBytes: weightsBytes + optimizerBytes(trained) + planBytes(training),
     largestBytes: Math.max(
-      ...parameters.list.map(({ size }) => 4 * size),
+      ...all.flatMap(({ list }) => list.map(({ sizeBytes }) => sizeBytes)),
       ...training.slotSizes.map((size) => 4 * size),
     ),
   };
+}
+
+/** What a stage takes while it trains: its weights, those it only reads, the optimizer's slabs, and its micro-batches. */
+export function stageBytes({ weights, frozen, graphs }: Pick<Stage, "weights" | "frozen" | "graphs">): number {
+  const all = [weights, ...frozen].map(({ parameters }) => parameters);
+  const plans = graphs.map((graph) => planBytes(planOf(graph, weights.parameters, all)));
+  const held = all.reduce((sum, { bytes }) => sum + bytes, 0);
+  return held + optimizerBytes(weights.parameters) + plans.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Gradients and two moments, in float32. */
+export function optimizerBytes({ size }: Parameters): number {
+  return 3 * 4 * size;
+}
+
+function planOf(graph: Pick<Graph, "loss" | "sums">, trained: Parameters, all: readonly Parameters[]) {
+  const { outputs, slices, total } = trainingGraph(graph, trained);
+  const weights = all.flatMap(({ list }) => list.map(({ tensor }) => tensor));
+  return plan(outputs, new Set([...weights, ...slices, total]));
 }

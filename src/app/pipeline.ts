@@ -1,24 +1,25 @@
 /** A config's stages in order, in one run folder: made, resumed, or found finished. */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { type Console, duration, memory, short } from "../log/console";
-import { loadModel } from "../model/checkpoint";
+import { openModelFiles } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
-import { initialise } from "../model/parameters";
+import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
-import { stages } from "../stages";
+import { buildStage, type StageConfig, settingsOf } from "../stages";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import { readIndex } from "../train/checkpoints";
 import { fit } from "../train/fit";
 import { lockFolder, unwritable } from "../train/lock";
 import { complete } from "./complete";
 import type { Config } from "./config";
-import { findFile } from "./embedded";
 import { expectFits } from "./fits";
-import { locateModel } from "./locate";
-import { checkDirectory, openModel } from "./model";
+import { locateData, locateParts } from "./locate";
+import { mergeModel } from "./merge";
+import { type CheckedModel, checkParts, isAdapter, openModel } from "./model";
 import { modelConfig } from "./planned";
 import { trainTokenizer } from "./train-tokenizer";
 
@@ -34,58 +35,133 @@ export interface RunOptions {
 
 /** Runs a config to its end, or until interrupted. Run again, it goes on where it was. */
 export async function runPipeline(config: Config, options: RunOptions): Promise<"finished" | "interrupted"> {
-  const { device, directory, console, signal } = options;
-  const from = config.model.from === undefined ? null : await locateModel(config.model.from, console);
-  if (from) await checkDirectory(device, from);
+  const { directory, console, signal } = options;
+  using from = await openFrom(config, options);
   using _lock = lockFolder(directory);
   keepConfig(directory, config);
-  const tokenizer = await runTokenizer(config, from, directory, console);
-  const { model, weights: slab } = from ? await loadModel(device, from) : freshModel(config, tokenizer.size, device);
-  {
-    using weights = slab;
-    console.note(
-      `model: ${short(model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${model.config.context}`,
-    );
-    for (const stage of config.stage) {
-      const outcome = await runStage(stage, config, options, { tokenizer, model, weights });
-      if (outcome === "interrupted" || signal.aborted) return "interrupted";
-    }
+  const tokenizer = await runTokenizer(config, from?.tokenizer ?? null, directory, console);
+  using state = new RunState(config, options, from, tokenizer);
+  console.note(
+    `model: ${short(state.model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${state.model.config.context}`,
+  );
+  for (const [i, stage] of config.stage.entries()) {
+    const outcome = await runStage(stage, config, options, state);
+    if (outcome === "interrupted" || signal.aborted) return "interrupted";
+    await state.advance(stage, i + 1 < config.stage.length);
   }
   if (config.generate) await writeContinuations(config.generate, config.seed, options);
   return "finished";
 }
 
-function freshModel(config: Config, vocabulary: number, device: Device) {
-  const model = gpt2(modelConfig(config.model, vocabulary));
-  return { model, weights: new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) }) };
+/** The model to go on from, checked before the run writes anything. */
+async function openFrom({ model, stage }: Config, { device, console }: RunOptions): Promise<CheckedModel | null> {
+  if (model.from === undefined) return null;
+  const parts = await locateParts(model.from, console);
+  if (parts.adapters.length) {
+    throw new UserError(`${model.from} is an adapter, and training goes on from a whole model`, {
+      hint: "make one by `dawngrad merge`",
+      exitCode: 2,
+    });
+  }
+  return checkParts(device, parts, storageOf(stage[0]!));
 }
 
-interface Made {
-  readonly tokenizer: Tokenizer;
-  readonly model: Gpt2;
-  readonly weights: Slab;
+/** How the model's weights are held while a stage trains. */
+function storageOf(stage: StageConfig): Storage {
+  return stage.kind === "sft" && stage.lora ? stage.lora.base : "f32";
 }
 
-async function runStage(
-  config: Config["stage"][number],
-  { seed }: Config,
-  { device, directory, console, signal }: RunOptions,
-  made: Made,
-) {
+/** What goes from stage to stage: the model, its weights, the tokenizer, and where the weights are from. */
+class RunState implements Disposable {
+  model: Gpt2;
+  weights: Slab;
+  tokenizer: Tokenizer;
+  base: string | null;
+  private readonly device: Device;
+  private readonly directory: string;
+  private readonly console: Console;
+
+  constructor(
+    config: Config,
+    { device, directory, console }: RunOptions,
+    from: CheckedModel | null,
+    tokenizer: Tokenizer,
+  ) {
+    this.device = device;
+    this.directory = directory;
+    this.console = console;
+    this.tokenizer = tokenizer;
+    this.base = from && nameOf(config.model.from!, from.parts.base);
+    this.model = from ? from.stored.model : gpt2(modelConfig(config.model, tokenizer.size));
+    this.weights = from
+      ? from.stored.load(device)
+      : new Slab(device, this.model.parameters, { values: initialise(this.model.parameters, config.seed) });
+  }
+
+  /** Brings the weights into the form that a stage wants. */
+  prepare(stage: StageConfig): void {
+    const storage = storageOf(stage);
+    if (this.model.parameters.storage === storage) return;
+    const model = gpt2(this.model.config, storage);
+    const weights = new Slab(this.device, model.parameters);
+    model.parameters.list.forEach((parameter, i) => {
+      weights.write(parameter, this.weights.read(this.model.parameters.list[i]!));
+    });
+    this.replace(model, weights);
+  }
+
+  /** After a stage: what it has saved is what the next one starts from. An adapter is merged for it. */
+  async advance(stage: StageConfig, more: boolean): Promise<void> {
+    const folder = resolve(this.directory, stage.name);
+    const saved = join(folder, readIndex(folder)!.latest);
+    this.base = saved;
+    if (!more || !isAdapter(saved)) return;
+    const merged = join(folder, "merged");
+    if (!existsSync(merged)) await mergeModel(await locateParts(saved, this.console), merged);
+    this.base = merged;
+    using stored = await openModelFiles(merged);
+    this.replace(stored.model, stored.load(this.device));
+  }
+
+  private replace(model: Gpt2, weights: Slab): void {
+    this.weights[Symbol.dispose]();
+    this.model = model;
+    this.weights = weights;
+  }
+
+  [Symbol.dispose](): void {
+    this.weights[Symbol.dispose]();
+  }
+}
+
+/** A name on the Hub stays one; a path is told whole. */
+function nameOf(given: string, directory: string): string {
+  return existsSync(given) ? resolve(directory) : given;
+}
+
+async function runStage(config: StageConfig, { seed }: Config, options: RunOptions, state: RunState) {
+  const { device, directory, console, signal } = options;
   const folder = join(directory, config.name);
   mkdirSync(folder, { recursive: true });
-  const needed = expectFits(
-    device,
-    made.model,
-    { ...config.batch, recompute: config.recompute, activations: config.activations },
-    config.name,
-  );
+  state.prepare(config);
+  const find = (path: string) => locateData(path, console);
+  const { model, weights, tokenizer, base } = state;
+  using stage = await buildStage(config, { device, seed, console, find, model, weights, tokenizer, base });
+  const needed = expectFits(device, stage, {
+    name: config.name,
+    model: stage.model,
+    batch: {
+      rows: config.batch.rows,
+      tokens: stage.length,
+      recompute: config.recompute,
+      activations: config.activations,
+    },
+  });
   console.note(`${config.name}: training takes ${memory(needed)} of device memory`);
-  using stage = await stages[config.kind].build(config, { device, seed, console, find: findFile, ...made });
   const { reason, progress } = await fit(stage, {
     name: config.name,
     device,
-    settings: config,
+    settings: settingsOf(config),
     directory: folder,
     console,
     signal,
@@ -96,6 +172,7 @@ async function runStage(
       : `, best validation loss ${progress.bestLoss.toFixed(4)} at step ${progress.bestStep}`;
   console.note(`${config.name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}`);
   if (reason === "interrupted") console.note(`saved in ${folder}; run the same command again to go on`);
+  state.tokenizer = stage.tokenizer;
   return reason;
 }
 
@@ -136,26 +213,39 @@ function firstDifference(before: unknown, now: unknown, path = ""): string | nul
 /** The run's own copy of its tokenizer: that of the model it goes on from, or trained the first time. */
 async function runTokenizer(
   { tokenizer: wanted, stage }: Config,
-  from: string | null,
+  given: Tokenizer | null,
   directory: string,
   console: Console,
 ): Promise<Tokenizer> {
   const folder = join(directory, "tokenizer");
   if (!existsSync(join(folder, "tokenizer_config.json"))) {
     mkdirSync(folder, { recursive: true });
-    if (from) await writeTokenizer(folder, (await loadTokenizer(from)).files);
+    if (given) await writeTokenizer(folder, given.files);
     else if (wanted.kind === "file") await writeTokenizer(folder, (await loadTokenizer(wanted.path)).files);
-    else await writeTokenizer(folder, await trainTokenizer([stage[0]!.data].flat(), wanted, console));
+    else await writeTokenizer(folder, await trainTokenizer(await textsOf(stage[0]!, console), wanted, console));
   }
-  return loadTokenizer(folder);
+  return given ?? loadTokenizer(folder);
+}
+
+/** The text files that a run's tokenizer is trained on. */
+async function textsOf(stage: StageConfig, console: Console): Promise<string[]> {
+  if (stage.kind !== "pretrain") {
+    throw new UserError("a tokenizer is trained on a pretraining stage's text, and the first stage is another", {
+      hint: "give model.from, or a tokenizer of kind file",
+      exitCode: 2,
+    });
+  }
+  const paths: string[] = [];
+  for (const path of [stage.data].flat()) paths.push(await locateData(path, console));
+  return paths;
 }
 
 async function writeContinuations(
   { prompts, tokens, temperature }: NonNullable<Config["generate"]>,
   seed: number,
-  { device, directory, write }: RunOptions,
+  { device, directory, console, write }: RunOptions,
 ) {
-  using opened = await openModel(device, directory);
+  using opened = await openModel(device, await locateParts(directory, console));
   for (const prompt of prompts) {
     write(`\n${prompt}`);
     for (const { text } of complete(opened, [prompt], sampling.parse({ temperature, maxTokens: tokens, seed })))

@@ -2,14 +2,29 @@
 
 import type { Console } from "../log/console";
 import { checkHeads, readConfig } from "../model/checkpoint";
-import { type Gpt2Config, presets } from "../model/gpt2";
+import { type Gpt2, type Gpt2Config, gpt2, presets, withAdapters } from "../model/gpt2";
+import { adapterOf, targeted } from "../model/lora";
+import type { StageConfig } from "../stages";
 import type { Config } from "./config";
 import { locateModel } from "./locate";
+import type { MemoryOptions } from "./memory";
 
 /** The numbers of `model.from`'s model, or the preset's overridden by those given. */
 export async function plannedModel({ model, tokenizer }: Config, console: Console): Promise<Gpt2Config> {
   if (model.from !== undefined) return readConfig(await locateModel(model.from, console));
   return modelConfig(model, expectedVocabulary(tokenizer));
+}
+
+/** What a stage trains, and in what batches: what its memory follows from. */
+export function plannedTraining(
+  stage: StageConfig,
+  config: Gpt2Config,
+): { readonly model: Gpt2; readonly batch: MemoryOptions } {
+  const { rows, tokens = Math.min(1024, config.context) } = stage.batch;
+  const batch = { rows, tokens, recompute: stage.recompute, activations: stage.activations };
+  const lora = stage.kind === "sft" ? stage.lora : undefined;
+  const model = gpt2(config, lora?.base);
+  return { model: lora ? withAdapters(model, [adapterOf(targeted(config, lora.targets), lora)]) : model, batch };
 }
 
 /** How large a tokenizer's vocabulary may become, before it is trained or read; GPT-2's for one from a file. */

@@ -3,11 +3,11 @@ import { freemem, totalmem } from "node:os";
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import { checkDevice } from "../app/self-test";
-import { defaultCache } from "../data/corpus";
 import type { DeviceInfo } from "../device/device";
 import { cpuDevice, driverHint, listAdapters, wantedBy } from "../device/list";
 import { openDevice } from "../device/open";
 import { messageOf, UserError } from "../errors";
+import { ownCache } from "../hub/settings";
 import { memory } from "../log/console";
 import { deviceArg, threadsOf } from "./options";
 
@@ -77,7 +77,7 @@ function failed(error: unknown): Finding {
 }
 
 function tryCache(): Finding {
-  const directory = defaultCache();
+  const directory = ownCache();
   try {
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, ".probe"), "");

@@ -1,21 +1,29 @@
 import { defineCommand } from "citty";
-import { fetchWithProgress } from "../app/locate";
+import { fetchDataWithProgress, fetchWithProgress } from "../app/locate";
+import { dataSets } from "../hub/datasets";
 import { openConsole } from "../log/console";
 
-/** `dawngrad fetch gpt2`: a model from the Hugging Face Hub into its cache. */
+/** `dawngrad fetch gpt2`: a model from the Hugging Face Hub into its cache; `dawngrad fetch alpaca`: a data set. */
 export default defineCommand({
   meta: {
     name: "fetch",
-    description: "fetches a GPT-2 from the Hugging Face Hub; broken off, it goes on where it was",
+    description: "fetches a GPT-2 or a data set; broken off, it goes on where it was",
   },
   args: {
-    model: {
+    name: {
       type: "positional",
       required: true,
-      description: "gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, or owner/name",
+      description: `gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, or owner/name; or a data set: ${Object.keys(dataSets).join(", ")}`,
     },
   },
   async run({ args }) {
-    process.stdout.write(`${await fetchWithProgress(args.model, openConsole())}\n`);
+    const console = openConsole();
+    const set = dataSets[args.name];
+    if (!set) {
+      process.stdout.write(`${await fetchWithProgress(args.name, console)}\n`);
+      return;
+    }
+    console.note(`${args.name}: ${set.about}; licence: ${set.licence}`);
+    for (const { path } of await fetchDataWithProgress(args.name, console)) process.stdout.write(`${path}\n`);
   },
 });

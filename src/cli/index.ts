@@ -72,7 +72,7 @@ async function find(argv: readonly string[]): Promise<Found> {
 
 async function unknownCommand({ subCommands }: CommandDef, rest: readonly string[]): Promise<UserError> {
   const names = Object.keys(subCommands ?? {});
-  const { nearest } = await import("../app/config");
+  const { nearest } = await import("../text/nearest");
   const near = nearest(rest[0] ?? "", names);
   const what = rest[0] === undefined ? "a command is missing" : `there is no command ${rest[0]}`;
   return new UserError(what, { hint: near ? `did you mean ${near}?` : `commands: ${names.join(", ")}`, exitCode: 2 });

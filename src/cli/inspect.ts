@@ -1,13 +1,15 @@
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config";
-import { locateModel } from "../app/locate";
+import { locateParts } from "../app/locate";
 import { type Memory, memoryOf } from "../app/memory";
-import { plannedModel } from "../app/planned";
+import { plannedModel, plannedTraining } from "../app/planned";
 import { UserError } from "../errors";
 import { memory, openConsole } from "../log/console";
 import { checkModel } from "../model/checkpoint";
-import { type Gpt2, gpt2, presets } from "../model/gpt2";
+import { type Gpt2, type Gpt2Config, gpt2, presets, withAdapters } from "../model/gpt2";
+import type { Adapter } from "../model/lora";
+import { openAdapter } from "../model/peft";
 import { numberOf } from "./options";
 
 /** `dawngrad inspect`: a model's or a config's parameters and memory. */
@@ -57,12 +59,23 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
   }
   if (target.endsWith(".toml")) {
     const config = await readConfigFile(target);
-    const model = gpt2(await plannedModel(config, openConsole()));
-    const { batch, recompute } = config.stage[0]!;
-    return { model, rows: batch.rows, tokens: batch.tokens, recompute };
+    const { model, batch } = plannedTraining(config.stage[0]!, await plannedModel(config, openConsole()));
+    return { model, ...batch };
   }
-  const model = await checkModel(await locateModel(target, openConsole()));
+  const { base, adapters } = await locateParts(target, openConsole());
+  const plain = await checkModel(base);
+  const model = adapters.length
+    ? withAdapters(
+        plain,
+        adapters.map((path) => adapterAt(path, plain.config)),
+      )
+    : plain;
   return { model, rows: 1, tokens: model.config.context, recompute: false };
+}
+
+function adapterAt(path: string, config: Gpt2Config): Adapter {
+  using files = openAdapter(path, config);
+  return files.adapter;
 }
 
 function asJson({ config, parameters }: Gpt2, needed: Memory, batch: Shape) {
@@ -75,9 +88,10 @@ function asJson({ config, parameters }: Gpt2, needed: Memory, batch: Shape) {
   };
 }
 
-function asText({ config, parameters }: Gpt2, needed: Memory, { rows, tokens }: Shape): string {
-  const widest = Math.max(...parameters.list.map(({ name }) => name.length));
-  const lines = parameters.list.map(({ name, shape, size, decay }) => {
+function asText({ config, parameters, adapters }: Gpt2, needed: Memory, { rows, tokens }: Shape): string {
+  const all = [parameters, ...adapters.map(({ parameters }) => parameters)].flatMap(({ list }) => list);
+  const widest = Math.max(...all.map(({ name }) => name.length));
+  const lines = all.map(({ name, shape, size, decay }) => {
     return `${name.padEnd(widest)}  ${`[${shape.join(", ")}]`.padStart(16)}  ${size.toLocaleString("en").padStart(14)}${decay ? "  decay" : ""}`;
   });
   const { layers, heads, width, context, vocabulary } = config;
@@ -85,6 +99,10 @@ function asText({ config, parameters }: Gpt2, needed: Memory, { rows, tokens }: 
     ...lines,
     "",
     `${parameters.count.toLocaleString("en")} parameters: ${layers} layers, ${heads} heads, width ${width}, context ${context}, vocabulary ${vocabulary}`,
+    ...adapters.map(
+      ({ settings, ranks, parameters }) =>
+        `${parameters.count.toLocaleString("en")} parameters of an adapter: rank ${settings.rank}, ${ranks.size} layers`,
+    ),
     `weights            ${memory(needed.weightsBytes)}`,
     `inference          ${memory(needed.inferenceBytes)} (one sequence of ${context} tokens)`,
     `training           ${memory(needed.trainingBytes)} (AdamW, ${rows} x ${tokens} tokens a micro-batch)`,

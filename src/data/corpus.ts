@@ -1,8 +1,8 @@
 /** Text files in, token ids out: each file is tokenised once, in worker threads, into a cache on disk. */
 import { mkdir, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { codeOf, messageOf, UserError } from "../errors";
+import { ownCache } from "../hub/settings";
 import type { Tokenizer } from "../text/tokenizer";
 import { encodeChunks } from "./encode";
 
@@ -21,7 +21,7 @@ const VERSION = 1;
 /** The tokens of a text file, from the cache if this text was tokenised by this tokenizer before. */
 export async function tokensOf(
   path: string,
-  { tokenizer, onProgress, cacheDirectory = defaultCache() }: CorpusOptions,
+  { tokenizer, onProgress, cacheDirectory = ownCache() }: CorpusOptions,
 ): Promise<TokenArray> {
   const text = await readText(path);
   const key = Bun.hash
@@ -36,11 +36,6 @@ export async function tokensOf(
   }
   const bytes = Bun.mmap(cached);
   return wide ? new Uint32Array(bytes.buffer, 0, bytes.length / 4) : new Uint16Array(bytes.buffer, 0, bytes.length / 2);
-}
-
-/** Where caches go: DAWNGRAD_CACHE, or dawngrad/ in the user's cache folder. */
-export function defaultCache(): string {
-  return process.env.DAWNGRAD_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "dawngrad");
 }
 
 async function writeCache(path: string, directory: string, ids: TokenArray): Promise<void> {

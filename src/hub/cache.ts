@@ -18,8 +18,8 @@ import { codeOf } from "../errors";
 export class RepositoryCache {
   readonly folder: string;
 
-  constructor(cache: string, name: string) {
-    this.folder = join(cache, `models--${name.replaceAll("/", "--")}`);
+  constructor(cache: string, name: string, type: "model" | "dataset" = "model") {
+    this.folder = join(cache, `${type}s--${name.replaceAll("/", "--")}`);
   }
 
   /** The snapshot that refs/main names, if it is there. */
@@ -27,7 +27,7 @@ export class RepositoryCache {
     const ref = join(this.folder, "refs", "main");
     if (!existsSync(ref)) return null;
     const path = this.snapshotOf(readFileSync(ref, "utf8").trim());
-    return existsSync(join(path, "config.json")) ? path : null;
+    return existsSync(path) ? path : null;
   }
 
   snapshotOf(commit: string): string {

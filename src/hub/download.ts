@@ -26,6 +26,7 @@ export interface RemoteFile {
 }
 
 export interface Source {
+  readonly type: "model" | "dataset";
   readonly name: string;
   readonly revision: string;
   readonly settings: HubSettings;
@@ -44,20 +45,15 @@ export async function download(
 ): Promise<void> {
   const incomplete = `${blob}.incomplete`;
   mkdirSync(dirname(blob), { recursive: true });
-  let fruitless = 0;
-  for (;;) {
-    const before = sizeOf(incomplete);
-    try {
+  await persistently(
+    () => sizeOf(incomplete),
+    async () => {
       if (file.size === 0) writeFileSync(incomplete, "");
-      else if (before < file.size) await append(source, file, incomplete, onProgress);
-      if (sizeOf(incomplete) >= file.size) break;
-      throw new Error("the connection was closed early");
-    } catch (error) {
-      fruitless = sizeOf(incomplete) > before ? 1 : fruitless + 1;
-      if (!worthAnotherTry(error) || fruitless >= ATTEMPTS) throw explained(error, source, file.path);
-      await Bun.sleep(FIRST_PAUSE_MS * 2 ** (fruitless - 1));
-    }
-  }
+      else if (sizeOf(incomplete) < file.size) await append(source, file, incomplete, onProgress);
+      return sizeOf(incomplete) >= file.size;
+    },
+    (error) => explained(error, source, file.path),
+  );
   const found = await checksumOf(incomplete, file);
   if (found !== file.checksum) {
     rmSync(incomplete);
@@ -70,31 +66,46 @@ export async function download(
 
 /** Adds what is missing to the end of the incomplete file. */
 async function append(
-  { name, revision, settings }: Source,
+  { type, name, revision, settings }: Source,
   { path, size }: RemoteFile,
   incomplete: string,
   onProgress: (bytes: number) => void,
 ): Promise<void> {
   const token = settings.token ? { accessToken: settings.token } : {};
-  const repo = { type: "model", name } as const;
+  const repo = { type, name } as const;
   const info = await fileDownloadInfo({ repo, path, revision, hubUrl: settings.endpoint, ...token });
   if (!info) throw new UserError(`${name} has no file ${path}`);
   if (info.size !== size) throw new UserError(`${name}: ${path} has ${info.size} bytes, and its list says ${size}`);
+  const headers: Record<string, string> = settings.token ? { Authorization: `Bearer ${settings.token}` } : {};
+  await appendFrom(info.url, incomplete, { headers, size, what: `${name}: ${path}`, onProgress });
+}
+
+export interface AppendOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Bytes that the whole has, where that is known. */
+  readonly size?: number;
+  readonly what: string;
+  readonly onProgress: (bytes: number) => void;
+}
+
+/** Adds what follows the bytes that are there to the end of a file. Returns how many the whole has, as the server says. */
+export async function appendFrom(
+  url: string,
+  incomplete: string,
+  { headers = {}, size = Number.POSITIVE_INFINITY, what, onProgress }: AppendOptions,
+): Promise<number | null> {
   let at = sizeOf(incomplete);
-  const response = await fetch(info.url, {
-    headers: {
-      ...(at > 0 && { Range: `bytes=${at}-` }),
-      ...(settings.token && { Authorization: `Bearer ${settings.token}` }),
-    },
-  });
+  const response = await fetch(url, { headers: { ...headers, ...(at > 0 && { Range: `bytes=${at}-` }) } });
   if (!response.ok || !response.body) {
     throw Object.assign(new Error(`status ${response.status}`), { statusCode: response.status });
   }
   if (at > 0 && response.status !== 206) at = 0; // a server without ranges begins again
+  const length = response.headers.get("content-encoding") ? null : response.headers.get("content-length");
+  const whole = length === null ? null : at + Number(length);
   const fd = openSync(incomplete, at > 0 ? "a" : "w");
   try {
     for await (const chunk of response.body) {
-      if (at + chunk.length > size) throw new UserError(`${name}: ${path} brings more than its ${size} bytes`);
+      if (at + chunk.length > size) throw new UserError(`${what} brings more than its ${size} bytes`);
       for (let written = 0; written < chunk.length; ) written += writeSync(fd, chunk, written);
       at += chunk.length;
       onProgress(at);
@@ -103,9 +114,30 @@ async function append(
   } finally {
     closeSync(fd);
   }
+  return whole;
 }
 
-function sizeOf(path: string): number {
+/** Tries again while something comes, and where the server is only busy. */
+export async function persistently(
+  have: () => number,
+  attempt: () => Promise<boolean>,
+  explain: (error: unknown) => UserError,
+): Promise<void> {
+  let fruitless = 0;
+  for (;;) {
+    const before = have();
+    try {
+      if (await attempt()) return;
+      throw new Error("the connection was closed early");
+    } catch (error) {
+      fruitless = have() > before ? 1 : fruitless + 1;
+      if (!worthAnotherTry(error) || fruitless >= ATTEMPTS) throw explain(error);
+      await Bun.sleep(FIRST_PAUSE_MS * 2 ** (fruitless - 1));
+    }
+  }
+}
+
+export function sizeOf(path: string): number {
   return existsSync(path) ? statSync(path).size : 0;
 }
 

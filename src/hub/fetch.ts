@@ -1,7 +1,7 @@
 /** Models by their Hub names: found in the cache, or fetched into it. */
 import { existsSync, mkdirSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { listFiles, modelInfo } from "@huggingface/hub";
+import { datasetInfo, listFiles, modelInfo, pathsInfo } from "@huggingface/hub";
 import { messageOf, UserError } from "../errors";
 import { RepositoryCache } from "./cache";
 import { download, explained, type RemoteFile, type Source } from "./download";
@@ -29,7 +29,7 @@ export function isHubName(name: string): boolean {
 export function cachedModel(name: string, settings: HubSettings = hubSettings()): string | null {
   for (const each of [released[name] ?? name, name]) {
     const { snapshot } = new RepositoryCache(settings.cache, each);
-    if (snapshot) return snapshot;
+    if (snapshot && existsSync(join(snapshot, "config.json"))) return snapshot;
   }
   return null;
 }
@@ -49,9 +49,41 @@ export async function fetchModel(
   }
   const name = released[given] ?? given;
   const cache = new RepositoryCache(settings.cache, name);
-  const source = await latest(name, settings);
+  const source = await latest("model", name, settings);
   const listed = await filesOf(source);
-  const wanted = (await chosen(source, cache, listed)).filter(({ path }) => !cache.has(source.revision, path));
+  await fetchFiles(source, cache, await chosen(source, cache, listed), onProgress);
+  return cache.snapshotOf(source.revision);
+}
+
+/** Fetches files of a data set's repository and returns its folder. */
+export async function fetchFromDataSet(
+  name: string,
+  paths: readonly string[],
+  onProgress: FetchProgress,
+  settings: HubSettings,
+): Promise<string> {
+  const cache = new RepositoryCache(settings.cache, name, "dataset");
+  const { snapshot } = cache;
+  if (snapshot && paths.every((path) => existsSync(join(snapshot, path)))) return snapshot;
+  if (settings.offline) {
+    throw new UserError(`${name} is not in ${settings.cache}, and HF_HUB_OFFLINE is set`, {
+      hint: "fetch it once while online, or unset HF_HUB_OFFLINE",
+    });
+  }
+  const source = await latest("dataset", name, settings);
+  await fetchFiles(source, cache, await filesAt(source, paths), onProgress);
+  return cache.snapshotOf(source.revision);
+}
+
+/** What is missing of these files, and then the ref that says that all are there. */
+async function fetchFiles(
+  source: Source,
+  cache: RepositoryCache,
+  files: readonly RemoteFile[],
+  onProgress: FetchProgress,
+): Promise<void> {
+  const wanted = files.filter(({ path }) => !cache.has(source.revision, path));
+  const { settings } = source;
   expectRoom(settings.cache, source, wanted, cache);
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
   let done = 0;
@@ -60,7 +92,6 @@ export async function fetchModel(
     done += file.size;
   }
   cache.setMain(source.revision);
-  return cache.snapshotOf(source.revision);
 }
 
 async function into(cache: RepositoryCache, source: Source, file: RemoteFile, onProgress: (bytes: number) => void) {
@@ -74,17 +105,15 @@ async function into(cache: RepositoryCache, source: Source, file: RemoteFile, on
 const credentials = ({ token }: HubSettings) => (token ? { accessToken: token } : {});
 
 /** The commit that is current now. */
-async function latest(name: string, settings: HubSettings): Promise<Source> {
+async function latest(type: Source["type"], name: string, settings: HubSettings): Promise<Source> {
   try {
-    const info = await modelInfo({
-      name,
-      revision: "main",
-      hubUrl: settings.endpoint,
-      additionalFields: ["sha"],
-      ...credentials(settings),
-    });
+    const request = { name, revision: "main", hubUrl: settings.endpoint, ...credentials(settings) };
+    const info =
+      type === "model"
+        ? await modelInfo({ ...request, additionalFields: ["sha"] })
+        : await datasetInfo({ ...request, additionalFields: ["sha"] });
     if (!/^[0-9a-f]{40}$/.test(info.sha ?? "")) throw new Error(`it names the commit ${JSON.stringify(info.sha)}`);
-    return { name, revision: info.sha!, settings };
+    return { type, name, revision: info.sha!, settings };
   } catch (error) {
     throw explained(error, { name, settings });
   }
@@ -104,6 +133,29 @@ async function filesOf({ name, revision, settings }: Source): Promise<RemoteFile
   } catch (error) {
     throw explained(error, { name, settings });
   }
+  return checked(name, files);
+}
+
+/** These files, as the repository lists them. */
+async function filesAt({ type, name, revision, settings }: Source, paths: readonly string[]): Promise<RemoteFile[]> {
+  let files: RemoteFile[];
+  try {
+    const request = { repo: { type, name }, paths: [...paths], revision, hubUrl: settings.endpoint };
+    const infos = await pathsInfo({ ...request, ...credentials(settings) });
+    files = infos.map(({ path, size, oid, lfs }) => ({
+      path,
+      size: lfs?.size ?? size,
+      checksum: lfs?.oid ?? oid ?? "",
+    }));
+  } catch (error) {
+    throw explained(error, { name, settings });
+  }
+  const missing = paths.find((path) => !files.some((file) => file.path === path));
+  if (missing) throw new UserError(`${name} has no ${missing} any more`, { hint: "give the path of a file instead" });
+  return checked(name, files);
+}
+
+function checked(name: string, files: RemoteFile[]): RemoteFile[] {
   const bad = files.find(({ checksum }) => !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(checksum));
   if (bad) throw new UserError(`${name}: ${bad.path} is listed with no checksum that is known`);
   return files;

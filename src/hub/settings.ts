@@ -32,3 +32,8 @@ function storedToken(path: string): string | undefined {
     return undefined; // nobody has logged in
   }
 }
+
+/** Where our own caches go: DAWNGRAD_CACHE, or dawngrad/ in the user's cache folder. */
+export function ownCache(env: NodeJS.ProcessEnv = process.env): string {
+  return env.DAWNGRAD_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "dawngrad");
+}

@@ -277,7 +277,7 @@ export async function writeModel(
 /** The same from open files, one tensor at a time. */
 export async function copyModel(
   directory: string,
-  { model, values }: StoredModel,
+  { model, values }: Pick<StoredModel, "model" | "values">,
   endOfText: number | null,
 ): Promise<void> {
   const tensors = model.parameters.list.map((parameter) => ({

@@ -1,9 +1,10 @@
-/** What a stage is built from: the device, the run's folder, the model and the tokenizer that the pipeline chose. */
+/** What a stage is built from, and what it gives beside its training: a stage knows neither configs of others nor folders of runs. */
 import type { Device } from "../device/device";
 import type { Console } from "../log/console";
 import type { Gpt2 } from "../model/gpt2";
 import type { Slab } from "../model/slab";
 import type { Tokenizer } from "../text/tokenizer";
+import type { Stage } from "../train/stage";
 
 export interface Context {
   readonly device: Device;
@@ -11,7 +12,18 @@ export interface Context {
   readonly tokenizer: Tokenizer;
   readonly model: Gpt2;
   readonly weights: Slab;
+  /** Where `weights` are from, for adapters to name: a path, or a name on the Hub. Null where they were never saved. */
+  readonly base: string | null;
   readonly console: Console;
-  /** Where a data file is: on disk, or inside the executable. */
-  find(path: string): string;
+  /** Where a data file is: on disk, inside the executable, or fetched by name. */
+  find(path: string): Promise<string>;
+}
+
+export interface Built extends Stage, Disposable {
+  /** The model with what is trained in it. */
+  readonly model: Gpt2;
+  /** Tokens of its longest rows. */
+  readonly length: number;
+  /** The tokenizer that goes with what was trained, its chat template included. */
+  readonly tokenizer: Tokenizer;
 }

@@ -12,17 +12,13 @@ import { readSlab, writeModel } from "../model/checkpoint";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { writeTokenizer } from "../text/tokenizer";
-import { optim, steps, training } from "../train/settings";
-import type { Batch, Stage } from "../train/stage";
-import type { Context } from "./context";
+import { dropout, kept, optim, stageName, steps, type Training, training } from "../train/settings";
+import type { Batch } from "../train/stage";
+import type { Built, Context } from "./context";
 
 export const schema = z.strictObject({
   kind: z.literal("pretrain").meta({ description: "the next token on long text" }),
-  name: z
-    .string()
-    .regex(/^[\w-]+$/)
-    .default("pretrain")
-    .meta({ description: "the stage's folder in the run" }),
+  name: stageName("pretrain"),
   data: z
     .union([z.string(), z.array(z.string()).min(1)])
     .meta({ description: "text file or files; <|endoftext|> ends a document" }),
@@ -30,22 +26,17 @@ export const schema = z.strictObject({
     .union([z.number().gt(0).lt(1), z.string()])
     .default(0.1)
     .meta({ description: "share of the text's end that is held out, or a text file" }),
-  dropout: z.number().min(0).lt(1).default(0).meta({ description: "share of activations dropped in training" }),
-  recompute: z
-    .boolean()
-    .default(false)
-    .meta({ description: "keep no activations inside blocks: less memory, a third more work" }),
-  activations: z.enum(["f32", "bf16"]).default("f32").meta({
-    description:
-      "how activations are kept for the backward pass; bf16 takes a third less memory; with recompute none are kept",
-  }),
+  dropout,
+  ...kept,
   ...training,
   optim: optim.extend({ steps }),
 });
 
 export type PretrainConfig = z.infer<typeof schema>;
 
-export async function build(config: PretrainConfig, context: Context): Promise<Stage & Disposable> {
+export const settings = (config: PretrainConfig): Training => config;
+
+export async function build(config: PretrainConfig, context: Context): Promise<Built> {
   const { device, seed, model, weights, tokenizer } = context;
   const { batch } = config;
   const { rows, tokens: length, accumulate } = batch;
@@ -69,6 +60,9 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
   const held = evaluation(config, context, validation);
   const engine = new Engine(device, model, [weights]);
   return {
+    model,
+    length,
+    tokenizer,
     weights,
     frozen: [],
     graphs: [
@@ -112,8 +106,8 @@ export async function build(config: PretrainConfig, context: Context): Promise<S
 }
 
 async function readSplit({ data, validation, batch }: PretrainConfig, { tokenizer, find, console }: Context) {
-  const read = (path: string) =>
-    tokensOf(find(path), {
+  const read = async (path: string) =>
+    tokensOf(await find(path), {
       tokenizer,
       onProgress: (done, total) => console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
     });
@@ -139,13 +133,19 @@ function evaluation(
     rows: batch.rows,
     length: batch.tokens,
   });
-  const program = new Program(device, [loss], { bind: weights.bind() });
-  program.feed(positions, rowPositions);
-  program.feed(weight, new Float32Array([1 / rowPositions.length]));
+  let made: Program | undefined;
+  const compiled = () => {
+    if (made) return made;
+    made = new Program(device, [loss], { bind: weights.bind() });
+    made.feed(positions, rowPositions);
+    made.feed(weight, new Float32Array([1 / rowPositions.length]));
+    return made;
+  };
   const into = windowOf(batch);
   const one = new Float32Array(1);
   return {
     loss() {
+      const program = compiled();
       let total = 0;
       for (let index = 0; index < evaluate.batches; index++) {
         evenWindows(from, batch, { index, count: evaluate.batches, into });
@@ -157,7 +157,7 @@ function evaluation(
       }
       return total / evaluate.batches;
     },
-    [Symbol.dispose]: () => program[Symbol.dispose](),
+    [Symbol.dispose]: () => made?.[Symbol.dispose](),
   };
 }
 

@@ -57,7 +57,7 @@ export async function fit(stage: Stage, { name, device, settings, directory, con
   let speed: Speed = { steps: 0, tokens: 0 };
   for (let step = first; ; step++) {
     optimizer.zero();
-    for (let micro = 0; micro < batch.accumulate; micro++) {
+    for (let micro = 0; micro < (stage.microBatches?.(step) ?? batch.accumulate); micro++) {
       programs.run((await batches.next()).value);
     }
     const rate = learningRate({ ...optim, kind: optim.schedule, steps }, step);

@@ -1,5 +1,6 @@
 /** The parts of a config that every training stage shares: each field with its type, bounds, default and sentence. */
 import { z } from "zod";
+import { storages } from "../model/parameters";
 
 export const batch = z.strictObject({
   rows: z.int().min(1).max(65536).default(8).meta({ description: "sequences of a micro-batch" }),
@@ -44,6 +45,55 @@ export const optim = z.strictObject({
   clip: z.number().min(0).default(1).meta({ description: "largest global norm of the gradients; 0 does not clip" }),
 });
 
+export const lora = z.strictObject({
+  rank: z.int().min(1).max(4096).default(16).meta({ description: "columns of the two narrow matrices" }),
+  alpha: z.number().gt(0).default(32).meta({ description: "what they add is multiplied by alpha / rank" }),
+  dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.05)
+    .meta({ description: "share of a layer's inputs that the adapter does not see in training" }),
+  targets: z.array(z.string().min(1)).min(1).default(["attn.c_attn"]).meta({
+    description:
+      "layers: ends of names (attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj, head), with * for any part (h.1*.mlp.*), or all-linear",
+  }),
+  rslora: z.boolean().default(false).meta({ description: "alpha / sqrt(rank) instead of alpha / rank" }),
+  dora: z.boolean().default(false).meta({ description: "learns the length of each column besides (DoRA)" }),
+  base: z
+    .enum(storages)
+    .default("f32")
+    .meta({ description: "how the frozen base is held: nf4 (QLoRA, 4.1 bits a weight), int8, bf16, f16 or f32" }),
+});
+
+export type LoraConfig = z.infer<typeof lora>;
+
+export const dropout = z
+  .number()
+  .min(0)
+  .lt(1)
+  .default(0)
+  .meta({ description: "share of activations dropped in training" });
+
+/** How activations are kept for the backward pass. */
+export const kept = {
+  recompute: z
+    .boolean()
+    .default(false)
+    .meta({ description: "keep no activations inside blocks: less memory, a third more work" }),
+  activations: z.enum(["f32", "bf16"]).default("f32").meta({
+    description:
+      "how activations are kept for the backward pass; bf16 takes a third less memory; with recompute none are kept",
+  }),
+};
+
+export const stageName = (name: string) =>
+  z
+    .string()
+    .regex(/^[\w-]+$/)
+    .default(name)
+    .meta({ description: "the stage's folder in the run" });
+
 export const evaluate = z.strictObject({
   every: z.int().min(1).default(250).meta({ description: "steps between evaluations" }),
   batches: z
@@ -84,6 +134,9 @@ export const training = {
   logEvery: z.int().min(1).default(10).meta({ description: "steps between log lines" }),
 };
 
-export type Training = {
-  readonly [K in keyof typeof training]: z.infer<(typeof training)[K]>;
-};
+type Shared = { readonly [K in keyof typeof training]: z.infer<(typeof training)[K]> };
+
+/** What `fit` goes by. */
+export interface Training extends Omit<Shared, "batch"> {
+  readonly batch: Omit<Shared["batch"], "tokens">;
+}

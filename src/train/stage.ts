@@ -41,6 +41,8 @@ export interface Stage {
   /** Optimizer steps in all. */
   readonly steps: number;
   counts(step: number): Counts;
+  /** Micro-batches of a step, where that is not always `batch.accumulate`. */
+  microBatches?(step: number): number;
   /** Micro-batches from a step on: a function of (seed, step). On-policy stages sample the policy in here. */
   batches(firstStep: number): AsyncIterator<Batch>;
   /** Loss on held-out data. */

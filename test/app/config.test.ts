@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { nearest, readConfigFile } from "../../src/app/config";
+import { readConfigFile } from "../../src/app/config";
 import { expectFits, expectWeightsFit } from "../../src/app/fits";
 import { memoryOf } from "../../src/app/memory";
 import { planText } from "../../src/app/plan-text";
@@ -9,6 +9,9 @@ import { modelConfig } from "../../src/app/planned";
 import type { Device } from "../../src/device/device";
 import type { Console } from "../../src/log/console";
 import { gpt2, presets } from "../../src/model/gpt2";
+import { nextToken } from "../../src/model/next-token";
+import type { Slab } from "../../src/model/slab";
+import { nearest } from "../../src/text/nearest";
 import { temporaryFolder } from "../support/folder";
 
 const silent: Console = { note() {}, status() {}, done() {} };
@@ -159,11 +162,13 @@ describe("a stage that does not fit the device", () => {
     ({ freeBytes: () => bytes, info: { name: "a device", kind: "cpu" } }) as unknown as Device;
   const weights = 4 * model.parameters.size;
   const batch = { rows: 64, tokens: 256, recompute: false };
+  const graph = { ...nextToken(model, { rows: 64, length: 256 }), inputs: {}, constants: {} };
   test("is refused with the numbers and with what would fit", () => {
     const needed = memoryOf(model, batch).trainingBytes - weights;
     const error = (bytes: number) => {
       try {
-        expect(expectFits(holding(bytes), model, batch, "pretrain")).toBe(needed + weights);
+        const stage = { weights: { parameters: model.parameters } as Slab, frozen: [], graphs: [graph] };
+        expect(expectFits(holding(bytes), stage, { name: "pretrain", model, batch })).toBe(needed + weights);
       } catch (error) {
         return error as Error & { hint: string };
       }

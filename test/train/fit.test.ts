@@ -55,7 +55,8 @@ async function train(
     model,
     weights,
     console: silent,
-    find: (path) => path,
+    find: async (path) => path,
+    base: null,
   });
   const directory = join(folder, "stage");
   mkdirSync(directory, { recursive: true });

@@ -1,0 +1,131 @@
+/** Adapters made part of the weights: a model directory like any other. Works without a device, tensor by tensor. */
+import { existsSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { Program } from "../autograd/program";
+import type { Device } from "../device/device";
+import { messageOf, UserError } from "../errors";
+import { copyModel, openModelFiles, type StoredModel } from "../model/checkpoint";
+import { type Gpt2, gpt2 } from "../model/gpt2";
+import { HEAD, mergeInto, modulesOf } from "../model/lora";
+import { type Parameter, parameter, type Storage } from "../model/parameters";
+import { openAdapter, type StoredAdapter } from "../model/peft";
+import { pack, transposed, unpack } from "../model/quantised";
+import type { Slab } from "../model/slab";
+import { isQuantised } from "../tensor/stored";
+import { input } from "../tensor/tensor";
+import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
+import type { ModelParts } from "./model";
+
+export interface Merged {
+  readonly adapters: number;
+  /** How the base was held while the adapters were trained: they are merged onto the numbers that it stood for then. */
+  readonly trainedOn: Storage;
+}
+
+/** Merges a model's adapters into `out`, which appears when it is whole. */
+export async function mergeModel(parts: ModelParts, out: string): Promise<Merged> {
+  if (parts.adapters.length === 0)
+    throw new UserError(`${parts.base} has no adapter to merge`, {
+      hint: "give an adapter's folder, or --adapter",
+      exitCode: 2,
+    });
+  if (existsSync(out))
+    throw new UserError(`${out} is there already`, { hint: "give another name with --out", exitCode: 2 });
+  using base = await openModelFiles(parts.base);
+  const adapters: StoredAdapter[] = [];
+  const temporary = `${out}.tmp`;
+  try {
+    for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model.config));
+    const trainedOn = storageOf(adapters, parts);
+    const tokenizer = await loadTokenizer(parts.tokenizer);
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(dirname(temporary), { recursive: true });
+    await mkdir(temporary);
+    await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);
+    await writeTokenizer(temporary, tokenizer.files);
+    await rename(temporary, out);
+    return { adapters: adapters.length, trainedOn };
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    if (error instanceof UserError) throw error;
+    throw new UserError(`${out} cannot be written: ${messageOf(error)}`, { cause: error });
+  } finally {
+    for (const files of adapters) files[Symbol.dispose]();
+  }
+}
+
+function storageOf(adapters: readonly StoredAdapter[], { adapters: paths }: ModelParts): Storage {
+  const [first, ...rest] = adapters.map(({ trainedOn }) => trainedOn);
+  const other = rest.findIndex((storage) => storage !== first);
+  if (other >= 0)
+    throw new UserError(
+      `${paths[0]} was trained on a base in ${first}, and ${paths[other + 1]} on one in ${rest[other]}`,
+      {
+        hint: "merge them one after another",
+      },
+    );
+  return first!;
+}
+
+/** The model's values with the adapters in them. With one for the head, the head gets a table of its own. */
+function mergedModel(
+  base: StoredModel,
+  adapters: readonly StoredAdapter[],
+  trainedOn: Storage,
+): Pick<StoredModel, "model" | "values"> {
+  const { config, parameters } = base.model;
+  const untied = adapters.some(({ adapter }) => adapter.ranks.has(HEAD));
+  const model = gpt2({ ...config, ...(untied && { tied: false }) });
+  const modules = modulesOf(config);
+  return {
+    model,
+    values(wanted) {
+      const own = parameters.list.some(({ name }) => name === wanted.name);
+      const source = parameter(parameters, own ? wanted.name : "wte.weight");
+      const values = asTrained(base.values(source), source, trainedOn);
+      const module = modules.find(({ name }) => `${name}.weight` === wanted.name);
+      if (module) for (const files of adapters) mergeInto(values, module, files);
+      return values;
+    },
+  };
+}
+
+/** The numbers that a quantised matrix stands for. */
+function asTrained(values: Float32Array, { shape, linear }: Parameter, storage: Storage): Float32Array {
+  if (!linear || !isQuantised(storage)) return values;
+  const turned = shape.toReversed();
+  return transposed(unpack(pack(transposed(values, shape), turned, storage), turned, storage), turned);
+}
+
+/** Tokens that two models are compared on. */
+const PROBE = 64;
+
+/** The largest difference between two models' logits on made-up tokens. */
+export function largestDifference(device: Device, a: Bound, b: Bound): number {
+  const first = probe(device, a);
+  const second = probe(device, b);
+  return first.reduce((most, v, i) => Math.max(most, Math.abs(v - second[i]!)), 0);
+}
+
+interface Bound {
+  readonly model: Gpt2;
+  readonly slabs: readonly Slab[];
+}
+
+function probe(device: Device, { model, slabs }: Bound): Float32Array {
+  const length = Math.min(PROBE, model.config.context);
+  const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
+  const logits = model.logits(model.hidden(tokens, positions, { length }));
+  using program = new Program(device, [logits], { bind: new Map(slabs.flatMap((slab) => [...slab.bind()])) });
+  program.feed(
+    tokens,
+    Uint32Array.from({ length }, (_, i) => (i * 7919 + 13) % model.config.vocabulary),
+  );
+  program.feed(
+    positions,
+    Uint32Array.from({ length }, (_, i) => i),
+  );
+  program.run();
+  return program.read(logits);
+}

@@ -1,0 +1,219 @@
+/** Records of data files as tokens to learn from: read, converted, encoded, cut to length, split; and a report of what became of each. */
+import { UserError } from "../errors";
+import { randomAt } from "../ops/random";
+import type { ChatTemplate, Encoded } from "../text/template";
+import type { Tokenizer } from "../text/tokenizer";
+import { convert, type Format, type Located, recognise } from "./formats";
+import type { TreeOptions } from "./oasst";
+import { type BadRow, readRows } from "./rows";
+
+export interface Example {
+  readonly ids: Uint32Array;
+  /** 1 where the token is to be predicted, else 0. Never the first: nothing is before it. */
+  readonly trained: Uint8Array;
+  /** Tokens that are to be predicted. */
+  readonly targets: number;
+  readonly where: string;
+}
+
+/** What became of the records. */
+export interface Report {
+  readonly read: number;
+  readonly used: number;
+  /** Examples that were longer than allowed, and the tokens that they lost. */
+  readonly cut: number;
+  readonly cutTokens: number;
+  /** By reason: how many, and where the first is. */
+  readonly skipped: ReadonlyMap<string, { readonly count: number; readonly first: string }>;
+}
+
+export interface LoadOptions {
+  readonly trees: TreeOptions;
+  /** What the records are; found by their fields if absent. */
+  readonly format?: Format | undefined;
+  /** Stops at the first record that cannot be used. */
+  readonly strict: boolean;
+}
+
+export interface Loaded {
+  readonly format: Format;
+  readonly read: number;
+  readonly samples: readonly Located[];
+  readonly bad: readonly BadRow[];
+}
+
+/** The samples of a data file. */
+export async function loadSamples(path: string, { format: forced, trees, strict }: LoadOptions): Promise<Loaded> {
+  const { rows, bad } = await readRows(path);
+  if (rows.length === 0) throw new UserError(`${path} has no record: ${bad[0]?.problem ?? "it is empty"}`);
+  const format = forced ?? recognise(rows);
+  const converted = convert(rows, format, trees);
+  const all = [...bad, ...converted.bad];
+  if (strict && all.length) throw stopped(all[0]!);
+  if (converted.samples.length === 0)
+    throw new UserError(`${path} has no record that can be used as ${format}: ${all[0]!.where}: ${all[0]!.problem}`);
+  return { format, read: rows.length + bad.length, samples: converted.samples, bad: all };
+}
+
+function stopped({ where, problem }: BadRow): UserError {
+  return new UserError(`${where}: ${problem}`, { hint: "without --strict such records are skipped and counted" });
+}
+
+export interface EncodeOptions {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  /** Tokens of an example at most. */
+  readonly tokens: number;
+  readonly strict: boolean;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface Examples {
+  readonly examples: readonly Example[];
+  readonly report: Report;
+}
+
+/** Encodes samples. A template that fails on one is a reason to skip that one. */
+export function encodeSamples(
+  { samples, read, bad }: Loaded,
+  { tokenizer, template, tokens, strict, onProgress = () => {} }: EncodeOptions,
+): Examples {
+  const examples: Example[] = [];
+  const problems = [...bad];
+  let cut = 0;
+  let cutTokens = 0;
+  samples.forEach((sample, i) => {
+    const problem = (problem: string) => {
+      if (strict) throw stopped({ where: sample.where, problem });
+      problems.push({ where: sample.where, problem });
+    };
+    let whole: Encoded;
+    try {
+      whole = encodeSample(sample, tokenizer, template);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      problem(error.message);
+      return;
+    }
+    const used = cutTo(whole, tokens);
+    if (used === null) {
+      problem(
+        whole.trained.some(Boolean) ? `no answer begins within ${tokens} tokens` : "nothing of it is to be learned",
+      );
+      return;
+    }
+    const lost = whole.ids.length - used.ids.length;
+    if (lost > 0) {
+      if (strict)
+        throw stopped({ where: sample.where, problem: `it has ${whole.ids.length} tokens, and ${tokens} are allowed` });
+      cut++;
+      cutTokens += lost;
+    }
+    examples.push(exampleOf(used, sample.where));
+    if (i % 256 === 0) onProgress(i, samples.length);
+  });
+  return { examples, report: { read, used: examples.length, cut, cutTokens, skipped: grouped(problems) } };
+}
+
+function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
+  if (sample.kind === "messages") return withoutTail(template.encode(sample.messages));
+  const prompt = sample.kind === "completion" ? tokenizer.encode(sample.prompt) : [];
+  const answer = tokenizer.encode(sample.kind === "completion" ? sample.completion : sample.text);
+  if (tokenizer.endOfText !== null && answer.at(-1) !== tokenizer.endOfText) answer.push(tokenizer.endOfText);
+  const ids = [...prompt, ...answer];
+  return { ids, trained: ids.map((_, i) => i >= Math.max(1, prompt.length)) };
+}
+
+/** What stands behind the last answer teaches nothing. */
+function withoutTail({ ids, trained }: Encoded): Encoded {
+  const end = trained.lastIndexOf(true) + 1;
+  return { ids: ids.slice(0, end), trained: trained.slice(0, end) };
+}
+
+/**
+ * At most `most` tokens: the beginning, and the end token behind it. Where the cut falls outside an answer, all from the last whole
+ * answer on is left out. Null where no token is left to learn.
+ */
+export function cutTo({ ids, trained }: Encoded, most: number): Encoded | null {
+  if (!trained.some((flag, i) => flag && i > 0)) return null;
+  if (ids.length <= most) return { ids, trained };
+  if (trained[most - 1]) {
+    if (most < 2 || !trained.slice(1, most).some(Boolean)) return null;
+    return { ids: [...ids.slice(0, most - 1), ids.at(-1)!], trained: trained.slice(0, most) };
+  }
+  const end = trained.lastIndexOf(true, most - 1) + 1;
+  return end > 1 ? { ids: ids.slice(0, end), trained: trained.slice(0, end) } : null;
+}
+
+function exampleOf({ ids, trained }: Encoded, where: string): Example {
+  const flags = Uint8Array.from(trained, (flag, i) => (flag && i > 0 ? 1 : 0));
+  return { ids: Uint32Array.from(ids), trained: flags, targets: flags.reduce((sum, flag) => sum + flag, 0), where };
+}
+
+/** Reasons that differ only in numbers and names are one. */
+function grouped(problems: readonly BadRow[]): Report["skipped"] {
+  const groups = new Map<string, { count: number; first: string }>();
+  for (const { where, problem } of problems) {
+    const reason = problem
+      .replace(/ \(it has .*\)$/, "")
+      .replace(/"[^"]*"/g, "...")
+      .replace(/turn \d+/, "a turn");
+    const group = groups.get(reason);
+    if (group) group.count++;
+    else groups.set(reason, { count: 1, first: where });
+  }
+  return groups;
+}
+
+/** The report as lines to be read. */
+export function reportLines({ read, used, cut, cutTokens, skipped }: Report, what: string): string[] {
+  const all = [...skipped.values()].reduce((sum, { count }) => sum + count, 0);
+  const lost = cut > 0 ? `, ${cut} cut by ${cutTokens} tokens in all` : "";
+  return [
+    `${what}: ${read} records read, ${used} examples${lost}${all > 0 ? `, ${all} skipped` : ""}`,
+    ...[...skipped].map(([reason, { count, first }]) => `  skipped ${count}: ${reason} (first: ${first})`),
+  ];
+}
+
+export function addReports(a: Report, b: Report): Report {
+  const skipped = new Map(a.skipped);
+  for (const [reason, { count, first }] of b.skipped) {
+    const before = skipped.get(reason);
+    skipped.set(reason, before ? { ...before, count: before.count + count } : { count, first });
+  }
+  return {
+    read: a.read + b.read,
+    used: a.used + b.used,
+    cut: a.cut + b.cut,
+    cutTokens: a.cutTokens + b.cutTokens,
+    skipped,
+  };
+}
+
+/** A permutation of 0 to count - 1: a function of seed and stream. */
+export function shuffled(count: number, seed: number, stream: number): number[] {
+  const order = Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = Math.floor(randomAt(seed, stream, i) * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return order;
+}
+
+/** Parts of a random order: the held-out share, and the rest, each in the order that it was in. */
+export function holdOut<T>(
+  items: readonly T[],
+  share: number,
+  seed: number,
+): { readonly train: T[]; readonly held: T[] } {
+  const count = Math.min(items.length - 1, Math.max(1, Math.round(items.length * share)));
+  const chosen = new Set(shuffled(items.length, seed, 101).slice(0, count));
+  return { train: items.filter((_, i) => !chosen.has(i)), held: items.filter((_, i) => chosen.has(i)) };
+}
+
+/** `count` of the items, chosen by seed; all if there are no more. */
+export function subsetOf<T>(items: readonly T[], count: number, seed: number): T[] {
+  if (count === 0 || count >= items.length) return [...items];
+  const chosen = new Set(shuffled(items.length, seed, 102).slice(0, count));
+  return items.filter((_, i) => chosen.has(i));
+}

@@ -1,0 +1,223 @@
+/** What records say, whichever way they say it: each becomes a conversation, a prompt with its completion, or a text. */
+
+import { UserError } from "../errors";
+import { nearest } from "../text/nearest";
+import type { Message } from "../text/template";
+import { countLanguages, pathsOf, type TreeMessage, type TreeOptions, treesFrom } from "./oasst";
+import type { BadRow, Row } from "./rows";
+
+export const formats = [
+  "alpaca",
+  "instruction",
+  "completion",
+  "question",
+  "messages",
+  "sharegpt",
+  "oasst",
+  "oasst-messages",
+  "text",
+] as const;
+export type Format = (typeof formats)[number];
+
+export type Sample =
+  | { readonly kind: "messages"; readonly messages: readonly Message[] }
+  | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
+  | { readonly kind: "text"; readonly text: string };
+
+export type Located = Sample & { readonly where: string };
+
+/** The fields by which each format is known. */
+const required: Readonly<Record<Format, readonly string[]>> = {
+  oasst: ["message_tree_id", "prompt"],
+  "oasst-messages": ["message_id", "parent_id", "role", "text"],
+  messages: ["messages"],
+  sharegpt: ["conversations"],
+  alpaca: ["instruction", "output"],
+  instruction: ["instruction", "response"],
+  completion: ["prompt", "completion"],
+  question: ["question", "answer"],
+  text: ["text"],
+};
+
+/** The format of records like these; the first ones decide. Throws a UserError that names their fields. */
+export function recognise(rows: readonly Row[]): Format {
+  const known = Object.keys(required) as Format[];
+  for (const { fields } of rows.slice(0, 20)) {
+    const found = known.find((format) => required[format].every((field) => field in fields));
+    if (found) return found;
+  }
+  const { fields, where } = rows[0]!;
+  const names = Object.keys(fields);
+  if ("chosen" in fields && "rejected" in fields) {
+    throw new UserError(`${where} is a pair to prefer from (chosen, rejected), and not an example to follow`, {
+      hint: "fine-tuning needs instructions, conversations or text",
+    });
+  }
+  const all = [...new Set(Object.values(required).flat())];
+  const meant = names.filter((name) => !all.includes(name)).flatMap((name) => nearest(name, all) ?? []);
+  throw new UserError(`${where} has the fields ${names.join(", ") || "(none)"}, which is no known format`, {
+    hint: meant.length
+      ? `did you mean ${meant.join(", ")}?`
+      : `known are ${known.map((format) => `${format} (${required[format].join(", ")})`).join("; ")}`,
+  });
+}
+
+export interface Converted {
+  readonly samples: readonly Located[];
+  /** Records that are not used, and why. */
+  readonly bad: readonly BadRow[];
+}
+
+/** Every record as a sample, or as the reason why it is none. Trees may give several. */
+export function convert(rows: readonly Row[], format: Format, trees: TreeOptions): Converted {
+  if (format === "oasst" || format === "oasst-messages") return convertTrees(rows, format, trees);
+  const samples: Located[] = [];
+  const bad: BadRow[] = [];
+  for (const { fields, where } of rows) {
+    const result = converters[format](fields);
+    if (typeof result === "string") bad.push({ where, problem: result });
+    else samples.push({ ...result, where });
+  }
+  return { samples, bad };
+}
+
+type Fields = Row["fields"];
+type Converter = (fields: Fields) => Sample | string;
+
+const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, Converter>> = {
+  alpaca: (fields) => instruction(fields, "output"),
+  instruction: (fields) => instruction(fields, "response"),
+  completion(fields) {
+    const missing = problemOf(fields, ["prompt", "completion"]);
+    if (missing) return missing;
+    const { prompt, completion } = fields as Record<string, string>;
+    return completion!.trim() === ""
+      ? "the completion is empty"
+      : { kind: "completion", prompt: prompt!, completion: completion! };
+  },
+  question(fields) {
+    const missing = problemOf(fields, ["question", "answer"]);
+    if (missing) return missing;
+    const { question, answer } = fields as Record<string, string>;
+    return conversation([
+      { role: "user", content: question! },
+      { role: "assistant", content: answer! },
+    ]);
+  },
+  messages({ messages }) {
+    if (!Array.isArray(messages)) return "messages is not a list";
+    return turns(messages, (turn) => [turn.role, turn.content]);
+  },
+  sharegpt({ conversations }) {
+    if (!Array.isArray(conversations)) return "conversations is not a list";
+    return turns(conversations, (turn) => [turn.from ?? turn.role, turn.value ?? turn.content]);
+  },
+  text(fields) {
+    const missing = problemOf(fields, ["text"]);
+    if (missing) return missing;
+    const text = fields.text as string;
+    return text.trim() === "" ? "the text is empty" : { kind: "text", text };
+  },
+};
+
+function instruction(fields: Fields, answer: "output" | "response"): Sample | string {
+  const missing = problemOf(fields, ["instruction", answer]);
+  if (missing) return missing;
+  const { instruction, input = "" } = fields as Record<string, string>;
+  if (typeof input !== "string" && input !== null) return "input is not a text";
+  const content = input ? `${instruction}\n\n${input}` : instruction!;
+  return conversation([
+    { role: "user", content, ...(input && { instruction: instruction!, input }) },
+    { role: "assistant", content: fields[answer] as string },
+  ]);
+}
+
+/** Names of roles in other people's data. */
+const roles: Readonly<Record<string, Message["role"]>> = {
+  system: "system",
+  user: "user",
+  human: "user",
+  prompter: "user",
+  assistant: "assistant",
+  gpt: "assistant",
+  chatgpt: "assistant",
+  bot: "assistant",
+  model: "assistant",
+};
+
+function turns(
+  list: readonly unknown[],
+  partsOf: (turn: Record<string, unknown>) => [unknown, unknown],
+): Sample | string {
+  const messages: Message[] = [];
+  for (const [i, turn] of list.entries()) {
+    const [role, content] = partsOf((turn ?? {}) as Record<string, unknown>);
+    const known = typeof role === "string" ? roles[role.toLowerCase()] : undefined;
+    if (!known) return `turn ${i + 1} has the role ${JSON.stringify(role)}, expected system, user or assistant`;
+    if (typeof content !== "string") return `turn ${i + 1} has no text`;
+    messages.push({ role: known, content });
+  }
+  return conversation(messages);
+}
+
+/** A conversation whose roles are in order and whose answers are not empty. A last question without an answer is left out. */
+function conversation(given: readonly Message[]): Sample | string {
+  const messages = given.at(-1)?.role === "user" ? given.slice(0, -1) : given;
+  const spoken = messages[0]?.role === "system" ? messages.slice(1) : messages;
+  if (spoken.length === 0) return "there is no answer";
+  for (const [i, { role, content }] of spoken.entries()) {
+    const expected = i % 2 === 0 ? "user" : "assistant";
+    const turn = i + 1 + messages.length - spoken.length;
+    if (role !== expected) return `roles are out of order: turn ${turn} is the ${role}'s, expected the ${expected}'s`;
+    if (role === "assistant" && content.trim() === "") return `the response of turn ${turn} is empty`;
+  }
+  return { kind: "messages", messages };
+}
+
+/** Which of these fields is not there as text. */
+function problemOf(fields: Fields, names: readonly string[]): string | null {
+  for (const name of names) {
+    if (typeof fields[name] === "string") continue;
+    const has = Object.keys(fields);
+    const near = nearest(name, has);
+    const why = name in fields ? `${name} is not a text` : `${name} is missing`;
+    return `${why}${near && near !== name ? `; did you mean ${name} by ${near}?` : ""} (it has ${has.join(", ")})`;
+  }
+  return null;
+}
+
+function convertTrees(rows: readonly Row[], format: "oasst" | "oasst-messages", options: TreeOptions): Converted {
+  const bad: BadRow[] = [];
+  const whole =
+    format === "oasst-messages"
+      ? treesFrom(rows)
+      : rows.flatMap(({ fields, where }) => {
+          const root = fields.prompt as TreeMessage | undefined;
+          if (typeof root?.text === "string") return [{ root, where }];
+          bad.push({ where, problem: "prompt is not a message" });
+          return [];
+        });
+  if (options.lang !== "") expectLanguage(whole, options.lang);
+  const samples: Located[] = [];
+  for (const { root, where } of whole) {
+    const paths = pathsOf(root, options);
+    if (paths.length === 0) bad.push({ where, problem: "no answer passes the filter" });
+    for (const messages of paths) {
+      const sample = conversation(messages);
+      if (typeof sample === "string") bad.push({ where, problem: sample });
+      else samples.push({ ...sample, where });
+    }
+  }
+  return { samples, bad };
+}
+
+function expectLanguage(trees: readonly { readonly root: TreeMessage }[], lang: string): void {
+  const counts = new Map<string, number>();
+  for (const { root } of trees) countLanguages(root, counts);
+  if (counts.has(lang)) return;
+  const found = [...counts].sort(([, a], [, b]) => b - a).map(([lang, n]) => `${lang} (${n})`);
+  throw new UserError(`no message is in ${JSON.stringify(lang)}`, {
+    hint: `the languages are ${found.slice(0, 12).join(", ") || "not given"}`,
+    exitCode: 2,
+  });
+}

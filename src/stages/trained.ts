@@ -1,0 +1,99 @@
+/** What a stage trains: the whole model, or an adapter beside it. */
+import { dirname, isAbsolute, join, relative } from "node:path";
+import { UserError } from "../errors";
+import { readSlab, writeModel } from "../model/checkpoint";
+import { type Gpt2, withAdapters } from "../model/gpt2";
+import { type Adapter, adapterOf, columnNorms, modulesOf, targeted } from "../model/lora";
+import { initialise, parameter } from "../model/parameters";
+import { readAdapter, writeAdapter } from "../model/peft";
+import { Slab } from "../model/slab";
+import { type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import type { LoraConfig } from "../train/settings";
+import type { Context } from "./context";
+
+export interface Trained extends Disposable {
+  /** The model with what is trained in it. */
+  readonly model: Gpt2;
+  /** What is trained. */
+  readonly weights: Slab;
+  readonly frozen: readonly Slab[];
+  /** Everything that the model reads. */
+  readonly slabs: readonly Slab[];
+  write(directory: string, tokenizer: Tokenizer): Promise<void>;
+  read(directory: string): void;
+}
+
+export function trainedParts(lora: LoraConfig | undefined, context: Context): Trained {
+  return lora ? adapterParts(lora, context) : wholeModel(context);
+}
+
+function wholeModel({ model, weights }: Context): Trained {
+  return {
+    model,
+    weights,
+    frozen: [],
+    slabs: [weights],
+    async write(directory, tokenizer) {
+      await writeModel(directory, model, weights, tokenizer.endOfText);
+      await writeTokenizer(directory, tokenizer.files);
+    },
+    read: (directory) => readSlab(join(directory, "model.safetensors"), weights),
+    [Symbol.dispose]() {},
+  };
+}
+
+function adapterParts(lora: LoraConfig, { device, seed, model: base, weights: frozen, base: from }: Context): Trained {
+  const modules = targeted(base.config, lora.targets);
+  if (modules.length === 0) {
+    throw new UserError(`lora.targets names no layer: ${lora.targets.join(", ")}`, {
+      hint: "use attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj, head, or all-linear",
+      exitCode: 2,
+    });
+  }
+  if (from === null)
+    throw new UserError("an adapter needs a saved model to be for, and this one is new", {
+      hint: "give model.from, or a stage before this one",
+      exitCode: 2,
+    });
+  if (lora.dora && modules.some(({ name }) => name === "lm_head"))
+    throw new UserError("lora.dora does not go with the head", { hint: "leave head out of lora.targets", exitCode: 2 });
+  const adapter = adapterOf(modules, lora);
+  const weights = new Slab(device, adapter.parameters, { values: firstValues(adapter, base, frozen, seed) });
+  return {
+    model: withAdapters(base, [adapter]),
+    weights,
+    frozen: [frozen],
+    slabs: [frozen, weights],
+    async write(directory, tokenizer) {
+      await writeAdapter(directory, {
+        adapter,
+        weights,
+        base: pathFrom(directory, from),
+        trainedOn: base.parameters.storage,
+      });
+      await writeTokenizer(directory, tokenizer.files);
+    },
+    read: (directory) => readAdapter(directory, weights),
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
+}
+
+/** A fresh adapter; DoRA's magnitudes are the lengths of the base's columns. */
+function firstValues(adapter: Adapter, base: Gpt2, frozen: Slab, seed: number): Float32Array {
+  const values = initialise(adapter.parameters, seed);
+  if (!adapter.settings.dora) return values;
+  for (const { name, inputs, outputs } of modulesOf(base.config)) {
+    if (!adapter.ranks.has(name)) continue;
+    const weight = frozen.read(parameter(base.parameters, `${name}.weight`));
+    const { offset } = parameter(adapter.parameters, `${name}.lora_magnitude_vector`);
+    values.set(columnNorms(weight, inputs, outputs), offset);
+  }
+  return values;
+}
+
+/** From the adapter's folder where the base lies in the same run, which may be moved as a whole; else as it is. */
+function pathFrom(directory: string, base: string): string {
+  if (!isAbsolute(base)) return base;
+  const within = relative(dirname(dirname(directory)), base);
+  return within.startsWith("..") || isAbsolute(within) ? base : relative(directory, base);
+}

@@ -1,0 +1,220 @@
+/**
+ * Chat templates: Jinja, as tokenizer_config.json keeps them, rendered to text in which it is known what the assistant says. The built-in
+ * ones mark that by {% generation %}; of others it is found by rendering the turns before it.
+ * https://huggingface.co/docs/transformers/chat_templating
+ */
+import { Template } from "@huggingface/jinja";
+import { messageOf, UserError } from "../errors";
+import type { Tokenizer } from "./tokenizer";
+
+export interface Message {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string;
+  /** Alpaca's parts of a user's turn, for templates that set them apart. */
+  readonly instruction?: string;
+  readonly input?: string;
+}
+
+/** Tokens of a conversation, and of each whether the assistant is to learn it. */
+export interface Encoded {
+  readonly ids: number[];
+  readonly trained: boolean[];
+}
+
+export interface ChatTemplate {
+  readonly source: string;
+  /** Throws a UserError where the template itself says no, or cannot be rendered. */
+  encode(messages: readonly Message[]): Encoded;
+  /** The conversation so far, up to where the assistant speaks. */
+  prompt(messages: readonly Message[]): number[];
+}
+
+const ALPACA_WITH_INPUT =
+  "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.";
+const ALPACA =
+  "Below is an instruction that describes a task. Write a response that appropriately completes the request.";
+
+/**
+ * `alpaca`: the words of https://github.com/tatsu-lab/stanford_alpaca. `instruction`: only its headings. `chat`: turns of plain text, for a
+ * model whose vocabulary has no tokens for roles. All end every answer with the end-of-text token.
+ */
+export const builtIn: Readonly<Record<string, string>> = {
+  alpaca: [
+    "{% for message in messages %}",
+    "{% if message.role == 'user' %}",
+    "{% if loop.first %}",
+    `{% if message.input %}{{ '${ALPACA_WITH_INPUT}\\n\\n' }}{% else %}{{ '${ALPACA}\\n\\n' }}{% endif %}`,
+    "{% endif %}",
+    "{% if message.input %}",
+    "{{ '### Instruction:\\n' + message.instruction + '\\n\\n### Input:\\n' + message.input + '\\n\\n### Response:' }}",
+    "{% else %}{{ '### Instruction:\\n' + message.content + '\\n\\n### Response:' }}{% endif %}",
+    "{% elif message.role == 'assistant' %}",
+    "{% generation %}{{ message.content + eos_token }}{% endgeneration %}",
+    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}",
+    "{% else %}{{ message.content + '\\n\\n' }}{% endif %}",
+    "{% endfor %}",
+  ].join(""),
+  instruction: [
+    "{% for message in messages %}",
+    "{% if message.role == 'user' %}{{ '### Instruction:\\n' + message.content + '\\n\\n### Response:\\n' }}",
+    "{% elif message.role == 'assistant' %}{% generation %}{{ message.content + eos_token }}{% endgeneration %}",
+    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}",
+    "{% else %}{{ message.content + '\\n\\n' }}{% endif %}",
+    "{% endfor %}",
+  ].join(""),
+  chat: [
+    "{% for message in messages %}",
+    "{% if message.role == 'user' %}{{ 'User: ' + message.content + '\\n' }}",
+    "{% elif message.role == 'assistant' %}",
+    "{{ 'Assistant:' }}{% generation %}{{ ' ' + message.content + eos_token }}{% endgeneration %}{{ '\\n' }}",
+    "{% else %}{{ message.content + '\\n\\n' }}{% endif %}",
+    "{% endfor %}",
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}",
+  ].join(""),
+};
+
+/** The template that was saved with a tokenizer, if any. */
+export function savedTemplate({ files }: Tokenizer): string | null {
+  const saved = files.config.chat_template;
+  if (typeof saved === "string") return saved;
+  // Several under names, as older files have them.
+  const named = Array.isArray(saved) ? (saved as { name?: string; template?: string }[]) : [];
+  return named.find(({ name }) => name === "default")?.template ?? null;
+}
+
+/** Prepares a template for a tokenizer. Throws a UserError where it is not one. */
+export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate {
+  const end = tokenizer.endOfText === null ? null : tokenizer.token(tokenizer.endOfText);
+  if (end === null)
+    throw new UserError("the tokenizer has no end-of-text token, by which an answer could end", {
+      hint: "train one by `dawngrad tokenizer train`",
+    });
+  const marked = /{%-?\s*generation\s*-?%}/.test(source);
+  let template: Template;
+  try {
+    template = new Template(source.replace(GENERATION, mark));
+  } catch (error) {
+    throw new UserError(`the chat template cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+  const specials = specialsOf(tokenizer);
+  const render = (messages: readonly Message[], prompt: boolean) => {
+    const shielded = messages.map((message) => shield(message, specials));
+    const context = { messages: shielded, add_generation_prompt: prompt, bos_token: end, eos_token: end };
+    try {
+      return template.render(context);
+    } catch (error) {
+      throw new UserError(`the chat template fails: ${messageOf(error)}`, { cause: error });
+    }
+  };
+  const encodeRuns = (runs: readonly Run[]): Encoded => {
+    const ids: number[] = [];
+    const trained: boolean[] = [];
+    for (const run of runs) {
+      for (const piece of piecesOf(run.text, specials)) {
+        const encoded = tokenizer.encode(piece.text.replaceAll(SHIELD, ""), { special: piece.special });
+        for (const id of encoded) {
+          ids.push(id);
+          trained.push(run.trained);
+        }
+      }
+    }
+    return { ids, trained };
+  };
+  return {
+    source,
+    encode(messages) {
+      const whole = render(messages, false);
+      return encodeRuns(marked ? markedRuns(whole) : foundRuns(whole, messages, render));
+    },
+    prompt: (messages) => encodeRuns([{ text: withoutMarks(render(messages, true)), trained: false }]).ids,
+  };
+}
+
+// Characters of a private-use area stand for what must not be mistaken for text.
+const OPEN = "\ue7f0";
+const CLOSE = "\ue7f1";
+const SHIELD = "\ue7f2";
+const GENERATION = /{%(-?)\s*(end)?generation\s*(-?)%}/g;
+
+/** A block, so that white space round it is trimmed as round the tag that it stands for. */
+function mark(_: string, before: string, ends: string | undefined, after: string): string {
+  return `{%${before} if true %}{{ "${ends ? CLOSE : OPEN}" }}{% endif ${after}%}`;
+}
+
+function withoutMarks(text: string): string {
+  return text.replaceAll(OPEN, "").replaceAll(CLOSE, "");
+}
+
+/** Keeps what somebody writes from being read as a special token, or as a mark. */
+function shield(message: Message, specials: readonly string[]): Message {
+  const plain = (text: string) =>
+    specials.reduce(
+      (text, special) => text.replaceAll(special, special[0] + SHIELD + special.slice(1)),
+      text.replace(/[\ue7f0-\ue7f2]/g, "\ufffd"),
+    );
+  return Object.fromEntries(
+    Object.entries(message).map(([key, value]) => [key, key === "role" ? value : plain(value as string)]),
+  ) as unknown as Message;
+}
+
+interface Run {
+  readonly text: string;
+  readonly trained: boolean;
+}
+
+/** The runs between marks. */
+function markedRuns(text: string): Run[] {
+  return text.split(/([\ue7f0\ue7f1])/).reduce<{ runs: Run[]; inside: boolean }>(
+    ({ runs, inside }, part) => {
+      if (part === OPEN || part === CLOSE) return { runs, inside: part === OPEN };
+      return { runs: part ? [...runs, { text: part, trained: inside }] : runs, inside };
+    },
+    { runs: [], inside: false },
+  ).runs;
+}
+
+/** Without marks: what an assistant's turn adds to the prompt before it is what the assistant says. */
+function foundRuns(
+  whole: string,
+  messages: readonly Message[],
+  render: (messages: readonly Message[], prompt: boolean) => string,
+): Run[] {
+  const runs: Run[] = [];
+  let at = 0;
+  messages.forEach(({ role }, i) => {
+    if (role !== "assistant") return;
+    const before = render(messages.slice(0, i), true);
+    const after = render(messages.slice(0, i + 1), false);
+    if (!after.startsWith(before) || !whole.startsWith(after) || before.length < at) {
+      throw new UserError("the chat template changes earlier turns when an answer is added", {
+        hint: "mark what the assistant says by {% generation %} and {% endgeneration %}",
+      });
+    }
+    runs.push({ text: whole.slice(at, before.length), trained: false });
+    runs.push({ text: whole.slice(before.length, after.length), trained: true });
+    at = after.length;
+  });
+  return [...runs, { text: whole.slice(at), trained: false }].filter(({ text }) => text !== "");
+}
+
+interface Piece {
+  readonly text: string;
+  readonly special: boolean;
+}
+
+/** Special tokens, and the plain text between them. */
+function piecesOf(text: string, specials: readonly string[]): Piece[] {
+  if (specials.length === 0) return [{ text, special: false }];
+  const escaped = specials.map((special) => special.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const parts = text.split(new RegExp(`(${escaped.join("|")})`));
+  return parts.map((part, i) => ({ text: part, special: i % 2 === 1 })).filter(({ text }) => text !== "");
+}
+
+/** The longest first, so that none is found inside another. */
+function specialsOf({ files }: Tokenizer): string[] {
+  const added = (files.tokenizer.added_tokens ?? []) as readonly { readonly content?: unknown }[];
+  return added
+    .map(({ content }) => content)
+    .filter((content): content is string => typeof content === "string" && content !== "")
+    .sort((a, b) => b.length - a.length);
+}
