@@ -37,10 +37,10 @@ export interface TokenLogProb {
   readonly logProb: number;
 }
 
-/** Continues every prompt, giving out text as soon as it is certain. Returns how each ended. */
+/** Continues every prompt, of text or of token ids, giving out text as soon as it is certain. Returns how each ended. */
 export function* complete(
   { engine, tokenizer }: Pick<OpenModel, "engine" | "tokenizer">,
-  prompts: readonly string[],
+  prompts: readonly (string | readonly number[])[],
   options: CompleteOptions,
 ): Generator<Piece, Ending[]> {
   const stop = options.stop?.filter((text) => text !== "") ?? [];
@@ -57,6 +57,7 @@ export function* complete(
     rows[row]!.logProbs.push({ id, token: tokenizer.token(id), logProb });
   };
   const ids = prompts.map((prompt) => {
+    if (typeof prompt !== "string") return prompt;
     const encoded = tokenizer.encode(prompt, { special: options.special ?? false });
     if (encoded.length) return encoded;
     if (tokenizer.endOfText === null)

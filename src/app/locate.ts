@@ -9,9 +9,10 @@ import { readAdapterConfig } from "../model/peft";
 import { findFile } from "./embedded";
 import { isAdapter, type ModelParts, modelDirectory, withoutAdapters } from "./model";
 
-/** The model directory that `given` stands for. What lies on the disk under that path goes before a name on the Hub. */
-export async function locateModel(given: string, console: Console): Promise<string> {
+/** The model directory that `given` stands for, or a folder that has `file`. What lies on the disk under that path goes before a name on the Hub. */
+export async function locateModel(given: string, console: Console, file = "config.json"): Promise<string> {
   const path = findFile(given);
+  if (existsSync(join(path, file))) return path;
   if (existsSync(path) || !isHubName(given)) return modelDirectory(path);
   return cachedModel(given) ?? (await fetchWithProgress(given, console));
 }

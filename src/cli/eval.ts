@@ -1,14 +1,16 @@
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
-import { locateModel } from "../app/locate";
-import { openModel } from "../app/model";
+import { locateData } from "../app/locate";
 import { tokensOf } from "../data/corpus";
+import { loadSamples, subsetOf } from "../data/examples";
+import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
+import { answerAll } from "../eval/answers";
 import { score } from "../eval/perplexity";
 import { duration, openConsole } from "../log/console";
-import type { Storage } from "../model/parameters";
-import { deviceArg, numberOf, openFor, storageArg } from "./options";
+import { modelArgs, openFromArgs } from "./open";
+import { numberOf } from "./options";
 
 const perplexity = defineCommand({
   meta: { name: "perplexity", description: "how well a model predicts a text, by a sliding window" },
@@ -21,21 +23,18 @@ const perplexity = defineCommand({
       description: "tokens that a window scores (default: half the context; the context: disjoint windows)",
     },
     json: { type: "boolean", description: "prints one JSON object" },
-    ...storageArg,
-    ...deviceArg,
+    ...modelArgs,
   },
-  async run({ args }) {
+  async run({ args, rawArgs }) {
     const console = openConsole();
-    const directory = await locateModel(args.model, console);
-    using device = openFor(args, console);
-    using opened = await openModel(device, directory, args.storage as Storage);
+    using opened = await openFromArgs(args, rawArgs, console);
     const most = opened.model.config.context;
     const context = args.context === undefined ? most : whole("context", args.context, most);
     const stride = args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, context);
     const path = findFile(args.data);
     const ids = await tokensOf(path, { tokenizer: opened.tokenizer });
     const start = performance.now();
-    const { nats, tokens } = score({ device, ...opened }, ids, {
+    const { nats, tokens } = score(opened, ids, {
       context,
       stride,
       onProgress(done, total) {
@@ -73,13 +72,84 @@ const perplexity = defineCommand({
   },
 });
 
-function whole(name: string, text: string, most: number): number {
+function whole(name: string, text: string, most: number, least = 1): number {
   const value = numberOf(name, text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new UserError(`--${name} is ${text}, expected a whole number from 1 to ${most}`, { exitCode: 2 });
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new UserError(`--${name} is ${text}, expected a whole number from ${least} to ${most}`, { exitCode: 2 });
 }
+
+const answers = defineCommand({
+  meta: {
+    name: "answers",
+    description: "how often greedy answers are those of the data, word for word, and how often they end by themselves",
+  },
+  args: {
+    model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
+    data: { type: "string", required: true, description: "instructions or conversations" },
+    template: { type: "string", default: "auto", description: "auto, alpaca, instruction, chat, or a Jinja file" },
+    limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
+    batch: { type: "string", default: "16", description: "conversations that run together" },
+    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
+    "own-history": { type: "boolean", description: "later turns follow the model's own answers" },
+    out: { type: "string", description: "a JSONL file for every question, expected answer and answer" },
+    json: { type: "boolean", description: "prints one JSON object" },
+    ...modelArgs,
+  },
+  async run({ args, rawArgs }) {
+    const console = openConsole();
+    using opened = await openFromArgs(args, rawArgs, console);
+    const { tokenizer } = opened;
+    const trees = { paths: "best", lang: "", quality: 0 } as const;
+    const { samples, format } = await loadSamples(await locateData(args.data, console), { trees, strict: false });
+    const conversations = samples.flatMap((sample) => (sample.kind === "messages" ? [sample.messages] : []));
+    if (conversations.length === 0)
+      throw new UserError(`${args.data} has no conversation: its records are ${format}`, {
+        hint: "give instructions or messages",
+      });
+    const template = templateFor(args.template, format, tokenizer, (path) => readFileSync(findFile(path), "utf8"));
+    const chosen = subsetOf(conversations, whole("limit", args.limit, Number.MAX_SAFE_INTEGER, 0), 1337);
+    const start = performance.now();
+    let shown = start;
+    const answered = answerAll({ ...opened, template }, chosen, {
+      batch: Math.min(chosen.length, whole("batch", args.batch, 4096)),
+      maxTokens: whole("max-tokens", args["max-tokens"], opened.model.config.context),
+      ownHistory: args["own-history"] === true,
+      onProgress(done, total) {
+        if (performance.now() - shown < 500 && done < total) return;
+        shown = performance.now();
+        console.status(`answer ${done}/${total}  eta ${duration((((shown - start) / 1000) * (total - done)) / done)}`);
+      },
+    });
+    console.done();
+    const all = answered.flat();
+    const share = (count: number, of: number) => count / Math.max(1, of);
+    const result = {
+      method: `greedy, ${args["own-history"] ? "after the model's own answers" : "after the data's answers"}, compared without white space at both ends`,
+      conversations: answered.length,
+      answers: all.length,
+      exact_match: share(all.filter(({ exact }) => exact).length, all.length),
+      ended: share(all.filter(({ ended }) => ended).length, all.length),
+      in_form: share(
+        answered.filter((turns) => turns.every(({ ended, answer }) => ended && answer !== "")).length,
+        answered.length,
+      ),
+    };
+    if (args.out !== undefined) await Bun.write(args.out, all.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    const percent = (v: number) => `${(100 * v).toFixed(1)}%`;
+    process.stdout.write(
+      args.json
+        ? `${JSON.stringify(result)}\n`
+        : [
+            `exact match          ${percent(result.exact_match)}  (${result.answers} answers; ${result.method})`,
+            `ended by themselves  ${percent(result.ended)}`,
+            `whole conversations  ${percent(result.in_form)}  (every turn answered, and ended by itself; of ${result.conversations})`,
+            "",
+          ].join("\n"),
+    );
+  },
+});
 
 export default defineCommand({
   meta: { name: "eval", description: "measures a model" },
-  subCommands: { perplexity },
+  subCommands: { perplexity, answers },
 });

@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { type CompleteOptions, complete } from "../app/complete";
-import { locateModel } from "../app/locate";
-import { type OpenModel, openModel } from "../app/model";
+import type { OpenModel } from "../app/model";
+import { templateFor } from "../data/template-for";
 import { codeOf, messageOf, UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
-import type { Storage } from "../model/parameters";
 import { kebab } from "./kebab";
-import { all, deviceArg, numberOf, openFor, storageArg } from "./options";
+import { modelArgs, openFromArgs } from "./open";
+import { all, numberOf } from "./options";
 
 /** `dawngrad generate`: continues prompts. */
 export default defineCommand({
@@ -62,8 +62,16 @@ export default defineCommand({
     },
     special: { type: "boolean", description: "reads <|endoftext|> in a prompt as the token, and not as plain text" },
     json: { type: "boolean", description: "prints one JSON object a prompt" },
-    ...storageArg,
-    ...deviceArg,
+    chat: {
+      type: "boolean",
+      description: "a prompt is a question to the assistant, told in the model's chat template",
+    },
+    template: {
+      type: "string",
+      default: "auto",
+      description: "with --chat: auto, alpaca, instruction, chat, or a Jinja file",
+    },
+    ...modelArgs,
   },
   async run({ args, rawArgs }) {
     const options = optionsOf(args, rawArgs);
@@ -71,24 +79,22 @@ export default defineCommand({
     const batch = countOf("batch", args.batch);
     const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
     const given = lines ? lines.map(({ prompt }) => prompt) : all(rawArgs, "prompt");
-    const prompts = lines || given.length ? given : [await standardInput()];
+    const words = lines || given.length ? given : [await standardInput()];
     const console = openConsole();
-    const directory = await locateModel(args.model, console);
-    using device = openFor(args, console);
-    using opened = await openModel(device, directory, args.storage as Storage);
+    using opened = await openFromArgs(args, rawArgs, console);
+    const prompts = args.chat ? asked(words, args.template, opened) : words;
 
     if (args["top-tokens"] !== undefined) {
       const count = numberOf("top-tokens", args["top-tokens"]);
       if (!(Number.isInteger(count) && count >= 1)) {
         throw new UserError(`--top-tokens is ${args["top-tokens"]}, expected a whole number above 0`, { exitCode: 2 });
       }
-      for (const prompt of prompts) {
-        const found = likeliest(
-          opened.engine.nextLogits(opened.tokenizer.encode(prompt, { special: args.special ?? false })),
-          count,
-        );
+      for (const [i, prompt] of prompts.entries()) {
+        const ids =
+          typeof prompt === "string" ? opened.tokenizer.encode(prompt, { special: args.special ?? false }) : prompt;
+        const found = likeliest(opened.engine.nextLogits(ids), count);
         const tokens = found.map(({ id, probability }) => ({ id, text: opened.tokenizer.decode([id]), probability }));
-        if (args.json) print(`${JSON.stringify({ prompt, tokens })}\n`);
+        if (args.json) print(`${JSON.stringify({ prompt: words[i], tokens })}\n`);
         else
           for (const { id, text, probability } of tokens)
             print(`${probability.toFixed(6)}  ${String(id).padStart(6)}  ${JSON.stringify(text)}\n`);
@@ -97,8 +103,12 @@ export default defineCommand({
     }
     checkIds(options, opened.model.config.vocabulary);
     if (!lines && prompts.length === 1 && samples === 1 && !args.json) {
-      print(prompts[0]!);
-      for (const { text } of complete(opened, prompts, options)) print(text);
+      if (typeof prompts[0] === "string") print(prompts[0]);
+      let begun = !args.chat;
+      for (const { text } of complete(opened, prompts, options)) {
+        print(begun ? text : text.trimStart());
+        begun ||= text.trim() !== "";
+      }
       print("\n");
       return;
     }
@@ -106,29 +116,38 @@ export default defineCommand({
     for (let at = 0; at < prompts.length; at += together) {
       const part = prompts.slice(at, at + together);
       if (lines) console.status(`prompt ${at + 1}/${prompts.length}`);
-      continuations(opened, part, { ...options, samples }).forEach((answer, i) => {
-        if (lines) print(`${JSON.stringify({ ...lines[at + Math.floor(i / samples)], ...answer })}\n`);
+      continuations(opened, part, { ...options, samples }).forEach(({ text: whole, ...ending }, i) => {
+        const which = at + Math.floor(i / samples);
+        const text = args.chat ? whole.trim() : whole;
+        const answer = { prompt: words[which]!, text, ...ending };
+        if (lines) print(`${JSON.stringify({ ...lines[which], ...answer })}\n`);
         else if (args.json) print(`${JSON.stringify(answer)}\n`);
-        else print(`${i ? "\n" : ""}${answer.prompt}${answer.text}\n`);
+        else print(`${i ? "\n" : ""}${answer.prompt}${args.chat ? "\n" : ""}${text}\n`);
       });
     }
     console.done();
   },
 });
 
+/** Questions as the model's chat template puts them. */
+function asked(questions: readonly string[], wanted: string, { tokenizer }: OpenModel): number[][] {
+  const template = templateFor(wanted, "messages", tokenizer, (path) => readFileSync(path, "utf8"));
+  return questions.map((content) => template.prompt([{ role: "user", content }]));
+}
+
 /** Every prompt continued `samples` times, in order. */
 function continuations(
   opened: OpenModel,
-  prompts: readonly string[],
+  prompts: readonly (string | readonly number[])[],
   { samples, ...options }: CompleteOptions & { readonly samples: number },
 ) {
-  const rows = prompts.flatMap((prompt) => new Array<string>(samples).fill(prompt));
+  const rows = prompts.flatMap((prompt) => new Array<string | readonly number[]>(samples).fill(prompt));
   const texts = rows.map(() => "");
   const pieces = complete(opened, rows, options);
   let step = pieces.next();
   for (; !step.done; step = pieces.next()) texts[step.value.row] += step.value.text;
   const endings = step.value;
-  return rows.map((prompt, i) => ({ prompt, text: texts[i]!, ...endings[i]! }));
+  return texts.map((text, i) => ({ text, ...endings[i]! }));
 }
 
 /** Lines of {"prompt": "..."}; what else they have is given back with the answer. */

@@ -13,6 +13,9 @@ const root = defineCommand({
   subCommands: {
     fetch: () => import("./fetch").then((m) => m.default as CommandDef),
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
+    sft: () => import("./sft").then((m) => m.default as CommandDef),
+    merge: () => import("./merge").then((m) => m.default as CommandDef),
+    data: () => import("./data").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),
     generate: () => import("./generate").then((m) => m.default as CommandDef),
     eval: () => import("./eval").then((m) => m.default as CommandDef),

@@ -1,11 +1,8 @@
 import { defineCommand } from "citty";
-import { locateModel } from "../app/locate";
-import { openModel } from "../app/model";
 import { UserError } from "../errors";
 import { comparePublished, published, publishedLogits } from "../eval/published";
 import { openConsole } from "../log/console";
-import type { Storage } from "../model/parameters";
-import { deviceArg, openFor, storageArg } from "./options";
+import { modelArgs, openFromArgs } from "./open";
 
 /** `dawngrad selfcheck gpt2`: the loaded model against what is published of GPT-2 124M. */
 export default defineCommand({
@@ -15,18 +12,15 @@ export default defineCommand({
   },
   args: {
     model: { type: "positional", required: true, description: "gpt2, or a folder with its weights" },
-    ...storageArg,
-    ...deviceArg,
+    ...modelArgs,
   },
-  async run({ args }) {
-    const console = openConsole();
-    const directory = await locateModel(args.model, console);
-    using device = openFor(args, console);
-    using opened = await openModel(device, directory, args.storage as Storage);
+  async run({ args, rawArgs }) {
+    using opened = await openFromArgs(args, rawArgs, openConsole());
+    const { device } = opened;
     const { layers, width, vocabulary } = opened.model.config;
     if (layers !== 12 || width !== 768 || vocabulary !== 50257) {
       throw new UserError(
-        `${directory} has ${layers} layers, width ${width} and ${vocabulary} tokens; the published figures are of gpt2's 12, 768 and 50257`,
+        `${opened.parts.base} has ${layers} layers, width ${width} and ${vocabulary} tokens; the published figures are of gpt2's 12, 768 and 50257`,
         { hint: "eval perplexity compares models of any size" },
       );
     }

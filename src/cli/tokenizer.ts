@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
@@ -124,7 +123,7 @@ const decode = defineCommand({
 
 /** A tokenizer's own folder, or that of a model or a run. */
 async function open(path: string): Promise<Tokenizer> {
-  return loadTokenizer(existsSync(`${path}/tokenizer.json`) ? path : await locateModel(path, openConsole()));
+  return loadTokenizer(await locateModel(path, openConsole(), "tokenizer.json"));
 }
 
 export default defineCommand({

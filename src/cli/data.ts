@@ -1,0 +1,76 @@
+import { readFileSync } from "node:fs";
+import { defineCommand } from "citty";
+import { findFile } from "../app/embedded";
+import { locateData, locateModel } from "../app/locate";
+import { encodeSamples, loadSamples, reportLines, shuffled } from "../data/examples";
+import { type Format, formats } from "../data/formats";
+import { showExample } from "../data/show";
+import { templateFor } from "../data/template-for";
+import { UserError } from "../errors";
+import { openConsole } from "../log/console";
+import { loadTokenizer } from "../text/tokenizer";
+import { numberOf } from "./options";
+
+const show = defineCommand({
+  meta: { name: "show", description: "examples as the model will see them, what is not trained dimmed" },
+  args: {
+    file: { type: "positional", required: true, description: "a data file, or the name of a data set such as alpaca" },
+    model: {
+      type: "string",
+      required: true,
+      description: "whose tokenizer and template to use: a run, a model, a Hub name, or a folder with tokenizer.json",
+    },
+    count: { type: "string", default: "3", description: "how many examples" },
+    seed: { type: "string", description: "shows random ones, chosen by it, and not the first" },
+    tokens: { type: "string", default: "1024", description: "tokens of an example at most" },
+    format: { type: "string", default: "auto", description: `auto, ${formats.join(", ")}` },
+    template: { type: "string", default: "auto", description: "auto, alpaca, instruction, chat, or a Jinja file" },
+    lang: { type: "string", default: "", description: "message trees: only this language" },
+    paths: { type: "string", default: "best", description: "message trees: best, or all" },
+    strict: { type: "boolean", description: "stops at the first record that cannot be used" },
+    ids: { type: "boolean", description: "prints every token with its id, one a line; * marks those that are trained" },
+    json: { type: "boolean", description: "prints one JSON object an example: ids, trained, text" },
+  },
+  async run({ args }) {
+    const console = openConsole();
+    const format = args.format === "auto" ? undefined : (args.format as Format);
+    if (format && !formats.includes(format))
+      throw new UserError(`there is no format ${format}`, { hint: `known are ${formats.join(", ")}`, exitCode: 2 });
+    if (args.paths !== "best" && args.paths !== "all")
+      throw new UserError(`--paths is ${args.paths}, expected best or all`, { exitCode: 2 });
+    const tokenizer = await loadTokenizer(await locateModel(args.model, console, "tokenizer.json"));
+    const trees = { paths: args.paths, lang: args.lang, quality: 0 } as const;
+    const strict = args.strict ?? false;
+    const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict });
+    const template = templateFor(args.template, loaded.format, tokenizer, (path) =>
+      readFileSync(findFile(path), "utf8"),
+    );
+    const tokens = numberOf("tokens", args.tokens);
+    const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });
+    for (const line of reportLines(report, `${args.file}: format ${loaded.format}`)) console.note(line);
+    const order =
+      args.seed === undefined ? examples.map((_, i) => i) : shuffled(examples.length, numberOf("seed", args.seed), 0);
+    const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;
+    for (const i of order.slice(0, numberOf("count", args.count))) {
+      const { ids, trained, targets, where } = examples[i]!;
+      if (args.json) {
+        const text = tokenizer.decode([...ids]);
+        process.stdout.write(`${JSON.stringify({ where, ids: [...ids], trained: [...trained], text })}\n`);
+        continue;
+      }
+      process.stdout.write(`-- ${where}: ${ids.length} tokens, ${targets} trained\n`);
+      if (args.ids)
+        ids.forEach((id, t) => {
+          process.stdout.write(
+            `${trained[t] ? "*" : " "} ${String(id).padStart(6)}  ${JSON.stringify(tokenizer.decode([id]))}\n`,
+          );
+        });
+      else process.stdout.write(`${showExample(examples[i]!, tokenizer, { colour })}\n`);
+    }
+  },
+});
+
+export default defineCommand({
+  meta: { name: "data", description: "looks at data files" },
+  subCommands: { show },
+});

@@ -1,0 +1,48 @@
+/** Opening the model that a command's options name. */
+import { locateParts } from "../app/locate";
+import { type OpenModel, openModel } from "../app/model";
+import type { Device } from "../device/device";
+import type { Console } from "../log/console";
+import type { Storage } from "../model/parameters";
+import { all, deviceArg, openFor, storageArg } from "./options";
+
+export const modelArgs = {
+  adapter: { type: "string", description: "an adapter's folder on top of the model; may be repeated" },
+  "base-only": { type: "boolean", description: "leaves out the model's own adapter" },
+  ...storageArg,
+  ...deviceArg,
+} as const;
+
+interface Args {
+  readonly model: string;
+  readonly storage: string;
+  readonly device: string;
+  readonly threads?: string | undefined;
+  readonly "base-only"?: boolean | undefined;
+}
+
+export interface Opened extends OpenModel {
+  readonly device: Device;
+}
+
+export async function openFromArgs(args: Args, rawArgs: readonly string[], console: Console): Promise<Opened> {
+  const parts = await locateParts(args.model, console, {
+    adapters: all(rawArgs, "adapter"),
+    baseOnly: args["base-only"] === true,
+  });
+  const device = openFor(args, console);
+  try {
+    const opened = await openModel(device, parts, args.storage as Storage);
+    return {
+      ...opened,
+      device,
+      [Symbol.dispose]() {
+        opened[Symbol.dispose]();
+        device[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    device[Symbol.dispose]();
+    throw error;
+  }
+}
