@@ -1,4 +1,5 @@
-/** Writes data/tales.txt: the sample corpus, by a seeded generator from the facts in data/world.json. */
+/** Writes the sample data by a seeded generator from the facts in data/world.json: tales, questions about them, and talks. */
+import { allQuestions, dialogue, type Question, split } from "./tales/questions";
 import { tale } from "./tales/tales";
 import { diceOf } from "./tales/world";
 
@@ -15,3 +16,36 @@ const words = new Set(
     .match(/[a-z]+/g),
 );
 console.log(`data/tales.txt: ${text.length} bytes, ${tales.size} tales, ${words.size} different words`);
+
+const lines = (records: readonly object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join("");
+const records = (questions: readonly Question[]) =>
+  questions.map(({ ask, answer }) => ({ instruction: ask, output: answer }));
+const { train, validation, test } = split(allQuestions(), diceOf(2027));
+const DIALOGUES = 300;
+const TEST_DIALOGUES = 20;
+const talks = new Set<string>();
+const talker = diceOf(2028);
+while (talks.size < DIALOGUES + TEST_DIALOGUES) talks.add(JSON.stringify({ messages: dialogue(train, talker) }));
+const files: [string, string][] = [
+  ["data/questions.jsonl", lines(records(train))],
+  ["data/questions-validation.jsonl", lines(records(validation))],
+  ["data/questions-test.jsonl", lines(records(test))],
+  [
+    "data/dialogues.jsonl",
+    [...talks]
+      .slice(0, DIALOGUES)
+      .map((line) => `${line}\n`)
+      .join(""),
+  ],
+  [
+    "data/dialogues-test.jsonl",
+    [...talks]
+      .slice(DIALOGUES)
+      .map((line) => `${line}\n`)
+      .join(""),
+  ],
+];
+for (const [path, content] of files) {
+  await Bun.write(path, content);
+  console.log(`${path}: ${content.split("\n").length - 1} records`);
+}

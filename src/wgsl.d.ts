@@ -1,9 +1,13 @@
-/** WGSL and other text files are imported as strings, WebAssembly as the path of its file. All travel inside the executable. */
+/** WGSL and other text files are imported as strings, WebAssembly and data as the path of their file. All travel inside the executable. */
 declare module "*.wgsl" {
   const source: string;
   export default source;
 }
 declare module "*.wasm" {
+  const path: string;
+  export default path;
+}
+declare module "*.jsonl" {
   const path: string;
   export default path;
 }

@@ -1,16 +1,34 @@
 /** Files that travel inside the executable: the configs and the sample data, found by the path that they have in the project. */
 import { existsSync } from "node:fs";
+import alpaca from "../../configs/alpaca.toml" with { type: "file" };
 import demo from "../../configs/demo.toml" with { type: "file" };
 import gpt2Shakespeare from "../../configs/gpt2-shakespeare.toml" with { type: "file" };
+import oasst from "../../configs/oasst.toml" with { type: "file" };
 import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
 import smoke from "../../configs/smoke.toml" with { type: "file" };
+import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
+import dialogues from "../../data/dialogues.jsonl" with { type: "file" };
+import dialoguesTest from "../../data/dialogues-test.jsonl" with { type: "file" };
+import general from "../../data/general.jsonl" with { type: "file" };
+import questions from "../../data/questions.jsonl" with { type: "file" };
+import questionsTest from "../../data/questions-test.jsonl" with { type: "file" };
+import questionsValidation from "../../data/questions-validation.jsonl" with { type: "file" };
 import tales from "../../data/tales.txt" with { type: "file" };
 
 const embedded: Readonly<Record<string, string>> = {
+  "configs/alpaca.toml": alpaca as unknown as string,
   "configs/demo.toml": demo as unknown as string,
   "configs/gpt2-shakespeare.toml": gpt2Shakespeare as unknown as string,
+  "configs/oasst.toml": oasst as unknown as string,
   "configs/shakespeare-char.toml": shakespeare as unknown as string,
   "configs/smoke.toml": smoke as unknown as string,
+  "configs/tales-assistant.toml": talesAssistant as unknown as string,
+  "data/dialogues.jsonl": dialogues,
+  "data/dialogues-test.jsonl": dialoguesTest,
+  "data/general.jsonl": general,
+  "data/questions.jsonl": questions,
+  "data/questions-test.jsonl": questionsTest,
+  "data/questions-validation.jsonl": questionsValidation,
   "data/tales.txt": tales,
 };
 

@@ -110,7 +110,7 @@ const answers = defineCommand({
     const chosen = subsetOf(conversations, whole("limit", args.limit, Number.MAX_SAFE_INTEGER, 0), 1337);
     const start = performance.now();
     let shown = start;
-    const answered = answerAll({ ...opened, template }, chosen, {
+    const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
       batch: Math.min(chosen.length, whole("batch", args.batch, 4096)),
       maxTokens: whole("max-tokens", args["max-tokens"], opened.model.config.context),
       ownHistory: args["own-history"] === true,

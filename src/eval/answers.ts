@@ -22,7 +22,9 @@ export interface AnswerOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-interface Answering {
+export interface Answering {
+  /** Tokens that the model sees: a question that does not fit is not answered. */
+  readonly context: number;
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
@@ -78,7 +80,7 @@ export function answerAll(
   return answers;
 }
 
-function write({ engine, tokenizer }: Answering, prompts: readonly number[][], maxTokens: number) {
+function write({ engine, tokenizer, context }: Answering, prompts: readonly number[][], maxTokens: number) {
   const rows = prompts.map(() => ({ ids: [] as number[], ended: false }));
   const ends = (row: number, id: number) => {
     const state = rows[row]!;
@@ -86,6 +88,9 @@ function write({ engine, tokenizer }: Answering, prompts: readonly number[][], m
     else state.ids.push(id);
     return state.ended;
   };
-  for (const _ of engine.generate(prompts, { ...sampling.parse({ temperature: 0, maxTokens }), ends }));
-  return rows.map(({ ids, ended }) => ({ text: tokenizer.decode(ids).trim(), ended }));
+  const fitting = prompts.map((prompt) => (prompt.length < context ? prompt : prompt.slice(0, 1)));
+  for (const _ of engine.generate(fitting, { ...sampling.parse({ temperature: 0, maxTokens }), ends }));
+  return rows.map(({ ids, ended }, row) =>
+    prompts[row]!.length < context ? { text: tokenizer.decode(ids).trim(), ended } : { text: "", ended: false },
+  );
 }
