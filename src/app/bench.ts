@@ -5,9 +5,10 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import { gpt2, presets } from "../model/gpt2";
+import { gpt2, presets, withAdapters } from "../model/gpt2";
+import { adapterOf, targeted } from "../model/lora";
 import { nextToken } from "../model/next-token";
-import { initialise } from "../model/parameters";
+import { initialise, type Parameters, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { add } from "../ops/add";
 import { gelu, geluBackward } from "../ops/gelu";
@@ -36,7 +37,7 @@ export function* benchmark(device: Device, { profile, soak }: BenchOptions): Gen
   for (const pass of passes) yield* fitting(() => passSpeed(device, pass));
   yield adamwSpeed(device);
   yield dispatchCost(device);
-  for (const size of trainings) yield* fitting(() => trainingSpeed(device, size, profile && size.preset === "micro"));
+  for (const size of trainings) yield* fitting(() => trainingSpeed(device, size, profile && size === micro));
   if (soak > 0) yield soaked(device, soak);
   for (const [preset, vocabulary] of decodings) yield* fitting(() => [decodingSpeed(device, preset, vocabulary)]);
 }
@@ -166,6 +167,8 @@ interface TrainingSize {
   readonly rows: number;
   readonly length: number;
   readonly vocabulary: number;
+  /** An adapter of rank 8 on all linear layers is trained, its base held so. */
+  readonly adapterOn?: Storage;
 }
 
 const micro: TrainingSize = { preset: "micro", rows: 8, length: 128, vocabulary: 4096 };
@@ -173,16 +176,21 @@ const trainings: readonly TrainingSize[] = [
   micro,
   { preset: "tiny", rows: 4, length: 256, vocabulary: 50257 },
   { preset: "gpt2", rows: 1, length: 256, vocabulary: 50257 },
+  { ...micro, adapterOn: "f32" },
+  { ...micro, adapterOn: "nf4" },
+  { preset: "gpt2", rows: 1, length: 256, vocabulary: 50257, adapterOn: "f32" },
+  { preset: "gpt2", rows: 1, length: 256, vocabulary: 50257, adapterOn: "nf4" },
 ];
 
 function* trainingSpeed(device: Device, size: TrainingSize, profile: boolean): Generator<Measurement> {
-  const { preset, rows, length } = size;
+  const { preset, rows, length, adapterOn } = size;
+  const what = adapterOn ? `${preset}, LoRA${adapterOn === "f32" ? "" : ` on ${adapterOn}`}` : preset;
   using step = trainingStep(device, size);
   const seconds = median(() => {
     step.run();
     device.wait();
   });
-  yield { name: `training, ${preset}, ${rows} x ${length}`, value: (rows * length) / seconds, unit: "tokens/s" };
+  yield { name: `training, ${what}, ${rows} x ${length}`, value: (rows * length) / seconds, unit: "tokens/s" };
   if (!profile) return;
   yield { name: "  dispatches of a micro-batch", value: step.dispatches, unit: "" };
   for (const { kernel, count, microseconds } of device.profile(() => step.run()) ?? []) {
@@ -213,13 +221,21 @@ interface TrainingStep extends Disposable {
 }
 
 /** A full training step of a preset, with AdamW, on made-up tokens. */
-export function trainingStep(device: Device, { preset, rows, length, vocabulary }: TrainingSize): TrainingStep {
-  const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
-  const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
+export function trainingStep(
+  device: Device,
+  { preset, rows, length, vocabulary, adapterOn }: TrainingSize,
+): TrainingStep {
+  const base = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, adapterOn);
+  const slab = (parameters: Parameters) => new Slab(device, parameters, { values: initialise(parameters, 1) });
+  const settings = { rank: 8, alpha: 16, dropout: 0, rslora: false, dora: false };
+  const adapter = adapterOn && adapterOf(targeted(base.config, ["all-linear"]), settings);
+  const model = adapter ? withAdapters(base, [adapter]) : base;
+  const frozen = adapter ? [slab(base.parameters)] : [];
+  const weights = slab(adapter ? adapter.parameters : base.parameters);
   const optimizer = new AdamW(device, weights, adam);
   const { tokens, positions, targets, weight, rowPositions, ...graph } = nextToken(model, { rows, length });
   const size = rows * length;
-  const program = trainingProgram(device, graph, { weights, optimizer });
+  const program = trainingProgram(device, graph, { weights, frozen, optimizer });
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
   program.feed(positions, rowPositions);
   program.feed(weight, new Float32Array([1 / size]));
@@ -235,7 +251,7 @@ export function trainingStep(device: Device, { preset, rows, length, vocabulary 
     },
     weights: () => weights.download(),
     [Symbol.dispose]() {
-      for (const owned of [program, optimizer, weights]) owned[Symbol.dispose]();
+      for (const owned of [program, optimizer, weights, ...frozen]) owned[Symbol.dispose]();
     },
   };
 }

@@ -7,7 +7,7 @@ import { Engine } from "../generate/engine";
 import { openModelFiles, type StoredModel } from "../model/checkpoint";
 import { type Gpt2, withAdapters } from "../model/gpt2";
 import type { Storage } from "../model/parameters";
-import { ADAPTER_CONFIG, openAdapter, type StoredAdapter } from "../model/peft";
+import { ADAPTER_CONFIG, openAdapter, type StoredAdapter, trainedOn } from "../model/peft";
 import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
@@ -64,8 +64,10 @@ export interface CheckedModel extends Disposable {
   readonly tokenizer: Tokenizer;
 }
 
-export async function checkParts(device: Device, parts: ModelParts, storage: Storage = "f32"): Promise<CheckedModel> {
+/** Without `storage` the base is held as it was while its adapters were trained, or in float32. */
+export async function checkParts(device: Device, parts: ModelParts, wanted?: Storage): Promise<CheckedModel> {
   const tokenizer = await loadTokenizer(parts.tokenizer);
+  const storage = wanted ?? (parts.adapters.length ? trainedOn(parts.adapters[0]!) : "f32");
   const stored = await openModelFiles(parts.base, storage);
   const adapters: StoredAdapter[] = [];
   const close = () => {
@@ -92,11 +94,7 @@ export async function checkParts(device: Device, parts: ModelParts, storage: Sto
 }
 
 /** Loads a model onto the device, with its tokenizer. `path`: a run, a checkpoint or a model directory without adapters. */
-export async function openModel(
-  device: Device,
-  given: string | ModelParts,
-  storage: Storage = "f32",
-): Promise<OpenModel> {
+export async function openModel(device: Device, given: string | ModelParts, storage?: Storage): Promise<OpenModel> {
   const parts = typeof given === "string" ? withoutAdapters(modelDirectory(given)) : given;
   using checked = await checkParts(device, parts, storage);
   const { stored, adapters, tokenizer } = checked;

@@ -32,7 +32,7 @@ export async function openFromArgs(args: Args, rawArgs: readonly string[], conso
   });
   const device = openFor(args, console);
   try {
-    const opened = await openModel(device, parts, args.storage as Storage);
+    const opened = await openModel(device, parts, args.storage === "auto" ? undefined : (args.storage as Storage));
     return {
       ...opened,
       device,

@@ -3,7 +3,7 @@ import type { Device } from "../device/device";
 import { openDevice } from "../device/open";
 import { UserError } from "../errors";
 import type { Console } from "../log/console";
-import { type Storage, storages } from "../model/parameters";
+import { storages } from "../model/parameters";
 
 export const deviceArg = {
   device: {
@@ -17,10 +17,10 @@ export const deviceArg = {
 export const storageArg = {
   storage: {
     type: "enum",
-    options: storages as unknown as Storage[],
-    default: "f32",
+    options: ["auto", ...storages] as string[],
+    default: "auto",
     description:
-      "how matrices are held: bf16 and f16 in half the memory; nf4 and int8 quantise the linear layers to 4.1 and 8 bits a weight",
+      "how matrices are held: auto (f32, or as an adapter's base was in training), bf16 and f16 in half the memory; nf4 and int8 quantise the linear layers to 4.1 and 8 bits a weight",
   },
 } as const;
 

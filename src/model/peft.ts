@@ -10,8 +10,7 @@ import { codeOf, messageOf, UserError } from "../errors";
 import { expectTensors, readInto, valuesOf } from "./checkpoint";
 import type { Gpt2Config } from "./gpt2";
 import { type Adapter, type AdapterValues, adapterOf, HEAD, type LoraSettings, type Module, modulesOf } from "./lora";
-import type { Storage } from "./parameters";
-import { parameter } from "./parameters";
+import { parameter, type Storage, storages } from "./parameters";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "./safetensors";
 import { Slab } from "./slab";
 import type { StoredTensor } from "./weights-files";
@@ -92,7 +91,7 @@ export function openAdapter(directory: string, config: Gpt2Config): StoredAdapte
     return {
       base,
       adapter,
-      trainedOn: (file.metadata.trained_on ?? "f32") as Storage,
+      trainedOn: storageOf(file),
       values: (name) => valuesOf(found[adapter.parameters.list.indexOf(parameter(adapter.parameters, name))]!),
       load(device) {
         const slab = new Slab(device, adapter.parameters);
@@ -110,6 +109,17 @@ export function openAdapter(directory: string, config: Gpt2Config): StoredAdapte
     file[Symbol.dispose]();
     throw error;
   }
+}
+
+/** How an adapter's base was stored while it was trained. */
+export function trainedOn(directory: string): Storage {
+  using file = openSafetensors(join(directory, WEIGHTS));
+  return storageOf(file);
+}
+
+/** Kept in the file's metadata: PEFT has no place for it. */
+function storageOf({ metadata }: SafetensorsFile): Storage {
+  return storages.find((storage) => storage === metadata.trained_on) ?? "f32";
 }
 
 /** The layers that the file has matrices for, each with its rank. */
