@@ -1,0 +1,143 @@
+/** Packing, length buckets, truncation, and the order of examples: nothing is lost, nothing is counted twice. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { cutTo, type Example, holdOut, shuffled, subsetOf } from "../../src/data/examples";
+import { batchArrays, bestFit, fillBatch, planOf } from "../../src/data/plan";
+import { IGNORE } from "../../src/ops/cross-entropy";
+
+const example = (length: number, first = 1): Example => ({
+  ids: Uint32Array.from({ length }, (_, i) => 100 * first + i),
+  trained: Uint8Array.from({ length }, (_, i) => (i > length / 2 ? 1 : 0)),
+  targets: Array.from({ length }, (_, i) => i > length / 2).filter(Boolean).length,
+  where: `file:${first}`,
+});
+const options = { rows: 3, tokens: 64, accumulate: 2, packing: false, shuffle: true, seed: 7 };
+
+describe("best fit", () => {
+  test("keeps every example once, and no row over its capacity", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 200 }), (sizes) => {
+        const rows = bestFit(sizes, 50);
+        expect(rows.flat().sort((a, b) => a - b)).toEqual(sizes.map((_, i) => i));
+        for (const row of rows) expect(row.reduce((sum, i) => sum + sizes[i]!, 0)).toBeLessThanOrEqual(50);
+        // At most one row is half empty: two of them would have been one.
+        const half = rows.filter((row) => row.reduce((sum, i) => sum + sizes[i]!, 0) <= 25);
+        expect(half.length).toBeLessThanOrEqual(1);
+      }),
+    );
+  });
+  test("fills rows as full as can be", () => {
+    expect(bestFit([6, 4, 3, 3, 2, 2], 10).map((row) => row.sort())).toEqual([
+      [0, 1],
+      [2, 3, 4, 5],
+    ]);
+  });
+});
+
+describe.each([false, true])("a plan, packing %p", (packing) => {
+  const examples = Array.from({ length: 41 }, (_, i) => example(2 + ((i * 13) % 60), i + 1));
+  const plan = planOf(examples, { ...options, packing });
+  test("uses every example once in every epoch, in another order", () => {
+    const epoch = (at: number) =>
+      Array.from({ length: plan.stepsPerEpoch }, (_, i) => plan.step(at * plan.stepsPerEpoch + i)).flatMap(
+        ({ micro }) => micro.flatMap(({ rows }) => rows.flat()),
+      );
+    for (const at of [0, 1, 5]) expect(epoch(at).sort((a, b) => a - b)).toEqual(examples.map((_, i) => i));
+    expect(epoch(0)).not.toEqual(epoch(1));
+    expect(epoch(1)).toEqual(epoch(1));
+  });
+  test("counts tokens and targets as they are", () => {
+    let tokens = 0;
+    for (let step = 0; step < 2 * plan.stepsPerEpoch; step++) {
+      expect(plan.tokensBefore(step)).toBe(tokens);
+      const used = plan.step(step).micro.flatMap(({ rows }) => rows.flat());
+      tokens += used.reduce((sum, i) => sum + examples[i]!.ids.length, 0);
+      expect(plan.step(step).targets).toBe(used.reduce((sum, i) => sum + examples[i]!.targets, 0));
+    }
+  });
+  test("rows fit their graph's length, and targets its most", () => {
+    const most = plan.mostTargets(3 * plan.stepsPerEpoch);
+    for (let step = 0; step < 3 * plan.stepsPerEpoch; step++) {
+      for (const { graph, rows } of plan.step(step).micro) {
+        expect(rows.length).toBeLessThanOrEqual(3);
+        for (const row of rows)
+          expect(row.reduce((sum, i) => sum + examples[i]!.ids.length, 0)).toBeLessThanOrEqual(plan.lengths[graph]!);
+        expect(rows.flat().reduce((sum, i) => sum + examples[i]!.targets, 0)).toBeLessThanOrEqual(most[graph]!);
+      }
+    }
+  });
+  test("lays out tokens, positions, beginnings and targets", () => {
+    for (const { graph, rows } of plan.step(0).micro) {
+      const length = plan.lengths[graph]!;
+      const targets = plan.mostTargets(1)[graph]!;
+      const into = batchArrays(3, length, targets + 5);
+      into.tokens.fill(9);
+      fillBatch(examples, rows, length, into);
+      let target = 0;
+      rows.forEach((row, r) => {
+        let at = r * length;
+        for (const i of row) {
+          const { ids, trained } = examples[i]!;
+          ids.forEach((id, t) => {
+            expect([into.tokens[at + t], into.positions[at + t], into.starts[at + t]]).toEqual([
+              id,
+              t,
+              at - r * length,
+            ]);
+            if (!trained[t]) return;
+            expect([into.places[target], into.targets[target]]).toEqual([at + t - 1, id]);
+            target++;
+          });
+          at += ids.length;
+        }
+      });
+      expect([...into.targets.subarray(target)].every((id) => id === IGNORE)).toBe(true);
+      expect(Math.max(...into.positions)).toBeLessThan(length);
+      expect(into.starts.every((start, i) => start <= i % length)).toBe(true);
+    }
+  });
+});
+
+test("lengths are halved as far as examples are short", () => {
+  const lengths = (...sizes: number[]) =>
+    planOf(
+      sizes.map((size) => example(size)),
+      { ...options, tokens: 128 },
+    ).lengths;
+  expect(lengths(10, 20, 120)).toEqual([16, 32, 128]);
+  expect(lengths(100)).toEqual([128]);
+  expect(() => lengths(200)).toThrow("file:1 has 200 tokens, and a row 128");
+});
+
+describe("cutting", () => {
+  const ids = [1, 2, 3, 4, 5, 6, 7, 8];
+  const flags = (text: string) => [...text].map((flag) => flag === "+");
+  const cut = (trained: string, most: number) =>
+    cutTo({ ids: ids.slice(0, trained.length), trained: flags(trained) }, most)?.ids;
+  test("keeps the beginning and the end token", () => {
+    expect(cut("---+++++", 8)).toEqual(ids);
+    expect(cut("---+++++", 6)).toEqual([1, 2, 3, 4, 5, 8]);
+  });
+  test("drops a turn that would be cut before its answer", () => {
+    expect(cut("-++--+++", 5)).toEqual([1, 2, 3]);
+    expect(cut("-++--+++", 7)).toEqual([1, 2, 3, 4, 5, 6, 8]);
+  });
+  test("leaves nothing where no answer begins in time", () => {
+    expect(cut("-----+++", 5)).toBeUndefined();
+    expect(cut("--------", 8)).toBeUndefined();
+    expect(cut("+-------", 8)).toBeUndefined();
+  });
+});
+
+test("the held-out share and a subset are functions of the seed", () => {
+  const items = Array.from({ length: 50 }, (_, i) => i);
+  const { train, held } = holdOut(items, 0.1, 3);
+  expect(held).toHaveLength(5);
+  expect([...train, ...held].sort((a, b) => a - b)).toEqual(items);
+  expect(holdOut(items, 0.1, 3)).toEqual({ train, held });
+  expect(holdOut(items, 0.1, 4).held).not.toEqual(held);
+  expect(holdOut([1, 2], 0.001, 1).held).toHaveLength(1);
+  expect(subsetOf(items, 7, 1)).toHaveLength(7);
+  expect(subsetOf(items, 0, 1)).toEqual(items);
+  expect(shuffled(20, 1, 1)).not.toEqual(shuffled(20, 1, 2));
+});

@@ -1,0 +1,276 @@
+/** Data files: every kind read, every format recognised and converted, and what is broken told by its place. */
+import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { loadSamples } from "../../src/data/examples";
+import { convert, type Format, formats, recognise } from "../../src/data/formats";
+import { pathsOf, type TreeMessage } from "../../src/data/oasst";
+import { readRows } from "../../src/data/rows";
+import type { UserError } from "../../src/errors";
+import { temporaryFolder } from "../support/folder";
+
+const trees = { paths: "best", lang: "", quality: 0 } as const;
+const row = (fields: object) => ({ fields: fields as Record<string, unknown>, where: "file:1" });
+
+async function read(name: string, content: string | Uint8Array) {
+  using folder = temporaryFolder();
+  const path = join(folder.path, name);
+  writeFileSync(path, content);
+  const { rows, bad } = await readRows(path);
+  const short = (where: string) => where.replace(`${folder.path}/`, "");
+  return {
+    rows: rows.map(({ fields, where }) => ({ fields, where: short(where) })),
+    bad: bad.map(({ where, problem }) => `${short(where)}: ${problem}`),
+  };
+}
+
+async function refusal(name: string, content: string | Uint8Array): Promise<string> {
+  const error = (await read(name, content).then(
+    () => null,
+    (error: unknown) => error,
+  )) as UserError | null;
+  return `${error?.message.replace(/\/\S*\//, "")}`;
+}
+
+describe("reading", () => {
+  const a = { instruction: 'say "hi",\nplease', output: "hi" };
+  test("JSON Lines, plain and gzipped, by line", async () => {
+    const lines = `${JSON.stringify(a)}\n\n${JSON.stringify(a)}\n`;
+    const { rows, bad } = await read("x.jsonl", lines);
+    expect(rows).toEqual([
+      { fields: a, where: "x.jsonl:1" },
+      { fields: a, where: "x.jsonl:3" },
+    ]);
+    expect(bad).toEqual([]);
+    expect((await read("x.jsonl.gz", gzipSync(lines))).rows).toHaveLength(2);
+  });
+  test("a JSON array", async () => {
+    expect((await read("x.json", JSON.stringify([a, 3], null, 2))).rows).toEqual([
+      { fields: a, where: "x.json, record 1" },
+    ]);
+    expect((await read("x.json", JSON.stringify([a, 3]))).bad).toEqual(["x.json, record 2: expected an object, got 3"]);
+  });
+  test("CSV with quotes, commas and line ends inside", async () => {
+    const { rows } = await read("x.csv", '\ufeffinstruction,output\n"say ""hi"",\nplease",hi\nb,c\n');
+    expect(rows.map(({ fields }) => fields)).toEqual([a, { instruction: "b", output: "c" }]);
+  });
+  test("text files by document", async () => {
+    expect((await read("x.txt", "one\n<|endoftext|>\ntwo\n<|endoftext|>")).rows.map(({ fields }) => fields)).toEqual([
+      { text: "one" },
+      { text: "two" },
+    ]);
+  });
+  test.each(["snappy", "zstd", "gzip"])("Parquet, compressed by %s", async (compression) => {
+    const { rows } = await read("x.parquet", readFileSync(`test/golden/messages-${compression}.parquet`));
+    expect(rows).toHaveLength(300);
+    expect(rows[299]!.fields).toEqual({
+      prompt: "p299",
+      messages: [
+        { role: "user", content: "question 299" },
+        { role: "assistant", content: "answer 299" },
+      ],
+      score: 299,
+      big: 2 ** 40 + 299,
+    });
+    expect(recognise(rows)).toBe("messages");
+  });
+});
+
+describe("a file that is broken", () => {
+  test("is told by file and line", async () => {
+    expect((await read("x.jsonl", '{"text": "a"}\n{"text": \n[1]\n')).bad).toEqual([
+      "x.jsonl:2: broken JSON: Unexpected EOF",
+      "x.jsonl:3: expected an object, got [1]",
+    ]);
+    expect(await refusal("x.json", '[\n{"text": "a"},\n{"text" "b"}\n]')).toMatch(/^x\.json:3: broken JSON: /);
+    expect(await refusal("x.json", '[\n{"text": "a"},\n')).toMatch(/^x\.json:\d: broken JSON: /);
+    expect(await refusal("x.csv", 'a,b\n1,2\n"1,2\n')).toMatch(/^x\.csv(:\d+)?: broken CSV: /);
+    expect(await refusal("x.parquet", "PAR1nonsensePAR1")).toMatch(/^x\.parquet cannot be read as Parquet/);
+    expect(await refusal("x.jsonl.gz", "not gzip")).toMatch(/^x\.jsonl\.gz is not whole gzip data/);
+    expect(await refusal("x.jsonl", new Uint8Array([0xff, 0xfe, 0x80]))).toMatch(/not UTF-8/);
+    expect(await refusal("x.jsonl", " \n")).toMatch(/is empty$/);
+    expect(await refusal("x.docx", "a")).toMatch(/records are read from \.json/);
+  });
+  test("or missing", async () => {
+    expect(readRows("no/such.jsonl")).rejects.toThrow("no/such.jsonl cannot be read: there is no such file");
+  });
+});
+
+const user = (content: string) => ({ role: "user", content });
+const assistant = (content: string) => ({ role: "assistant", content });
+const root = {
+  text: "q",
+  role: "prompter",
+  lang: "en",
+  replies: [
+    { text: "second", role: "assistant", lang: "en", rank: 1, replies: [] },
+    {
+      text: "best",
+      role: "assistant",
+      lang: "en",
+      rank: 0,
+      labels: { quality: { value: 0.75, count: 2 } },
+      replies: [
+        {
+          text: "more?",
+          role: "prompter",
+          lang: "en",
+          replies: [{ text: "more!", role: "assistant", lang: "de", rank: null, replies: [] }],
+        },
+      ],
+    },
+  ],
+};
+
+describe("formats", () => {
+  const cases: [Format, object, object][] = [
+    [
+      "alpaca",
+      { instruction: "i", input: "", output: "o", text: "x" },
+      { kind: "messages", messages: [user("i"), assistant("o")] },
+    ],
+    [
+      "alpaca",
+      { instruction: "i", input: "in", output: "o" },
+      { kind: "messages", messages: [{ ...user("i\n\nin"), instruction: "i", input: "in" }, assistant("o")] },
+    ],
+    ["instruction", { instruction: "i", response: "r" }, { kind: "messages", messages: [user("i"), assistant("r")] }],
+    ["completion", { prompt: "p", completion: " c" }, { kind: "completion", prompt: "p", completion: " c" }],
+    ["question", { question: "q", answer: "a" }, { kind: "messages", messages: [user("q"), assistant("a")] }],
+    [
+      "messages",
+      { messages: [user("a"), assistant("b")] },
+      { kind: "messages", messages: [user("a"), assistant("b")] },
+    ],
+    [
+      "sharegpt",
+      {
+        conversations: [
+          { from: "system", value: "s" },
+          { from: "human", value: "a" },
+          { from: "gpt", value: "b" },
+          { from: "human", value: "c" },
+        ],
+      },
+      { kind: "messages", messages: [{ role: "system", content: "s" }, user("a"), assistant("b")] },
+    ],
+    [
+      "oasst",
+      { message_tree_id: "1", prompt: root },
+      { kind: "messages", messages: [user("q"), assistant("best"), user("more?"), assistant("more!")] },
+    ],
+    ["text", { text: "t" }, { kind: "text", text: "t" }],
+  ];
+  test.each(cases)("%s is recognised and converted", (format, fields, sample) => {
+    expect(recognise([row(fields)])).toBe(format);
+    expect(convert([row(fields)], format, trees).samples).toEqual([{ ...sample, where: "file:1" } as never]);
+  });
+  test("flat message tables become trees", () => {
+    const message = (id: string, parent: string | null, more: object) =>
+      row({ message_id: id, parent_id: parent, lang: "en", rank: null, ...more });
+    const rows = [
+      message("b", "a", { role: "assistant", text: "worse", rank: 1 }),
+      message("a", null, { role: "prompter", text: "q" }),
+      message("c", "a", { role: "assistant", text: "better", rank: 0 }),
+      message("d", "gone", { role: "assistant", text: "orphan" }),
+    ];
+    expect(recognise(rows)).toBe("oasst-messages");
+    expect(convert(rows, "oasst-messages", trees).samples).toMatchObject([
+      { messages: [user("q"), assistant("better")] },
+    ]);
+  });
+  test("every format is one that can be forced", () => {
+    expect(new Set(cases.map(([format]) => format)).size).toBe(formats.length - 1);
+  });
+});
+
+describe("records that cannot be used", () => {
+  const problem = (format: Format, fields: object) =>
+    convert([row(fields)], format, trees).bad.map(({ problem }) => problem)[0];
+  test.each([
+    [
+      "alpaca",
+      { instruction: "i", outptu: "o" },
+      "output is missing; did you mean output by outptu? (it has instruction, outptu)",
+    ],
+    ["alpaca", { instruction: "i", output: " " }, "the response of turn 2 is empty"],
+    ["alpaca", { instruction: "i", output: 3 }, "output is not a text (it has instruction, output)"],
+    ["completion", { prompt: "p", completion: "" }, "the completion is empty"],
+    ["messages", { messages: "x" }, "messages is not a list"],
+    [
+      "messages",
+      { messages: [user("a"), user("b"), assistant("c")] },
+      "roles are out of order: turn 2 is the user's, expected the assistant's",
+    ],
+    [
+      "messages",
+      { messages: [assistant("a")] },
+      "roles are out of order: turn 1 is the assistant's, expected the user's",
+    ],
+    ["messages", { messages: [user("a")] }, "there is no answer"],
+    [
+      "messages",
+      { messages: [{ role: "robot", content: "a" }] },
+      'turn 1 has the role "robot", expected system, user or assistant',
+    ],
+    ["messages", { messages: [user("a"), { role: "assistant" }] }, "turn 2 has no text"],
+    ["text", { text: "  " }, "the text is empty"],
+  ] as [Format, object, string][])("%s %j", (format, fields, wanted) => {
+    expect(problem(format, fields)).toBe(wanted);
+  });
+  test("fields of no known format are named, with what was meant", () => {
+    const thrown = (fields: object) => {
+      try {
+        recognise([row(fields)]);
+      } catch (error) {
+        return error as UserError;
+      }
+      return null;
+    };
+    expect(thrown({ instructon: "a", result: "b" })!.message).toBe(
+      "file:1 has the fields instructon, result, which is no known format",
+    );
+    expect(thrown({ instructon: "a", result: "b" })!.hint).toBe("did you mean instruction?");
+    expect(thrown({ chosen: "a", rejected: "b" })!.message).toContain("is a pair to prefer from");
+  });
+  test("strict stops at the first, with its place; else they are counted", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.jsonl");
+    writeFileSync(path, '{"prompt":"p","completion":"c"}\n{"prompt":"p"}\nbroken\n');
+    const loaded = await loadSamples(path, { trees, strict: false });
+    expect([loaded.read, loaded.samples.length, loaded.bad.length]).toEqual([3, 1, 2]);
+    expect(loadSamples(path, { trees, strict: true })).rejects.toThrow(/x\.jsonl:3: broken JSON/);
+    expect(loadSamples(path, { trees, strict: false, format: "text" })).rejects.toThrow(
+      /no record that can be used as text/,
+    );
+  });
+});
+
+describe("message trees", () => {
+  const texts = (options: object) =>
+    pathsOf(root as TreeMessage, { ...trees, ...options }).map((path) => path.map(({ content }) => content));
+  test("the best path, and all", () => {
+    expect(texts({})).toEqual([["q", "best", "more?", "more!"]]);
+    expect(texts({ paths: "all" })).toEqual([
+      ["q", "best", "more?", "more!"],
+      ["q", "second"],
+    ]);
+  });
+  test("filtered by language and quality, a path ends with the last answer that passes", () => {
+    expect(texts({ lang: "en" })).toEqual([["q", "best"]]);
+    expect(texts({ quality: 0.9 })).toEqual([["q", "second"]]);
+    expect(texts({ lang: "fr" })).toEqual([]);
+  });
+  test("what was deleted or rejected is left out", () => {
+    const [second, best] = root.replies;
+    const spoiled = { ...root, replies: [second, { ...best, deleted: true }] } as TreeMessage;
+    expect(pathsOf(spoiled, trees).map((path) => path.at(-1)!.content)).toEqual(["second"]);
+    expect(pathsOf({ ...root, review_result: false } as TreeMessage, trees)).toEqual([]);
+  });
+  test("an unknown language is refused with those that there are", () => {
+    const rows = [row({ message_tree_id: "1", prompt: root })];
+    expect(() => convert(rows, "oasst", { ...trees, lang: "xx" })).toThrow('no message is in "xx"');
+    expect(() => convert(rows, "oasst", { ...trees, lang: "en" })).not.toThrow();
+  });
+});
