@@ -1,5 +1,6 @@
 // Weight-decomposed adapters, over columns j of `columns`.
-//   norm                y[j] = length of column j of W + factor (B A)^T,  W [rows, columns], A [rank, rows], B [columns, rank]
+//   norm                y[j] = length of column j of W + factor (B A)^T
+//                       W [rows, columns], A [rank, rows], B [columns, rank]
 //   forward             y = x m / norm + bias
 //   backward            dx = grad m / norm
 //   backward_magnitude  dm[j] = (sum over rows of x grad) / norm[j]

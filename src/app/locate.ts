@@ -7,7 +7,7 @@ import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/f
 import { type Console, duration } from "../log/console";
 import { readAdapterConfig } from "../model/peft";
 import { findFile } from "./embedded";
-import { isAdapter, type ModelParts, modelDirectory, withoutAdapters } from "./model";
+import { isAdapter, type ModelParts, modelDirectory } from "./model";
 
 /** The model directory that `given` stands for, or a folder that has `file`. What lies on the disk under that path goes before a name on the Hub. */
 export async function locateModel(given: string, console: Console, file = "config.json"): Promise<string> {
@@ -31,22 +31,15 @@ export async function locateParts(
   { adapters = [], baseOnly = false }: PartsOptions = {},
 ): Promise<ModelParts> {
   const directory = await locateModel(given, console);
-  const own = isAdapter(directory);
-  const parts = own
-    ? { base: await locateBase(directory, console), adapters: [directory], tokenizer: directory }
-    : withoutAdapters(directory);
-  const more: string[] = [];
-  for (const path of adapters) {
+  const own = isAdapter(directory) ? [directory] : [];
+  const base = own.length ? await locateBase(directory, console) : directory;
+  const more = adapters.map((path) => {
     const found = modelDirectory(findFile(path));
-    if (!isAdapter(found)) throw new UserError(`${path} is not an adapter`, { hint: "it has no adapter_config.json" });
-    more.push(found);
-  }
-  const last = more.at(-1);
-  return {
-    base: parts.base,
-    adapters: [...(baseOnly ? [] : parts.adapters), ...more],
-    tokenizer: last && existsSync(join(last, "tokenizer.json")) ? last : parts.tokenizer,
-  };
+    if (isAdapter(found)) return found;
+    throw new UserError(`${path} is not an adapter`, { hint: "it has no adapter_config.json" });
+  });
+  const tokenizer = [...own, ...more].findLast((path) => existsSync(join(path, "tokenizer.json"))) ?? base;
+  return { base, adapters: [...(baseOnly ? [] : own), ...more], tokenizer };
 }
 
 /** The model that an adapter is for: a path, from the adapter's folder or from here, or a name on the Hub. */

@@ -7,14 +7,12 @@ import { memoryOf } from "../../src/app/memory";
 import { planText } from "../../src/app/plan-text";
 import { modelConfig } from "../../src/app/planned";
 import type { Device } from "../../src/device/device";
-import type { Console } from "../../src/log/console";
 import { gpt2, presets } from "../../src/model/gpt2";
 import { nextToken } from "../../src/model/next-token";
 import type { Slab } from "../../src/model/slab";
 import { nearest } from "../../src/text/nearest";
+import { silent } from "../support/console";
 import { temporaryFolder } from "../support/folder";
-
-const silent: Console = { note() {}, status() {}, done() {} };
 
 const good = `name = "x"
 

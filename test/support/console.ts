@@ -1,0 +1,4 @@
+/** A console that says nothing. */
+import type { Console } from "../../src/log/console";
+
+export const silent: Console = { note() {}, status() {}, done() {} };
