@@ -1,7 +1,7 @@
-/** A Hub of our own: the API's answers for one model, files by way of a redirect to another server, and whatever trouble a test asks for. */
+/** A Hub of our own: the API's answers for one model or data set, files by way of a redirect to another server, and whatever trouble a test asks for. */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
 export interface Trouble {
   /** Breaks the connection off after this many bytes of a body, this many times. */
@@ -27,31 +27,40 @@ export interface FakeHub extends Disposable {
 
 export const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 
-/** Serves the files of `folder` as the model `name`. safetensors files are large ones, listed by their SHA-256. */
-export function fakeHub(name: string, folder: string): FakeHub {
+/** Serves the files of `folder` as the repository `name`. safetensors and zipped files are large ones, listed by their SHA-256. */
+export function fakeHub(name: string, folder: string, type: "model" | "dataset" = "model"): FakeHub {
   const trouble: Trouble = {};
   const requests: FakeHub["requests"] = [];
-  const files = new Map(readdirSync(folder).map((file) => [file, readFileSync(join(folder, file))]));
+  const inside = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = inside.map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+  const files = new Map(paths.map((file) => [file, readFileSync(join(folder, file))]));
+  const prefix = type === "model" ? `/${name}` : `/datasets/${name}`;
   const storage = Bun.serve({ port: 0, fetch: (request) => body(request) });
   const server = Bun.serve({
     port: 0,
     fetch(request) {
-      const { pathname } = new URL(request.url);
+      const pathname = decodeURIComponent(new URL(request.url).pathname);
       if (trouble.token && request.headers.get("authorization") !== `Bearer ${trouble.token}`)
         return new Response("no", { status: 401 });
-      if (pathname === `/api/models/${name}/revision/main`) return Response.json({ _id: "1", id: name, sha: COMMIT });
-      if (pathname === `/api/models/${name}/tree/${COMMIT}`) return Response.json([...files].map(listed));
-      const file = pathname.replace(`/${name}/resolve/${COMMIT}/`, "");
+      if (pathname === `/api/${type}s/${name}/revision/main`) return Response.json({ _id: "1", id: name, sha: COMMIT });
+      if (pathname === `/api/${type}s/${name}/tree/${COMMIT}`) return Response.json([...files].map(listed));
+      if (pathname === `/api/${type}s/${name}/paths-info/${COMMIT}`) return pathsInfo(request);
+      const file = pathname.replace(`${prefix}/resolve/${COMMIT}/`, "");
       if (!files.has(file)) return new Response("no", { status: 404 });
       if (request.headers.get("range") === "bytes=0-0") return head(file);
       return Response.redirect(`http://127.0.0.1:${storage.port}/${file}`, 302);
     },
   });
 
+  async function pathsInfo(request: Request): Promise<Response> {
+    const { paths } = (await request.json()) as { readonly paths: readonly string[] };
+    return Response.json([...files].filter(([path]) => paths.includes(path)).map(listed));
+  }
+
   function listed([path, data]: [string, Buffer]) {
     const oid = createHash("sha1").update(`blob ${data.length}\0`).update(data).digest("hex");
     const sha256 = trouble.checksum ?? createHash("sha256").update(data).digest("hex");
-    const lfs = path.endsWith(".safetensors") ? { lfs: { oid: sha256, size: data.length, pointerSize: 130 } } : {};
+    const lfs = /\.(safetensors|gz)$/.test(path) ? { lfs: { oid: sha256, size: data.length, pointerSize: 130 } } : {};
     return { type: "file", path, oid, size: data.length, ...lfs };
   }
 
@@ -64,7 +73,7 @@ export function fakeHub(name: string, folder: string): FakeHub {
   }
 
   function body(request: Request): Response {
-    const path = new URL(request.url).pathname.slice(1);
+    const path = decodeURIComponent(new URL(request.url).pathname.slice(1));
     const data = files.get(path)!;
     const range = request.headers.get("range")?.match(/bytes=(\d+)-/);
     const from = range && !trouble.noRanges ? Number(range[1]) : 0;
