@@ -1,5 +1,5 @@
 /** A config's stages in order, in one run folder: made, resumed, or found finished. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
@@ -176,17 +176,21 @@ async function runStage(config: StageConfig, { seed }: Config, options: RunOptio
   return reason;
 }
 
-/** The run's resolved config is kept beside it; another config may not go on in the same folder. */
+/** The run's resolved config is kept beside it; another config may not go on from its checkpoints. */
 function keepConfig(directory: string, config: Config): void {
   const path = join(directory, "run.json");
   const text = `${JSON.stringify(config, null, 2)}\n`;
   if (existsSync(path)) {
     const different = firstDifference(JSON.parse(readFileSync(path, "utf8")), JSON.parse(text));
     if (!different) return;
-    throw new UserError(`${directory} holds a run with another config: ${different}`, {
-      hint: "choose another folder with --out, or another name in the config",
-      exitCode: 2,
-    });
+    const started = readdirSync(directory).some((name) => existsSync(join(directory, name, "checkpoints.json")));
+    // A run that has saved nothing yet, such as one whose data were refused, may be begun anew.
+    if (!started) rmSync(join(directory, "tokenizer"), { recursive: true, force: true });
+    else
+      throw new UserError(`${directory} holds a run with another config: ${different}`, {
+        hint: "choose another folder with --out, or another name in the config",
+        exitCode: 2,
+      });
   }
   try {
     writeFileSync(`${path}.tmp`, text);

@@ -1,6 +1,6 @@
 /** Training a tokenizer of any kind on text files, with progress. */
 import { readText } from "../data/corpus";
-import type { Console } from "../log/console";
+import { type Console, throttled } from "../log/console";
 import { trainBpe } from "../text/bpe";
 import { trainCharacters } from "../text/characters";
 import type { TokenizerFiles } from "../text/files";
@@ -19,12 +19,9 @@ export async function trainTokenizer(
   for (const path of paths) texts.push(await readText(findFile(path)));
   if (wanted.kind === "character") return trainCharacters(texts);
   if (wanted.kind === "word") return trainWords(texts, wanted);
-  let shown = performance.now();
-  const onProgress = (done: number, total: number) => {
-    if (performance.now() - shown < 500) return;
-    shown = performance.now();
-    console.status(`training the tokenizer  ${done}/${total} merges`);
-  };
+  const onProgress = throttled((done: number, total: number) =>
+    console.status(`training the tokenizer  ${done}/${total} merges`),
+  );
   try {
     return trainBpe(texts, { size: wanted.size, onProgress });
   } finally {

@@ -41,7 +41,7 @@ const show = defineCommand({
     const tokenizer = await loadTokenizer(await locateModel(args.model, console, "tokenizer.json"));
     const trees = { paths: args.paths, lang: args.lang, quality: 0 } as const;
     const strict = args.strict ?? false;
-    const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict });
+    const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict, name: args.file });
     const template = templateFor(args.template, loaded.format, tokenizer, (path) =>
       readFileSync(findFile(path), "utf8"),
     );

@@ -8,7 +8,7 @@ import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { answerAll } from "../eval/answers";
 import { score } from "../eval/perplexity";
-import { duration, openConsole } from "../log/console";
+import { duration, openConsole, throttled } from "../log/console";
 import { modelArgs, openFromArgs } from "./open";
 import { numberOf } from "./options";
 
@@ -37,10 +37,9 @@ const perplexity = defineCommand({
     const { nats, tokens } = score(opened, ids, {
       context,
       stride,
-      onProgress(done, total) {
-        const left = ((performance.now() - start) / 1000 / done) * (total - done);
-        console.status(`window ${done}/${total}  eta ${duration(left)}`);
-      },
+      onProgress: throttled((done: number, total: number) =>
+        console.status(`window ${done}/${total}  eta ${left(start, done, total)}`),
+      ),
     });
     console.done();
     const text = readFileSync(path);
@@ -72,6 +71,11 @@ const perplexity = defineCommand({
   },
 });
 
+/** The time that the rest will take. */
+function left(start: number, done: number, total: number): string {
+  return duration(((performance.now() - start) / 1000 / done) * (total - done));
+}
+
 function whole(name: string, text: string, most: number, least = 1): number {
   const value = numberOf(name, text);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
@@ -100,7 +104,11 @@ const answers = defineCommand({
     using opened = await openFromArgs(args, rawArgs, console);
     const { tokenizer } = opened;
     const trees = { paths: "best", lang: "", quality: 0 } as const;
-    const { samples, format } = await loadSamples(await locateData(args.data, console), { trees, strict: false });
+    const { samples, format } = await loadSamples(await locateData(args.data, console), {
+      trees,
+      strict: false,
+      name: args.data,
+    });
     const conversations = samples.flatMap((sample) => (sample.kind === "messages" ? [sample.messages] : []));
     if (conversations.length === 0)
       throw new UserError(`${args.data} has no conversation: its records are ${format}`, {
@@ -109,16 +117,13 @@ const answers = defineCommand({
     const template = templateFor(args.template, format, tokenizer, (path) => readFileSync(findFile(path), "utf8"));
     const chosen = subsetOf(conversations, whole("limit", args.limit, Number.MAX_SAFE_INTEGER, 0), 1337);
     const start = performance.now();
-    let shown = start;
     const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
       batch: Math.min(chosen.length, whole("batch", args.batch, 4096)),
       maxTokens: whole("max-tokens", args["max-tokens"], opened.model.config.context),
       ownHistory: args["own-history"] === true,
-      onProgress(done, total) {
-        if (performance.now() - shown < 500 && done < total) return;
-        shown = performance.now();
-        console.status(`answer ${done}/${total}  eta ${duration((((shown - start) / 1000) * (total - done)) / done)}`);
-      },
+      onProgress: throttled((done: number, total: number) =>
+        console.status(`answer ${done}/${total}  eta ${left(start, done, total)}`),
+      ),
     });
     console.done();
     const all = answered.flat();

@@ -33,6 +33,8 @@ export interface LoadOptions {
   readonly format?: Format | undefined;
   /** Stops at the first record that cannot be used. */
   readonly strict: boolean;
+  /** What the file is called in messages. */
+  readonly name?: string;
 }
 
 export interface Loaded {
@@ -43,8 +45,11 @@ export interface Loaded {
 }
 
 /** The samples of a data file. */
-export async function loadSamples(path: string, { format: forced, trees, strict }: LoadOptions): Promise<Loaded> {
-  const { rows, bad } = await readRows(path);
+export async function loadSamples(
+  file: string,
+  { format: forced, trees, strict, name: path = file }: LoadOptions,
+): Promise<Loaded> {
+  const { rows, bad } = await readRows(file, path);
   if (rows.length === 0) throw new UserError(`${path} has no record: ${bad[0]?.problem ?? "it is empty"}`);
   const format = forced ?? recognise(rows);
   const converted = convert(rows, format, trees);

@@ -26,9 +26,9 @@ export interface Rows {
 
 export const endings = [".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".txt"] as const;
 
-/** Reads a file whole. Throws a UserError where nothing of it can be read. */
-export async function readRows(path: string): Promise<Rows> {
-  const bytes = await readBytes(path);
+/** Reads a file whole; `path` is what it is called in messages. Throws a UserError where nothing of it can be read. */
+export async function readRows(file: string, path = file): Promise<Rows> {
+  const bytes = await readBytes(file);
   const gzipped = path.endsWith(".gz");
   const name = gzipped ? path.slice(0, -3) : path;
   const content = gzipped ? unzipped(bytes, path) : bytes;

@@ -41,6 +41,16 @@ function fitted(text: string, columns: number): string {
   return Bun.stringWidth(text) < columns ? text : `${[...text].slice(0, columns - 2).join("")}…`;
 }
 
+/** The same function, called through at most every so many milliseconds: for progress. */
+export function throttled<A extends unknown[]>(f: (...args: A) => void, ms = 500): (...args: A) => void {
+  let last = performance.now();
+  return (...args) => {
+    if (performance.now() - last < ms) return;
+    last = performance.now();
+    f(...args);
+  };
+}
+
 /** `1h02m`, `3m10s`, `12s`. */
 export function duration(seconds: number): string {
   const s = Math.max(0, Math.round(seconds));

@@ -8,6 +8,7 @@ import { joined } from "../data/encode";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
+import { throttled } from "../log/console";
 import { readSlab, writeModel } from "../model/checkpoint";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
@@ -109,7 +110,9 @@ async function readSplit({ data, validation, batch }: PretrainConfig, { tokenize
   const read = async (path: string) =>
     tokensOf(await find(path), {
       tokenizer,
-      onProgress: (done, total) => console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
+      onProgress: throttled((done, total) =>
+        console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
+      ),
     });
   const parts = [];
   for (const path of [data].flat()) parts.push(await read(path));

@@ -23,6 +23,7 @@ import type { Slice } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
+import { throttled } from "../log/console";
 import type { Gpt2, HiddenOptions } from "../model/gpt2";
 import { tokenMetrics } from "../model/next-token";
 import { gather } from "../ops/gather";
@@ -213,22 +214,22 @@ async function readExamples(
 ): Promise<Data> {
   const { strict, trees, validation } = config;
   const format = config.format === "auto" ? undefined : config.format;
-  const load = async (path: string) => loadSamples(await find(path), { format, trees, strict });
+  const load = async (path: string) => loadSamples(await find(path), { format, trees, strict, name: path });
   const files: (Loaded & { readonly path: string })[] = [];
   for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
   const template = templateFor(config.template, files[0]!.format, tokenizer, (path) => readFileSync(path, "utf8"));
   const lines: string[] = [];
   const encode = (loaded: Loaded, path: string) => {
-    let shown = performance.now();
-    const onProgress = (done: number, total: number) => {
-      if (performance.now() - shown < 500) return;
-      shown = performance.now();
-      console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`);
-    };
+    const onProgress = throttled((done: number, total: number) =>
+      console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
+    );
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict, onProgress });
     if (examples.length === 0)
       throw new UserError(`${path}: no example is left`, {
-        hint: reportLines(report, path).slice(1).join("; ").trim(),
+        hint: reportLines(report, path)
+          .slice(1)
+          .map((line) => line.trim())
+          .join("; "),
       });
     return { examples, report };
   };
@@ -237,7 +238,8 @@ async function readExamples(
       ? subsetOf(loaded.samples, Math.ceil(config.subset / files.length), seed)
       : loaded.samples;
     const { examples, report } = encode({ ...loaded, samples }, path);
-    lines.push(...reportLines(report, `${path} (${loaded.format})`));
+    const chosen = samples.length < loaded.samples.length ? `, ${samples.length} samples chosen by seed` : "";
+    lines.push(...reportLines(report, `${path} (${loaded.format}${chosen})`));
     return { examples, report };
   });
   if (parts.length > 1)

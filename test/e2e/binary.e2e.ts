@@ -395,6 +395,181 @@ test("tokenizers of words are trained, described and used", async () => {
   expect(decoded.stdout).toBe("By the mill.\n");
 });
 
+describe("fine-tuning", () => {
+  const questions = ["--data", "data/questions-test.jsonl", "--limit", "12", "--max-tokens", "24"];
+  test("every stage of a pipeline is kept, an adapter among them, and merged for the next", async () => {
+    const { stderr, code } = await run([...smoke, "--out", "stages"]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/adapter: step 0: loss \d/);
+    expect(stderr).toMatch(
+      /data\/dialogues\.jsonl \(messages, 32 samples chosen by seed\): 300 records read, 32 examples, \d+ cut/,
+    );
+    expect(existsSync(join(folder, "stages", "adapter", "step-000010", "adapter_model.safetensors"))).toBe(true);
+    expect(existsSync(join(folder, "stages", "adapter", "merged", "model.safetensors"))).toBe(true);
+    expect(existsSync(join(folder, "stages", "sft", "step-000010", "model.safetensors"))).toBe(true);
+  });
+  test("from the command line, by an adapter that is used, left out, and merged", async () => {
+    const sft = [
+      "sft",
+      "--model",
+      "stages/pretrain",
+      "--data",
+      "data/questions.jsonl",
+      "--template",
+      "chat",
+      "--out",
+      "tuned",
+    ];
+    const small = [
+      "--tokens",
+      "64",
+      "--rows",
+      "4",
+      "--steps",
+      "6",
+      "--prompt",
+      "Who fears bees?",
+      "--set",
+      "stage.0.samples.tokens=5",
+    ];
+    const { stderr, code } = await run([
+      ...sft,
+      ...small,
+      "--lora",
+      "--target",
+      "all-linear",
+      "--base",
+      "nf4",
+      "--lr",
+      "1e-2",
+    ]);
+    expect(stderr).toMatch(/\| Who fears bees\? -> /);
+    expect(code).toBe(0);
+    const measure = async (...args: string[]) =>
+      JSON.parse((await run(["eval", "answers", ...questions, "--json", ...args])).stdout);
+    const adapted = await measure("--model", "tuned");
+    expect(adapted).toMatchObject({ conversations: 12, answers: 12 });
+    const chat = (...args: string[]) =>
+      run([
+        "generate",
+        "--chat",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "8",
+        "--prompt",
+        "Where does Pip live?",
+        ...args,
+      ]);
+    const base = await chat("--model", "tuned", "--base-only");
+    expect(base.stdout).toBe((await chat("--model", "stages/pretrain", "--template", "chat")).stdout);
+    const merged = await run(["merge", "--model", "tuned", "--out", "merged-model"]);
+    expect(merged.stderr).toContain("merged one adapter onto the numbers that its nf4 base stands for");
+    expect(Number(merged.stdout.match(/largest difference of the logits: (\S+)/)?.[1])).toBeLessThan(1e-4);
+    expect((await chat("--model", "merged-model")).stdout).toBe((await chat("--model", "tuned")).stdout);
+    const again = await run(["merge", "--model", "tuned", "--out", "merged-model"]);
+    expect(again.stderr).toMatch(/^error: merged-model is there already\nhint: /m);
+    expect(again.code).toBe(2);
+  });
+  test("data are shown as the model sees them", async () => {
+    const show = (...args: string[]) =>
+      run(["data", "show", "data/questions.jsonl", "--model", "stages/pretrain", "--count", "1", ...args]);
+    const { stdout, stderr } = await show("--template", "chat");
+    expect(stdout).toMatch(
+      /^-- data\/questions\.jsonl:1: \d+ tokens, \d+ trained\nUser: What is Pip\?\nAssistant:« Pip is a mouse\.<\|endoftext\|>»\n$/,
+    );
+    expect(stderr).toMatch(/format alpaca: 1712 records read, 1712 examples$/m);
+    const { ids, trained } = JSON.parse((await show("--json")).stdout);
+    expect(ids.length).toBe(trained.length);
+    expect((await show("--ids", "--template", "chat")).stdout).toMatch(/\n\* +\d+ {2}"<\|endoftext\|>"\n$/);
+  });
+  test("interrupted, an adapter's run goes on to what it would have been", async () => {
+    const args = [
+      "run",
+      "configs/smoke.toml",
+      "--set",
+      "stage.1.optim.steps=60",
+      "--set",
+      "stage.1.logEvery=1",
+      "--set",
+      "stage.1.lora.base=f32",
+    ];
+    await run([...args, "--out", "one"]);
+    const child = spawn([...args, "--out", "two"]);
+    await readUntil(child.stderr, /adapter {2}step 7\/60/);
+    child.kill("SIGINT");
+    expect([130, 0]).toContain(await child.exited);
+    expect((await run([...args, "--out", "two"])).code).toBe(0);
+    const weights = (name: string) =>
+      readFileSync(join(folder, name, "adapter", "step-000060", "adapter_model.safetensors"));
+    expect(weights("two")).toEqual(weights("one"));
+    const lines = (name: string) =>
+      readFileSync(join(folder, name, "adapter", "metrics.jsonl"), "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => ({ ...JSON.parse(line), tokens_per_second: 0 }));
+    expect(lines("two")).toEqual(lines("one"));
+  });
+  test("bad data and bad settings get one sentence", async () => {
+    const refused = async (args: readonly string[], message: RegExp) => {
+      const { stderr, code } = await run(args);
+      expect(stderr).toMatch(message);
+      expect(stderr).not.toMatch(/\n {4}at /);
+      expect([1, 2]).toContain(code!);
+    };
+    writeFileSync(join(folder, "broken.json"), '[\n{"instruction": "a", "output": "b"},\n{"instruction" "a"}\n]');
+    writeFileSync(join(folder, "misspelt.jsonl"), '{"instructoin": "a", "output": "b"}\n');
+    writeFileSync(
+      join(folder, "short.jsonl"),
+      '{"instruction": "a", "output": "b"}\n{"instruction": "a", "output": ""}\n',
+    );
+    const sft = (data: string, ...more: string[]) => [
+      "sft",
+      "--model",
+      "stages/pretrain",
+      "--out",
+      "bad",
+      "--steps",
+      "1",
+      "--tokens",
+      "64",
+      "--data",
+      data,
+      ...more,
+    ];
+    await refused(sft("broken.json"), /^error: broken\.json:3: broken JSON: .*\nhint: /m);
+    await refused(
+      sft("misspelt.jsonl"),
+      /^error: misspelt\.jsonl:1 has the fields instructoin, output, which is no known format\nhint: did you mean instruction\?$/m,
+    );
+    await refused(sft("short.jsonl", "--strict"), /^error: short\.jsonl:2: the response of turn 2 is empty$/m);
+    await refused(sft("short.jsonl", "--template", "chat"), /^error: one example cannot be split$/m);
+    await refused(sft("nothing.jsonl"), /^error: nothing\.jsonl cannot be read: there is no such file$/m);
+    await refused(
+      sft("data/questions.jsonl", "--lora", "--target", "attention"),
+      /^error: lora\.targets names no layer: attention$/m,
+    );
+    await refused(
+      sft("data/questions.jsonl", "--template", "mine.jinja"),
+      /^error: there is no chat template mine\.jinja$/m,
+    );
+    await refused(
+      sft("data/questions.jsonl", "--tokens", "4000"),
+      /^error: batch\.tokens is 4000, and the model's context is 64$/m,
+    );
+    await refused(
+      ["generate", "--model", "stages/pretrain", "--prompt", "a", "--adapter", "stages/sft"],
+      /^error: stages\/sft is not an adapter$/m,
+    );
+    await refused(["merge", "--model", "stages/pretrain", "--out", "x"], /has no adapter to merge$/m);
+    await refused(
+      ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--out", "bad2"],
+      /^error: tuned is an adapter, and training goes on from a whole model\nhint: make one by `dawngrad merge`$/m,
+    );
+    expect(existsSync(join(folder, "bad2"))).toBe(false);
+  });
+});
+
 describe("bad input gets one sentence, a hint and an exit code", () => {
   const damaged = (name: string, harm: (path: string) => void) => {
     const from = JSON.parse(readFileSync(join(folder, "whole/pretrain/checkpoints.json"), "utf8")).latest as string;
@@ -475,7 +650,7 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
     [
       "a stride past the context",
       ["eval", "perplexity", "--model", "whole", "--data", "text.txt", "--stride", "500"],
-      /--stride is 500, expected a whole number from 1 to 32/,
+      /--stride is 500, expected a whole number from 1 to 64/,
       2,
     ],
     [
@@ -487,7 +662,7 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
     [
       "a prompt longer than the context",
       ["generate", "--model", "whole", "--prompt", "x ".repeat(200)],
-      /the model's context is 32/,
+      /the model's context is 64/,
       1,
     ],
     [
