@@ -1,26 +1,20 @@
 /** A config's stages in order, in one run folder: made, resumed, or found finished. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { type Console, duration, memory, short } from "../log/console";
-import { openModelFiles } from "../model/checkpoint";
-import { type Gpt2, gpt2 } from "../model/gpt2";
-import { initialise, type Storage } from "../model/parameters";
-import { Slab } from "../model/slab";
 import { buildStage, type StageConfig, settingsOf } from "../stages";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
-import { readIndex } from "../train/checkpoints";
 import { fit } from "../train/fit";
 import { lockFolder, unwritable } from "../train/lock";
 import { complete } from "./complete";
 import type { Config } from "./config";
 import { expectFits } from "./fits";
 import { locateData, locateParts } from "./locate";
-import { mergeModel } from "./merge";
-import { type CheckedModel, checkParts, isAdapter, openModel } from "./model";
-import { modelConfig } from "./planned";
+import { type CheckedModel, checkParts, openModel } from "./model";
+import { RunState, storageOf } from "./run-state";
 import { trainTokenizer } from "./train-tokenizer";
 
 export interface RunOptions {
@@ -64,79 +58,6 @@ async function openFrom({ model, stage }: Config, { device, console }: RunOption
     });
   }
   return checkParts(device, parts, storageOf(stage[0]!));
-}
-
-/** How the model's weights are held while a stage trains. */
-function storageOf(stage: StageConfig): Storage {
-  return stage.kind === "sft" && stage.lora ? stage.lora.base : "f32";
-}
-
-/** What goes from stage to stage: the model, its weights, the tokenizer, and where the weights are from. */
-class RunState implements Disposable {
-  model: Gpt2;
-  weights: Slab;
-  tokenizer: Tokenizer;
-  base: string | null;
-  private readonly device: Device;
-  private readonly directory: string;
-  private readonly console: Console;
-
-  constructor(
-    config: Config,
-    { device, directory, console }: RunOptions,
-    from: CheckedModel | null,
-    tokenizer: Tokenizer,
-  ) {
-    this.device = device;
-    this.directory = directory;
-    this.console = console;
-    this.tokenizer = tokenizer;
-    this.base = from && nameOf(config.model.from!, from.parts.base);
-    this.model = from ? from.stored.model : gpt2(modelConfig(config.model, tokenizer.size));
-    this.weights = from
-      ? from.stored.load(device)
-      : new Slab(device, this.model.parameters, { values: initialise(this.model.parameters, config.seed) });
-  }
-
-  /** Brings the weights into the form that a stage wants. */
-  prepare(stage: StageConfig): void {
-    const storage = storageOf(stage);
-    if (this.model.parameters.storage === storage) return;
-    const model = gpt2(this.model.config, storage);
-    const weights = new Slab(this.device, model.parameters);
-    model.parameters.list.forEach((parameter, i) => {
-      weights.write(parameter, this.weights.read(this.model.parameters.list[i]!));
-    });
-    this.replace(model, weights);
-  }
-
-  /** After a stage: what it has saved is what the next one starts from. An adapter is merged for it. */
-  async advance(stage: StageConfig, more: boolean): Promise<void> {
-    const folder = resolve(this.directory, stage.name);
-    const saved = join(folder, readIndex(folder)!.latest);
-    this.base = saved;
-    if (!more || !isAdapter(saved)) return;
-    const merged = join(folder, "merged");
-    if (!existsSync(merged)) await mergeModel(await locateParts(saved, this.console), merged);
-    this.base = merged;
-    using stored = await openModelFiles(merged);
-    this.replace(stored.model, stored.load(this.device));
-  }
-
-  private replace(model: Gpt2, weights: Slab): void {
-    this.weights[Symbol.dispose]();
-    this.model = model;
-    this.weights = weights;
-  }
-
-  [Symbol.dispose](): void {
-    this.weights[Symbol.dispose]();
-  }
-}
-
-/** A name on the Hub stays one; a path is told whole. */
-function nameOf(given: string, directory: string): string {
-  return existsSync(given) ? resolve(directory) : given;
 }
 
 async function runStage(config: StageConfig, { seed }: Config, options: RunOptions, state: RunState) {

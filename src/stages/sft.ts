@@ -2,79 +2,29 @@
  * Supervised fine-tuning: the next token of answers, and of nothing else. Names, defaults and metrics follow TRL's SFTTrainer
  * (https://huggingface.co/docs/trl/sft_trainer).
  */
-import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { Program } from "../autograd/program";
-import {
-  addReports,
-  type Example,
-  encodeSamples,
-  holdOut,
-  type Loaded,
-  loadSamples,
-  reportLines,
-  subsetOf,
-} from "../data/examples";
-import { formats } from "../data/formats";
-import { type BatchArrays, batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
+import type { Example } from "../data/examples";
+import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
 import { showExample } from "../data/show";
-import { templateFor } from "../data/template-for";
-import type { Slice } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import { throttled } from "../log/console";
-import type { Gpt2, HiddenOptions } from "../model/gpt2";
+import type { Gpt2 } from "../model/gpt2";
 import { tokenMetrics } from "../model/next-token";
-import { gather } from "../ops/gather";
-import { input, type Tensor } from "../tensor/tensor";
+import { input } from "../tensor/tensor";
 import type { ChatTemplate } from "../text/template";
-import { type Tokenizer, tokenizerFrom } from "../text/tokenizer";
+import type { Tokenizer } from "../text/tokenizer";
 import { batch, dropout, kept, lora, optim, stageName, steps, type Training, training } from "../train/settings";
-import type { Batch, Graph } from "../train/stage";
+import type { Batch } from "../train/stage";
+import { answerGraph, heldOutLoss, valuesOf } from "./answers";
 import type { Built, Context } from "./context";
-import { type Trained, trainedParts } from "./trained";
-
-export const records = {
-  format: z
-    .enum(["auto", ...formats])
-    .default("auto")
-    .meta({ description: "what the records are; auto goes by their fields" }),
-  template: z.string().min(1).default("auto").meta({
-    description:
-      "alpaca, instruction, chat, or a Jinja file; auto takes the model's own, else alpaca or instruction for such records and chat for others",
-  }),
-  trees: z
-    .strictObject({
-      paths: z
-        .enum(["best", "all"])
-        .default("best")
-        .meta({ description: "message trees: the best answers, or every way" }),
-      lang: z.string().default("").meta({ description: "message trees: only this language, such as en" }),
-      quality: z
-        .number()
-        .min(0)
-        .max(1)
-        .default(0)
-        .meta({ description: "message trees: the least quality by reviewers" }),
-    })
-    .prefault({}),
-  strict: z.boolean().default(false).meta({ description: "stop at the first record that cannot be used as it is" }),
-};
+import { readExamples, records } from "./examples";
+import { checkLora, trainedParts } from "./trained";
 
 export const schema = z.strictObject({
   kind: z.literal("sft").meta({ description: "answers to instructions, and conversations" }),
   name: stageName("sft"),
-  data: z.union([z.string(), z.array(z.string()).min(1)]).meta({
-    description:
-      "JSON, JSONL, CSV or Parquet (.gz too) of instructions, conversations or text; or the name of a data set",
-  }),
   ...records,
-  validation: z
-    .union([z.number().gt(0).lt(1), z.string()])
-    .default(0.05)
-    .meta({ description: "share of the examples that is held out, by seed, or a data file" }),
-  subset: z.int().min(0).default(0).meta({ description: "use only so many records, chosen by seed; 0 for all" }),
   shuffle: z.boolean().default(true).meta({ description: "a new order in every epoch, by seed" }),
   packing: z.boolean().default(false).meta({
     description:
@@ -121,6 +71,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const { device, seed } = context;
   const { rows, accumulate } = config.batch;
   const length = rowLength(config, context.model);
+  checkLora(config.lora, context);
   const { train, held, template, tokenizer, lines } = await readExamples(config, context, length);
   const plan = planOf(train, {
     rows,
@@ -149,7 +100,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     }),
   );
   const arrays = plan.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
-  const measured = evaluation(config, context, trained, { held, length });
+  const measured = heldOutLoss(device, trained, { held, rows, length, batches: config.evaluate.batches });
   const engine = new Engine(device, model, trained.slabs);
   return {
     model,
@@ -196,150 +147,6 @@ function rowLength({ batch }: SftConfig, { config: { context } }: Gpt2): number 
     hint: "use fewer tokens a row or a model with a longer context",
     exitCode: 2,
   });
-}
-
-interface Data {
-  readonly train: readonly Example[];
-  readonly held: readonly Example[];
-  readonly template: ChatTemplate;
-  readonly tokenizer: Tokenizer;
-  /** What became of the records. */
-  readonly lines: string[];
-}
-
-async function readExamples(
-  config: SftConfig,
-  { tokenizer, console, find, seed }: Context,
-  tokens: number,
-): Promise<Data> {
-  const { strict, trees, validation } = config;
-  const format = config.format === "auto" ? undefined : config.format;
-  const load = async (path: string) => loadSamples(await find(path), { format, trees, strict, name: path });
-  const files: (Loaded & { readonly path: string })[] = [];
-  for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
-  const template = templateFor(config.template, files[0]!.format, tokenizer, (path) => readFileSync(path, "utf8"));
-  const lines: string[] = [];
-  const encode = (loaded: Loaded, path: string) => {
-    const onProgress = throttled((done: number, total: number) =>
-      console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
-    );
-    const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict, onProgress });
-    if (examples.length === 0)
-      throw new UserError(`${path}: no example is left`, {
-        hint: reportLines(report, path)
-          .slice(1)
-          .map((line) => line.trim())
-          .join("; "),
-      });
-    return { examples, report };
-  };
-  const parts = files.map(({ path, ...loaded }) => {
-    const samples = config.subset
-      ? subsetOf(loaded.samples, Math.ceil(config.subset / files.length), seed)
-      : loaded.samples;
-    const { examples, report } = encode({ ...loaded, samples }, path);
-    const chosen = samples.length < loaded.samples.length ? `, ${samples.length} samples chosen by seed` : "";
-    lines.push(...reportLines(report, `${path} (${loaded.format}${chosen})`));
-    return { examples, report };
-  });
-  if (parts.length > 1)
-    lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all").slice(0, 1));
-  console.done();
-  const all = parts.flatMap(({ examples }) => examples);
-  const withTemplate = tokenizerFrom({
-    tokenizer: tokenizer.files.tokenizer,
-    config: { ...tokenizer.files.config, chat_template: template.source },
-  });
-  const made = { template, tokenizer: withTemplate, lines };
-  if (typeof validation === "string") {
-    const { examples, report } = encode(await load(validation), validation);
-    lines.push(...reportLines(report, validation));
-    return { train: all, held: examples, ...made };
-  }
-  if (all.length < 2)
-    throw new UserError(`one example cannot be split`, { hint: "give validation a file, or more data" });
-  const { train, held } = holdOut(all, validation, seed);
-  return { train, held, ...made };
-}
-
-interface AnswerGraph extends Graph {
-  readonly inputs: Readonly<Record<string, Tensor>>;
-}
-
-interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
-  readonly rows: number;
-  /** Places that are predicted: the head computes no others. */
-  readonly targets: number;
-  readonly packing: boolean;
-}
-
-/** The loss of the answers in a micro-batch. */
-export function answerGraph(model: Gpt2, { rows, targets: count, packing, ...options }: GraphOptions): AnswerGraph {
-  const size = rows * options.length;
-  const [tokens, positions, starts] = ["tokens", "positions", "starts"].map((name) => input(name, [size], "u32")) as [
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const [places, targets] = [input("places", [count], "u32"), input("targets", [count], "u32")];
-  const weight = input("weight", [1]);
-  const hidden = model.hidden(tokens, positions, { ...options, ...(packing && { starts }) });
-  const { loss, sums } = model.loss(gather(hidden, places), targets, weight, options.dropout);
-  const seed = options.dropout && { dropoutSeed: options.dropout.seed };
-  const inputs = { tokens, positions, ...(packing && { starts }), places, targets, weight, ...seed };
-  return { inputs, loss, sums, constants: {} };
-}
-
-function valuesOf({ starts, ...values }: BatchArrays, packing: boolean) {
-  return { ...values, ...(packing && { starts }) };
-}
-
-/** Loss a token of the held-out examples, without dropout. */
-function evaluation(
-  { batch: { rows }, evaluate }: SftConfig,
-  { device }: Context,
-  { model, slabs }: Trained,
-  { held, length }: { held: readonly Example[]; length: number },
-) {
-  const plan = planOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
-  const count = Math.min(plan.stepsPerEpoch, evaluate.batches);
-  const chosen = Array.from({ length: count }, (_, i) => plan.step(Math.floor((i * plan.stepsPerEpoch) / count)));
-  const most = plan.mostTargets(plan.stepsPerEpoch);
-  const bind = () => new Map(slabs.flatMap((slab) => [...slab.bind()] as [Tensor, Slice][]));
-  const compiled = new Map<number, { graph: Graph; program: Program; arrays: BatchArrays }>();
-  const compile = (at: number) => {
-    let made = compiled.get(at);
-    if (made) return made;
-    const length = plan.lengths[at]!;
-    const graph = answerGraph(model, { rows, length, targets: most[at]!, packing: false });
-    made = {
-      graph,
-      program: new Program(device, [graph.loss], { bind: bind() }),
-      arrays: batchArrays(rows, length, most[at]!),
-    };
-    made.program.feed(graph.inputs.weight!, new Float32Array([1]));
-    compiled.set(at, made);
-    return made;
-  };
-  return {
-    loss() {
-      let nats = 0;
-      for (const { micro } of chosen) {
-        for (const { graph: at, rows } of micro) {
-          const { graph, program, arrays } = compile(at);
-          fillBatch(held, rows, plan.lengths[at]!, arrays);
-          for (const [name, values] of Object.entries(valuesOf(arrays, false)))
-            program.feed(graph.inputs[name]!, values);
-          program.run();
-          nats += program.read(graph.loss)[0]!;
-        }
-      }
-      return nats / chosen.reduce((sum, { targets }) => sum + targets, 0);
-    },
-    [Symbol.dispose]() {
-      for (const { program } of compiled.values()) program[Symbol.dispose]();
-    },
-  };
 }
 
 interface Start {

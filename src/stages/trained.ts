@@ -3,7 +3,7 @@ import { dirname, isAbsolute, join, relative } from "node:path";
 import { UserError } from "../errors";
 import { readSlab, writeModel } from "../model/checkpoint";
 import { type Gpt2, withAdapters } from "../model/gpt2";
-import { type Adapter, adapterOf, columnNorms, modulesOf, targeted } from "../model/lora";
+import { type Adapter, adapterOf, columnNorms, HEAD, modulesOf, targeted } from "../model/lora";
 import { initialise, parameter } from "../model/parameters";
 import { readAdapter, writeAdapter } from "../model/peft";
 import { Slab } from "../model/slab";
@@ -42,21 +42,32 @@ function wholeModel({ model, weights }: Context): Trained {
   };
 }
 
-function adapterParts(lora: LoraConfig, { device, seed, model: base, weights: frozen, base: from }: Context): Trained {
+/** Throws a UserError where there is no such adapter for this model. Costs nothing: to be asked before data are read. */
+export function checkLora(lora: LoraConfig | undefined, { model, base }: Pick<Context, "model" | "base">): void {
+  if (!lora) return;
+  const modules = targeted(model.config, lora.targets);
+  const refuse = (message: string, hint: string) => {
+    throw new UserError(message, { hint, exitCode: 2 });
+  };
+  if (modules.length === 0)
+    refuse(
+      `lora.targets names no layer: ${lora.targets.join(", ")}`,
+      "use attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj, head, or all-linear",
+    );
+  if (base === null)
+    refuse(
+      "an adapter needs a saved model to be for, and this one is new",
+      "give model.from, or a stage before this one",
+    );
+  if (lora.dora && modules.some(({ name }) => name === HEAD))
+    refuse("lora.dora does not go with the head", "leave head out of lora.targets");
+}
+
+function adapterParts(lora: LoraConfig, context: Context): Trained {
+  checkLora(lora, context);
+  const { device, seed, model: base, weights: frozen } = context;
+  const from = context.base!;
   const modules = targeted(base.config, lora.targets);
-  if (modules.length === 0) {
-    throw new UserError(`lora.targets names no layer: ${lora.targets.join(", ")}`, {
-      hint: "use attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj, head, or all-linear",
-      exitCode: 2,
-    });
-  }
-  if (from === null)
-    throw new UserError("an adapter needs a saved model to be for, and this one is new", {
-      hint: "give model.from, or a stage before this one",
-      exitCode: 2,
-    });
-  if (lora.dora && modules.some(({ name }) => name === "lm_head"))
-    throw new UserError("lora.dora does not go with the head", { hint: "leave head out of lora.targets", exitCode: 2 });
   const adapter = adapterOf(modules, lora);
   const weights = new Slab(device, adapter.parameters, { values: firstValues(adapter, base, frozen, seed) });
   return {

@@ -1,0 +1,95 @@
+/** The loss of answers: its graph over a micro-batch, and its mean over held-out examples. */
+import { Program } from "../autograd/program";
+import type { Example } from "../data/examples";
+import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
+import type { Device, Slice } from "../device/device";
+import type { Gpt2, HiddenOptions } from "../model/gpt2";
+import { gather } from "../ops/gather";
+import { input, type Tensor } from "../tensor/tensor";
+import type { Graph } from "../train/stage";
+import type { Trained } from "./trained";
+
+interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
+  readonly rows: number;
+  /** Places that are predicted: the head computes no others. */
+  readonly targets: number;
+  readonly packing: boolean;
+}
+
+/** The loss of the answers in a micro-batch. */
+export function answerGraph(model: Gpt2, { rows, targets: count, packing, ...options }: GraphOptions): Graph {
+  const size = rows * options.length;
+  const [tokens, positions, starts] = ["tokens", "positions", "starts"].map((name) => input(name, [size], "u32")) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const [places, targets] = [input("places", [count], "u32"), input("targets", [count], "u32")];
+  const weight = input("weight", [1]);
+  const hidden = model.hidden(tokens, positions, { ...options, ...(packing && { starts }) });
+  const { loss, sums } = model.loss(gather(hidden, places), targets, weight, options.dropout);
+  const seed = options.dropout && { dropoutSeed: options.dropout.seed };
+  const inputs = { tokens, positions, ...(packing && { starts }), places, targets, weight, ...seed };
+  return { inputs, loss, sums, constants: {} };
+}
+
+/** What a micro-batch is fed as. */
+export function valuesOf({ starts, ...values }: BatchArrays, packing: boolean) {
+  return { ...values, ...(packing && { starts }) };
+}
+
+export interface HeldOut {
+  readonly held: readonly Example[];
+  /** Rows of a micro-batch, and tokens of a row. */
+  readonly rows: number;
+  readonly length: number;
+  /** Micro-batches at most, spread evenly. */
+  readonly batches: number;
+}
+
+/** Loss a token of the held-out examples, without dropout. */
+export function heldOutLoss(
+  device: Device,
+  { model, slabs }: Pick<Trained, "model" | "slabs">,
+  { held, rows, length, batches }: HeldOut,
+): { loss(): number } & Disposable {
+  const plan = planOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
+  const count = Math.min(plan.stepsPerEpoch, batches);
+  const chosen = Array.from({ length: count }, (_, i) => plan.step(Math.floor((i * plan.stepsPerEpoch) / count)));
+  const most = plan.mostTargets(plan.stepsPerEpoch);
+  const bind = () => new Map(slabs.flatMap((slab) => [...slab.bind()] as [Tensor, Slice][]));
+  const compiled = new Map<number, { graph: Graph; program: Program; arrays: BatchArrays }>();
+  const compile = (at: number) => {
+    let made = compiled.get(at);
+    if (made) return made;
+    const length = plan.lengths[at]!;
+    const graph = answerGraph(model, { rows, length, targets: most[at]!, packing: false });
+    made = {
+      graph,
+      program: new Program(device, [graph.loss], { bind: bind() }),
+      arrays: batchArrays(rows, length, most[at]!),
+    };
+    made.program.feed(graph.inputs.weight!, new Float32Array([1]));
+    compiled.set(at, made);
+    return made;
+  };
+  return {
+    loss() {
+      let nats = 0;
+      for (const { micro } of chosen) {
+        for (const { graph: at, rows } of micro) {
+          const { graph, program, arrays } = compile(at);
+          fillBatch(held, rows, plan.lengths[at]!, arrays);
+          for (const [name, values] of Object.entries(valuesOf(arrays, false)))
+            program.feed(graph.inputs[name]!, values);
+          program.run();
+          nats += program.read(graph.loss)[0]!;
+        }
+      }
+      return nats / chosen.reduce((sum, { targets }) => sum + targets, 0);
+    },
+    [Symbol.dispose]() {
+      for (const { program } of compiled.values()) program[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,123 @@
+/** The examples of a stage: its data files read, converted and encoded by one template, and split. */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import {
+  addReports,
+  type Example,
+  encodeSamples,
+  holdOut,
+  type Loaded,
+  loadSamples,
+  reportLines,
+  subsetOf,
+} from "../data/examples";
+import { formats } from "../data/formats";
+import { templateFor } from "../data/template-for";
+import { UserError } from "../errors";
+import { throttled } from "../log/console";
+import type { ChatTemplate } from "../text/template";
+import { type Tokenizer, tokenizerFrom } from "../text/tokenizer";
+import type { Context } from "./context";
+
+/** The keys of a config that say what the records are and how they are rendered. */
+export const records = {
+  data: z.union([z.string(), z.array(z.string()).min(1)]).meta({
+    description:
+      "JSON, JSONL, CSV or Parquet (.gz too) of instructions, conversations or text; or the name of a data set",
+  }),
+  format: z
+    .enum(["auto", ...formats])
+    .default("auto")
+    .meta({ description: "what the records are; auto goes by their fields" }),
+  template: z.string().min(1).default("auto").meta({
+    description:
+      "alpaca, instruction, chat, or a Jinja file; auto takes the model's own, else alpaca or instruction for such records and chat for others",
+  }),
+  trees: z
+    .strictObject({
+      paths: z
+        .enum(["best", "all"])
+        .default("best")
+        .meta({ description: "message trees: the best answers, or every way" }),
+      lang: z.string().default("").meta({ description: "message trees: only this language, such as en" }),
+      quality: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0)
+        .meta({ description: "message trees: the least quality by reviewers" }),
+    })
+    .prefault({}),
+  validation: z
+    .union([z.number().gt(0).lt(1), z.string()])
+    .default(0.05)
+    .meta({ description: "share of the examples that is held out, by seed, or a data file" }),
+  subset: z.int().min(0).default(0).meta({ description: "use only so many records, chosen by seed; 0 for all" }),
+  strict: z.boolean().default(false).meta({ description: "stop at the first record that cannot be used as it is" }),
+};
+
+type RecordsConfig = z.infer<z.ZodObject<typeof records>>;
+
+export interface Data {
+  readonly train: readonly Example[];
+  readonly held: readonly Example[];
+  readonly template: ChatTemplate;
+  readonly tokenizer: Tokenizer;
+  /** What became of the records. */
+  readonly lines: string[];
+}
+
+export async function readExamples(
+  config: RecordsConfig,
+  { tokenizer, console, find, seed }: Context,
+  tokens: number,
+): Promise<Data> {
+  const { strict, trees, validation } = config;
+  const format = config.format === "auto" ? undefined : config.format;
+  const load = async (path: string) => loadSamples(await find(path), { format, trees, strict, name: path });
+  const files: (Loaded & { readonly path: string })[] = [];
+  for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
+  const template = templateFor(config.template, files[0]!.format, tokenizer, (path) => readFileSync(path, "utf8"));
+  const lines: string[] = [];
+  const encode = (loaded: Loaded, path: string) => {
+    const onProgress = throttled((done: number, total: number) =>
+      console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
+    );
+    const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict, onProgress });
+    if (examples.length === 0)
+      throw new UserError(`${path}: no example is left`, {
+        hint: reportLines(report, path)
+          .slice(1)
+          .map((line) => line.trim())
+          .join("; "),
+      });
+    return { examples, report };
+  };
+  const parts = files.map(({ path, ...loaded }) => {
+    const samples = config.subset
+      ? subsetOf(loaded.samples, Math.ceil(config.subset / files.length), seed)
+      : loaded.samples;
+    const { examples, report } = encode({ ...loaded, samples }, path);
+    const chosen = samples.length < loaded.samples.length ? `, ${samples.length} samples chosen by seed` : "";
+    lines.push(...reportLines(report, `${path} (${loaded.format}${chosen})`));
+    return { examples, report };
+  });
+  if (parts.length > 1)
+    lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all").slice(0, 1));
+  console.done();
+  const all = parts.flatMap(({ examples }) => examples);
+  const withTemplate = tokenizerFrom({
+    tokenizer: tokenizer.files.tokenizer,
+    config: { ...tokenizer.files.config, chat_template: template.source },
+  });
+  const made = { template, tokenizer: withTemplate, lines };
+  if (typeof validation === "string") {
+    const { examples, report } = encode(await load(validation), validation);
+    lines.push(...reportLines(report, validation));
+    return { train: all, held: examples, ...made };
+  }
+  if (all.length < 2)
+    throw new UserError(`one example cannot be split`, { hint: "give validation a file, or more data" });
+  const { train, held } = holdOut(all, validation, seed);
+  return { train, held, ...made };
+}
