@@ -52,18 +52,44 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
     withoutSpecials ??= new HuggingFace({ ...files.tokenizer, added_tokens: [] }, {});
     return withoutSpecials;
   };
+  const cuts = cutsAtSpaces(files.tokenizer);
+  const byWord = cuts && !characters ? wordMemo((text) => inner.encode(text, { add_special_tokens: false }).ids) : null;
   return {
     size,
     endOfText,
     files,
     encode: (text, { special = false } = {}) => {
-      const { ids } = readerOf(text, special).encode(text, { add_special_tokens: false });
+      const reader = readerOf(text, special);
+      if (byWord && reader === inner) return byWord(text);
+      const { ids } = reader.encode(text, { add_special_tokens: false });
       if (characters && decode(ids) !== text) throw unknownCharacter(text, vocabulary);
       return ids;
     },
     decode,
     token: (id) => inner.id_to_token(id) ?? "",
-    cutsAtSpaces: cutsAtSpaces(files.tokenizer),
+    cutsAtSpaces: cuts,
+  };
+}
+
+/** Words whose tokens are remembered, and how long they may be. */
+const MEMO = 1 << 16;
+const LONGEST = 64;
+
+/** The same encoding word by word, each with the white space before it, and each only once: most of a text are words that were there before. */
+function wordMemo(encode: (text: string) => number[]): (text: string) => number[] {
+  const known = new Map<string, readonly number[]>();
+  return (text) => {
+    const all: number[] = [];
+    for (const word of text.match(/\s*\S+|\s+$/g) ?? []) {
+      let ids = known.get(word);
+      if (!ids) {
+        ids = encode(word);
+        if (known.size >= MEMO) known.clear();
+        if (word.length <= LONGEST) known.set(word, ids);
+      }
+      for (const id of ids) all.push(id);
+    }
+    return all;
   };
 }
 
