@@ -59,7 +59,16 @@ export function unpack(words: Uint32Array, shape: Shape, kind: Quantisation): Fl
   return kind === "nf4" ? unpackNf4(words, sizeOf(shape)) : unpackInt8(words, shape);
 }
 
+/** Between neighbouring values; the nearer one is taken. */
 const midpoints = NF4.subarray(1).map((v, i) => (v + NF4[i]!) / 2);
+
+/** How many midpoints are below x: by halves. */
+function nf4Code(x: number): number {
+  let code = x > midpoints[7]! ? 8 : 0;
+  if (x > midpoints[code + 3]!) code += 4;
+  if (x > midpoints[code + 1]!) code += 2;
+  return x > midpoints[code]! ? code + 1 : code;
+}
 
 function packNf4(values: Float32Array): Uint32Array {
   const layout = nf4Layout(values.length);
@@ -67,14 +76,14 @@ function packNf4(values: Float32Array): Uint32Array {
   const bytes = new Uint8Array(words.buffer);
   const floats = new Float32Array(words.buffer);
   const largest = largestOf(values, BLOCK);
-  const limits = [...midpoints];
-  values.forEach((v, i) => {
-    const scale = largest[Math.floor(i / BLOCK)]!;
-    const x = scale === 0 ? 0 : Math.fround(v / scale);
-    let code = 0;
-    while (code < 15 && x > limits[code]!) code++;
-    bytes[i >> 1]! |= i % 2 === 0 ? code << 4 : code;
-  });
+  for (let block = 0; block < layout.blocks; block++) {
+    const scale = largest[block]!;
+    const end = Math.min((block + 1) * BLOCK, values.length);
+    for (let i = block * BLOCK; i < end; i++) {
+      const code = nf4Code(scale === 0 ? 0 : Math.fround(values[i]! / scale));
+      bytes[i >> 1]! |= i % 2 === 0 ? code << 4 : code;
+    }
+  }
 
   const map = dynamicMap();
   const offset = Math.fround(largest.reduce((sum, v) => sum + v, 0) / Math.max(1, largest.length));
@@ -100,10 +109,12 @@ function unpackNf4(words: Uint32Array, count: number): Float32Array {
     const product = Math.fround(floats[layout.scaleMap + code]! * floats[layout.nested + Math.floor(block / NESTED)]!);
     return product + floats[layout.offset]!;
   });
-  return new Float32Array(count).map((_, i) => {
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
     const byte = bytes[i >> 1]!;
-    return floats[layout.map + (i % 2 === 0 ? byte >> 4 : byte & 15)]! * scales[Math.floor(i / BLOCK)]!;
-  });
+    values[i] = floats[layout.map + (i % 2 === 0 ? byte >> 4 : byte & 15)]! * scales[Math.floor(i / BLOCK)]!;
+  }
+  return values;
 }
 
 function packInt8(values: Float32Array, [rows = 0, columns = 0]: Shape): Uint32Array {
@@ -124,16 +135,20 @@ function unpackInt8(words: Uint32Array, shape: Shape): Float32Array {
   const { scales } = int8Layout(count, shape[0]!);
   const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
   const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
-  return new Float32Array(count).map((_, i) => bytes[i]! * floats[scales + Math.floor(i / shape[1]!)]!);
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) values[i] = bytes[i]! * floats[scales + Math.floor(i / shape[1]!)]!;
+  return values;
 }
 
 /** The largest magnitude of each run of `size` values. */
 function largestOf(values: Float32Array, size: number): Float32Array {
   const largest = new Float32Array(Math.ceil(values.length / size));
-  values.forEach((v, i) => {
-    const at = Math.floor(i / size);
-    largest[at] = Math.max(largest[at]!, Math.abs(v));
-  });
+  for (let run = 0; run < largest.length; run++) {
+    const end = Math.min((run + 1) * size, values.length);
+    let most = 0;
+    for (let i = run * size; i < end; i++) most = Math.max(most, Math.abs(values[i]!));
+    largest[run] = most;
+  }
   return largest;
 }
 
@@ -149,9 +164,18 @@ function nearestIn(list: Float32Array, x: number): number {
   return x - list[low]! <= list[high]! - x ? low : high;
 }
 
+/** Sides of the squares that a matrix is transposed by, so that both ways stay in the cache. */
+const TILE = 32;
+
 /** [a, b] -> [b, a]. */
 export function transposed(values: Float32Array, [rows = 0, columns = 0]: Shape): Float32Array {
   const y = new Float32Array(values.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) y[c * rows + r] = values[r * columns + c]!;
+  for (let top = 0; top < rows; top += TILE) {
+    const bottom = Math.min(top + TILE, rows);
+    for (let left = 0; left < columns; left += TILE) {
+      const right = Math.min(left + TILE, columns);
+      for (let r = top; r < bottom; r++) for (let c = left; c < right; c++) y[c * rows + r] = values[r * columns + c]!;
+    }
+  }
   return y;
 }
