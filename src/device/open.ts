@@ -2,8 +2,8 @@
 import { UserError } from "../errors";
 import { openCpu } from "./cpu/cpu";
 import type { Device } from "./device";
-import { hasHardware } from "./webgpu/adapter";
-import { openWebGpu } from "./webgpu/webgpu";
+import { chooseAdapter, findHardware } from "./webgpu/adapter";
+import { WebGpuDevice } from "./webgpu/webgpu";
 
 export interface Opening {
   /** Threads of the CPU device: as many as the machine has cores if absent. */
@@ -16,13 +16,16 @@ export interface Opening {
  */
 export function openDevice(wanted = "auto", { threads }: Opening = {}): Device {
   const name = wanted.toLowerCase();
-  const cpu = name === "cpu" || (name === "auto" && (threads !== undefined || !hasHardware()));
-  if (cpu) return openCpu(threads);
+  if (name === "cpu") return openCpu(threads);
+  if (name === "auto") {
+    const gpu = threads === undefined ? findHardware() : null;
+    return gpu ? new WebGpuDevice(gpu) : openCpu(threads);
+  }
   if (threads !== undefined) {
     throw new UserError("--threads is for the CPU device", {
       hint: "give --device cpu, or leave one of them out",
       exitCode: 2,
     });
   }
-  return openWebGpu(name === "auto" ? "gpu" : wanted);
+  return new WebGpuDevice(chooseAdapter(wanted));
 }

@@ -47,28 +47,31 @@ export function listAdapters(): Adapter[] {
   return [...found.values()].sort((a, b) => Number(isSoftware(a)) - Number(isSoftware(b)));
 }
 
-/** Whether there is a GPU: false too where Dawn cannot be loaded, which `doctor` says. */
-export function hasHardware(): boolean {
+/** A GPU, or null if there is none: null too where Dawn cannot be loaded, which `doctor` says. */
+export function findHardware(): Adapter | null {
   try {
-    const adapters = listAdapters();
-    for (const { handle } of adapters) instance().releaseAdapter(handle);
-    return adapters.some((adapter) => !isSoftware(adapter));
+    return keepOnly(listAdapters(), (adapter) => !isSoftware(adapter));
   } catch {
-    return false;
+    return null;
   }
 }
 
-/** Picks by `auto`, `gpu`, `software`, or a part of the adapter's name. Adapters not picked are released. */
+/** The first that fits; the others are released. */
+function keepOnly(adapters: readonly Adapter[], fits: (adapter: Adapter) => boolean): Adapter | null {
+  const chosen = adapters.find(fits) ?? null;
+  for (const other of adapters) if (other !== chosen) instance().releaseAdapter(other.handle);
+  return chosen;
+}
+
+/** Picks by `gpu`, `software`, or a part of the adapter's name. Adapters not picked are released. */
 export function chooseAdapter(wanted: string): Adapter {
   const adapters = listAdapters();
   const name = wanted.toLowerCase();
   const fits = (adapter: Adapter) =>
-    name === "auto" ||
     (name === "gpu" && !isSoftware(adapter)) ||
     (name === "software" && isSoftware(adapter)) ||
     `${adapter.info.name} ${adapter.info.driver}`.toLowerCase().includes(name);
-  const chosen = adapters.find(fits);
-  for (const other of adapters) if (other !== chosen) instance().releaseAdapter(other.handle);
+  const chosen = keepOnly(adapters, fits);
   if (chosen) return chosen;
   if (adapters.length === 0) {
     throw new UserError("no WebGPU adapter that computes was found", {

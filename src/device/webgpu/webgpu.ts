@@ -14,7 +14,7 @@ import type {
   Traits,
 } from "../device";
 import { mebibytes } from "../size";
-import { type Adapter, chooseAdapter } from "./adapter";
+import type { Adapter } from "./adapter";
 import { Pipelines } from "./pipelines";
 import { Profiler } from "./profiler";
 import { type DawnDevice, feature, type Handle, instance, type OnError, usage } from "./provider";
@@ -22,10 +22,6 @@ import { type Submission, WebGpuRecording } from "./recording";
 
 /** How many submits may be under way before the next one waits for the oldest. */
 const IN_FLIGHT = 3;
-
-export function openWebGpu(wanted: string): WebGpuDevice {
-  return new WebGpuDevice(chooseAdapter(wanted));
-}
 
 export class WebGpuDevice implements Device, Submission {
   readonly info: DeviceInfo;
