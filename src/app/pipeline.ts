@@ -91,7 +91,10 @@ async function runStage(config: StageConfig, { seed }: Config, options: RunOptio
     progress.bestLoss === null
       ? ""
       : `, best validation loss ${progress.bestLoss.toFixed(4)} at step ${progress.bestStep}`;
-  console.note(`${config.name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}`);
+  const resident = memory(1024 * process.resourceUsage().maxRSS);
+  console.note(
+    `${config.name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}; at most ${resident} of main memory`,
+  );
   if (reason === "interrupted") console.note(`saved in ${folder}; run the same command again to go on`);
   state.tokenizer = stage.tokenizer;
   return reason;

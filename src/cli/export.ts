@@ -1,6 +1,7 @@
 import { defineCommand } from "citty";
 import { exportGguf, exportSafetensors } from "../app/export";
-import { locateModel } from "../app/locate";
+import { locateParts } from "../app/locate";
+import { UserError } from "../errors";
 import { openConsole } from "../log/console";
 import { type GgufType, ggufTypes } from "../model/gguf";
 
@@ -20,7 +21,12 @@ export default defineCommand({
   },
   async run({ args }) {
     const console = openConsole();
-    const directory = await locateModel(args.model, console);
+    const { base: directory, adapters } = await locateParts(args.model, console);
+    if (adapters.length)
+      throw new UserError(`${adapters[0]} is an adapter, which has no weights of its own`, {
+        hint: "make a whole model by `dawngrad merge`, and export that",
+        exitCode: 2,
+      });
     if (args.format === "gguf") await exportGguf(directory, args.out, args.type as GgufType);
     else await exportSafetensors(directory, args.out);
     console.note(`written: ${args.out}`);

@@ -207,7 +207,15 @@ function vocabularyOf({ tokenizer, config }: TokenizerFiles, size: number): [str
     ["tokenizer.ggml.merges", { kind: "strings", value: merges }],
     ...special("tokenizer.ggml.bos_token_id", idOf(config.bos_token ?? "<|endoftext|>")),
     ...special("tokenizer.ggml.eos_token_id", idOf(config.eos_token ?? "<|endoftext|>")),
+    ...chatTemplate(config.chat_template),
   ];
+}
+
+/** Without the marks of what the assistant says, which only training reads; white space round them is trimmed as before. */
+function chatTemplate(template: unknown): [string, Value][] {
+  if (typeof template !== "string") return [];
+  const value = template.replace(/{%(-?)\s*(?:end)?generation\s*(-?)%}/g, "{%$1 if true %}{% endif $2%}");
+  return [["tokenizer.chat_template", { kind: "string", value }]];
 }
 
 /** Bytes that grow. Little-endian, as GGUF is. */

@@ -561,6 +561,10 @@ describe("fine-tuning", () => {
       ["generate", "--model", "stages/pretrain", "--prompt", "a", "--adapter", "stages/sft"],
       /^error: stages\/sft is not an adapter$/m,
     );
+    await refused(
+      ["export", "--model", "tuned", "--out", "x"],
+      /is an adapter, which has no weights of its own\nhint: make a whole model by `dawngrad merge`/m,
+    );
     await refused(["merge", "--model", "stages/pretrain", "--out", "x"], /has no adapter to merge$/m);
     await refused(
       ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--out", "bad2"],

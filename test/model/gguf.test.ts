@@ -15,7 +15,9 @@ import { tokenizerFrom, writeTokenizer } from "../../src/text/tokenizer";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
 
-const files = trainBpe(["the cat sat on the mat, the cat sat. ".repeat(20)], { size: 270 });
+const template = "{%- for m in messages -%}{%- generation %}{{ m.content }}{%- endgeneration -%}{%- endfor %}";
+const trained = trainBpe(["the cat sat on the mat, the cat sat. ".repeat(20)], { size: 270 });
+const files = { ...trained, config: { ...trained.config, chat_template: template } };
 const { size: vocabulary } = tokenizerFrom(files);
 
 /** A model directory with the tokenizer, its vocabulary padded by two. */
@@ -53,6 +55,9 @@ describe.each(["f32", "f16", "q8_0"] as const)("%s", (type) => {
       "tokenizer.ggml.pre": "gpt-2",
       "tokenizer.ggml.eos_token_id": vocabulary - 1,
     });
+    const chat = metadata["tokenizer.chat_template"] as string;
+    expect(chat).not.toContain("generation");
+    expect(new Template(chat).render({ messages: [{ content: "a" }, { content: "b" }] })).toBe("ab");
     const tokens = metadata["tokenizer.ggml.tokens"] as string[];
     const types = metadata["tokenizer.ggml.token_type"] as number[];
     expect(tokens.length).toBe(vocabulary + 2);
