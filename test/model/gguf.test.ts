@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { GGMLQuantizationType, gguf } from "@huggingface/gguf";
+import { Template } from "@huggingface/jinja";
 import { exportGguf, exportSafetensors } from "../../src/app/export";
 import { loadModel, openModelFiles, writeModel } from "../../src/model/checkpoint";
 import { type GgufType, quantized } from "../../src/model/gguf";
@@ -11,13 +12,14 @@ import { initialise, parameter } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { trainBpe } from "../../src/text/bpe";
 import { trainCharacters } from "../../src/text/characters";
+import type { TokenizerFiles } from "../../src/text/files";
 import { tokenizerFrom, writeTokenizer } from "../../src/text/tokenizer";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
 
 const template = "{%- for m in messages -%}{%- generation %}{{ m.content }}{%- endgeneration -%}{%- endfor %}";
 const trained = trainBpe(["the cat sat on the mat, the cat sat. ".repeat(20)], { size: 270 });
-const files = { ...trained, config: { ...trained.config, chat_template: template } };
+const files: TokenizerFiles = { ...trained, config: { ...trained.config, chat_template: template } };
 const { size: vocabulary } = tokenizerFrom(files);
 
 /** A model directory with the tokenizer, its vocabulary padded by two. */
