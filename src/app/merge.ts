@@ -7,6 +7,7 @@ import type { Device } from "../device/device";
 import { messageOf, UserError } from "../errors";
 import { copyModel, openModelFiles, type StoredModel } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
+import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../model/half";
 import { HEAD, mergeInto, modulesOf } from "../model/lora";
 import { type Parameter, parameter, type Storage } from "../model/parameters";
 import { openAdapter, type StoredAdapter } from "../model/peft";
@@ -91,8 +92,10 @@ function mergedModel(
   };
 }
 
-/** The numbers that a quantised matrix stands for. */
-function asTrained(values: Float32Array, { shape, linear }: Parameter, storage: Storage): Float32Array {
+/** The numbers that a matrix stood for while it was held in fewer bits. */
+function asTrained(values: Float32Array, { shape, linear, decay }: Parameter, storage: Storage): Float32Array {
+  if (storage === "bf16") return decay ? widened(narrowed(values)) : values;
+  if (storage === "f16") return decay ? widenedFromF16(narrowedToF16(values)) : values;
   if (!linear || !isQuantised(storage)) return values;
   const turned = shape.toReversed();
   return transposed(unpack(pack(transposed(values, shape), turned, storage), turned, storage), turned);

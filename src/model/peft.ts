@@ -35,6 +35,13 @@ const fileSchema = z.object({
   alpha_pattern: z.record(z.string(), z.never()).nullish(),
   layer_replication: z.null().default(null),
   trainable_token_indices: z.null().default(null),
+  // Others change the base's weights, which an adapter's file does not say.
+  init_lora_weights: z.union([z.boolean(), z.enum(["gaussian", "eva", "orthogonal"])]).default(true),
+  lora_bias: z.literal(false).default(false),
+  use_qalora: z.literal(false).default(false),
+  use_bdlora: z.union([z.literal(false), z.null()]).default(null),
+  alora_invocation_tokens: z.null().default(null),
+  target_parameters: z.null().default(null),
 });
 
 export interface AdapterConfig {

@@ -59,6 +59,8 @@ onEachDevice(() => {
     ["the head too", { patterns: ["c_attn", "head"] }],
     ["DoRA", { patterns: ["all-linear"], dora: true }],
     ["a base in nf4", { patterns: ["all-linear"], trainedOn: "nf4" as const }],
+    ["a base in bf16", { patterns: ["all-linear"], trainedOn: "bf16" as const }],
+    ["a base in f16", { patterns: ["attn.*"], trainedOn: "f16" as const }],
     ["a base in int8", { patterns: ["mlp.c_fc"], trainedOn: "int8" as const }],
   ])("a merged model equals the adapter model: %s", async (_name, options) => {
     using folder = temporaryFolder();

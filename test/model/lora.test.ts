@@ -206,6 +206,8 @@ describe("an adapter that does not fit is refused with one sentence", () => {
     ['"bias": "none"', '"bias": "all"', "bias"],
     ['"peft_type": "LORA"', '"peft_type": "IA3"', "peft_type"],
     ['"modules_to_save": null', '"modules_to_save": ["wte"]', "modules_to_save"],
+    ['"init_lora_weights": true', '"init_lora_weights": "pissa"', "init_lora_weights"],
+    ['"lora_bias": false', '"lora_bias": true', "lora_bias"],
     ['"alpha_pattern": {}', '"alpha_pattern": {"c_attn": 3}', "alpha_pattern"],
   ])("with %s changed to %s", (from, to, key) => {
     using temporary = temporaryFolder();
