@@ -3,6 +3,9 @@
 //   statistics three rows of length R: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest
 //              logit, else 0
 //   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = y[r] + x[r, target]
+// With DFT (https://arxiv.org/abs/2508.05629) each token's loss is weighted by its probability p, a constant:
+//   statistics four rows: p y, the entropy, the hit, y
+//   backward   `losses` are these four rows, and grad[r] is p times as large
 // `grad` has one element for each row, or one for all.
 
 struct Params {
@@ -13,6 +16,7 @@ struct Params {
 
 override LANES: u32 = 64;
 override ROWS: u32 = 4;
+override DFT: bool = false;
 
 const IGNORE = 0xffffffffu;
 
@@ -122,10 +126,18 @@ fn statistics(
     output[row] = 0.0;
     output[params.rows + row] = 0.0;
     output[2u * params.rows + row] = 0.0;
+    if (DFT) {
+      output[3u * params.rows + row] = 0.0;
+    }
     return;
   }
   let chosen = x[start + min(label, params.columns - 1u)];
-  output[row] = log(total) + largest - chosen;
+  let surprise = log(total) + largest - chosen;
+  output[row] = surprise;
+  if (DFT) {
+    output[row] = exp(-surprise) * surprise;
+    output[3u * params.rows + row] = surprise;
+  }
   output[params.rows + row] = log(total) - weighted / total;
   output[2u * params.rows + row] = select(0.0, 1.0, chosen >= largest);
 }
@@ -148,8 +160,9 @@ fn backward(
     }
     return;
   }
-  let lse = losses[row] + x[start + min(label, params.columns - 1u)];
-  let g = grad[row * params.grad_step];
+  let surprise = losses[select(0u, 3u * params.rows, DFT) + row];
+  let lse = surprise + x[start + min(label, params.columns - 1u)];
+  let g = grad[row * params.grad_step] * select(1.0, exp(-surprise), DFT);
   for (var c = local.x; c < params.columns; c += LANES) {
     output[start + c] = g * (exp(x[start + c] - lse) - select(0.0, 1.0, c == label));
   }

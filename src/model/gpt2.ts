@@ -81,7 +81,13 @@ export interface Gpt2 {
   /** Rows [N, C] -> logits [N, V]. */
   logits(hidden: Tensor): Tensor;
   /** The cross-entropy of the targets summed, times weight, and what else is told of them; the logits by chunks. */
-  loss(hidden: Tensor, targets: Tensor, weight: Tensor, dropout?: HiddenOptions["dropout"]): HeadLoss;
+  loss(hidden: Tensor, targets: Tensor, weight: Tensor, options?: LossOptions): HeadLoss;
+}
+
+export interface LossOptions {
+  /** What an adapter on the head does not see. */
+  readonly dropout?: HiddenOptions["dropout"];
+  readonly dft?: boolean | undefined;
 }
 
 export interface HiddenOptions {
@@ -141,8 +147,8 @@ function over(config: Gpt2Config, parameters: Parameters, adapters: readonly Ada
       const [own, ...more] = terms(rows);
       return more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
     },
-    loss: (rows, targets, weight, drop) =>
-      headLoss(terms(rows, { keep: keepWhole, drop: drop && headDrop(drop) }), { targets, weight }),
+    loss: (rows, targets, weight, { dropout, dft } = {}) =>
+      headLoss(terms(rows, { keep: keepWhole, drop: dropout && headDrop(dropout) }), { targets, weight, dft }),
   };
 }
 

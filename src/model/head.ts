@@ -31,7 +31,7 @@ export interface HeadTerm {
 export interface HeadLoss {
   /** [1]: weight * the sum of -log softmax(logits)[target] over all rows whose target is not IGNORE. */
   readonly loss: Tensor;
-  /** [3]: the same sum, that of the entropies, and the number of targets that are the likeliest token, each times weight. */
+  /** [3], with dft [4]: the same sum, that of the entropies, the number of targets that are the likeliest token, with dft the loss without its weights; each times weight. */
   readonly sums: Tensor;
 }
 
@@ -40,12 +40,17 @@ export interface HeadOptions {
   readonly targets: Tensor;
   /** [1]: 1 / number of targets for means. */
   readonly weight: Tensor;
+  /** Weights each target's loss by its probability: https://arxiv.org/abs/2508.05629. */
+  readonly dft?: boolean | undefined;
   /** A multiple of 64; chosen by the vocabulary if absent. */
   readonly rowsAtOnce?: number;
 }
 
 /** The loss of the logits that all terms add up to. */
-export function headLoss(terms: readonly HeadTerm[], { targets, weight, rowsAtOnce }: HeadOptions): HeadLoss {
+export function headLoss(
+  terms: readonly HeadTerm[],
+  { targets, weight, dft = false, rowsAtOnce }: HeadOptions,
+): HeadLoss {
   const { rows: N } = matrixOf("headLoss", "x", terms[0]!.x.shape);
   expectShape("headLoss", "targets", targets.shape, [N]);
   const size = rowsAtOnce ?? chunkRows(terms[0]!.parts.reduce((sum, { rows }) => sum + rows, 0));
@@ -62,11 +67,12 @@ export function headLoss(terms: readonly HeadTerm[], { targets, weight, rowsAtOn
       several ? view(x, [rows, ...x.shape.slice(1)], { offset: first * sizeOf(x.shape.slice(1)) }) : x;
     const [own, ...more] = terms.map(({ x, parts }) => ({ x: rowsOf(x), parts }));
     const logits = more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
-    const statistics = tokenStatistics(logits, rowsOf(targets));
+    const statistics = tokenStatistics(logits, rowsOf(targets), { dft });
     const part = scale(rowSum(statistics), weight);
     sums = sums ? add(sums, part) : part;
 
-    const dLogits = crossEntropyBackward(logits, rowsOf(targets), view(statistics, [rows]), weight);
+    const losses = dft ? statistics : view(statistics, [rows]);
+    const dLogits = crossEntropyBackward(logits, rowsOf(targets), losses, weight, { dft });
     for (const [i, { x, parts }] of [own!, ...more].entries()) {
       const backward = partsBackward(dLogits, x, parts);
       const { dx, dChunks, dParts } = grads[i]!;

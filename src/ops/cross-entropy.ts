@@ -35,17 +35,18 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
 
 /**
  * For each row -log softmax(logits)[target], the entropy of the softmax in nats, and 1 where the target is the likeliest, else 0:
- * [R, V], [R] (u32) -> [3, R]. Zeros where the target is IGNORE. It has no gradient rule: the head has its own.
+ * [R, V], [R] (u32) -> [3, R]. Zeros where the target is IGNORE. With `dft` (https://arxiv.org/abs/2508.05629) the first row is weighted by
+ * the target's probability, and a fourth is as the first was: [4, R]. It has no gradient rule: the head has its own.
  */
-export function tokenStatistics(logits: Tensor, targets: Tensor): Tensor {
+export function tokenStatistics(logits: Tensor, targets: Tensor, { dft = false } = {}): Tensor {
   const { rows, columns } = matrixOf("tokenStatistics", "logits", logits.shape);
   expectShape("tokenStatistics", "targets", [sizeOf(targets.shape)], [rows]);
   return tensor({
     name: "tokenStatistics",
-    shape: [3, rows],
+    shape: [dft ? 4 : 3, rows],
     inputs: [logits, targets],
     reference: (x, targets) => {
-      const y = new Float64Array(3 * rows);
+      const y = new Float64Array((dft ? 4 : 3) * rows);
       targets.forEach((target, r) => {
         if (target === IGNORE) return;
         const row = x.subarray(r * columns, (r + 1) * columns);
@@ -54,19 +55,31 @@ export function tokenStatistics(logits: Tensor, targets: Tensor): Tensor {
         y[r] = lse - row[target]!;
         y[rows + r] = row.reduce((total, v) => total + Math.exp(v - lse) * (lse - v), 0);
         y[2 * rows + r] = row[target]! >= largest ? 1 : 0;
+        if (!dft) return;
+        y[3 * rows + r] = y[r]!;
+        y[r]! *= Math.exp(-y[r]!);
       });
       return y;
     },
     dispatch: (traits) => ({
-      kernel: { name: "cross-entropy", source, entry: "statistics", constants: rowLanes(traits) },
+      kernel: { name: "cross-entropy", source, entry: "statistics", constants: { ...rowLanes(traits), DFT: dft } },
       params: { rows, columns, grad_step: 0 },
       workgroups: rowGroups(rows, rowLanes(traits)),
     }),
   });
 }
 
-/** Gradient of the logits: grad (softmax - onehot). `grad` is [R], or [1] for all rows. */
-export function crossEntropyBackward(logits: Tensor, targets: Tensor, losses: Tensor, grad: Tensor): Tensor {
+/**
+ * Gradient of the logits: grad (softmax - onehot). `grad` is [R], or [1] for all rows. With `dft`, p grad (softmax - onehot), where
+ * `losses` are the four rows of tokenStatistics and p the target's probability.
+ */
+export function crossEntropyBackward(
+  logits: Tensor,
+  targets: Tensor,
+  losses: Tensor,
+  grad: Tensor,
+  { dft = false } = {},
+): Tensor {
   const { rows, columns } = matrixOf("crossEntropy", "logits", logits.shape);
   const perRow = sizeOf(grad.shape) === rows && rows > 1;
   if (!perRow) expectShape("crossEntropyBackward", "grad", grad.shape, [1]);
@@ -79,11 +92,16 @@ export function crossEntropyBackward(logits: Tensor, targets: Tensor, losses: Te
         const r = Math.floor(i / columns);
         const target = targets[r]!;
         if (target === IGNORE) return 0;
-        const lse = losses[r]! + x[r * columns + target]!;
-        return grad[perRow ? r : 0]! * (Math.exp(v - lse) - (i % columns === target ? 1 : 0));
+        const surprise = losses[dft ? 3 * rows + r : r]!;
+        const lse = surprise + x[r * columns + target]!;
+        return (
+          (dft ? Math.exp(-surprise) : 1) *
+          grad[perRow ? r : 0]! *
+          (Math.exp(v - lse) - (i % columns === target ? 1 : 0))
+        );
       }),
     dispatch: (traits) => ({
-      kernel: { name: "cross-entropy", source, entry: "backward", constants: rowLanes(traits) },
+      kernel: { name: "cross-entropy", source, entry: "backward", constants: { ...rowLanes(traits), DFT: dft } },
       params: { rows, columns, grad_step: perRow ? 1 : 0 },
       workgroups: rowGroups(rows, rowLanes(traits)),
     }),

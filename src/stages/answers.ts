@@ -14,10 +14,15 @@ interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
   /** Places that are predicted: the head computes no others. */
   readonly targets: number;
   readonly packing: boolean;
+  /** Weights each target's loss by its probability. */
+  readonly dft?: boolean;
 }
 
 /** The loss of the answers in a micro-batch. */
-export function answerGraph(model: Gpt2, { rows, targets: count, packing, ...options }: GraphOptions): Graph {
+export function answerGraph(
+  model: Gpt2,
+  { rows, targets: count, packing, dft = false, ...options }: GraphOptions,
+): Graph {
   const size = rows * options.length;
   const [tokens, positions, starts] = ["tokens", "positions", "starts"].map((name) => input(name, [size], "u32")) as [
     Tensor,
@@ -27,7 +32,7 @@ export function answerGraph(model: Gpt2, { rows, targets: count, packing, ...opt
   const [places, targets] = [input("places", [count], "u32"), input("targets", [count], "u32")];
   const weight = input("weight", [1]);
   const hidden = model.hidden(tokens, positions, { ...options, ...(packing && { starts }) });
-  const { loss, sums } = model.loss(gather(hidden, places), targets, weight, options.dropout);
+  const { loss, sums } = model.loss(gather(hidden, places), targets, weight, { dropout: options.dropout, dft });
   const seed = options.dropout && { dropoutSeed: options.dropout.seed };
   const inputs = { tokens, positions, ...(packing && { starts }), places, targets, weight, ...seed };
   return { inputs, loss, sums, constants: {} };

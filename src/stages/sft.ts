@@ -30,6 +30,10 @@ export const schema = z.strictObject({
     description:
       "several examples a row, by best fit, attention kept inside each; else one a row, rows of like length together",
   }),
+  loss: z.enum(["nll", "dft"]).default("nll").meta({
+    description:
+      "nll, the cross-entropy; dft weights each token by its probability (dynamic fine-tuning, arXiv 2508.05629)",
+  }),
   epochs: z.number().gt(0).default(3).meta({ description: "passes over the data; optim.steps goes before it" }),
   dropout,
   ...kept,
@@ -94,6 +98,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       length,
       targets: most[i]!,
       packing: config.packing,
+      dft: config.loss === "dft",
       recompute: config.recompute,
       activations: config.activations,
       ...(dropping && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
@@ -109,7 +114,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     weights: trained.weights,
     frozen: trained.frozen,
     graphs,
-    names: tokenMetrics,
+    names: config.loss === "dft" ? [...tokenMetrics, "nll"] : tokenMetrics,
     steps: total,
     counts: (step) => ({ num_tokens: plan.tokensBefore(step), epoch: step / plan.stepsPerEpoch }),
     microBatches: (step) => plan.step(step).micro.length,

@@ -26,7 +26,7 @@ vocabulary = {f"t{i}": i for i in range(37)}
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="t0")), pad_token="t36", eos_token="t35")
 
 
-def run(rows_at_once, accumulate, lora):
+def run(rows_at_once, accumulate, lora, loss_type="nll"):
     model = GPT2LMHeadModel.from_pretrained(base, attn_implementation="eager")
     for key in ("attn_pdrop", "embd_pdrop", "resid_pdrop"):
         setattr(model.config, key, 0.0)
@@ -36,7 +36,7 @@ def run(rows_at_once, accumulate, lora):
     settings = SFTConfig(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=rows_at_once, gradient_accumulation_steps=accumulate, max_steps=4,
         learning_rate=1e-2, lr_scheduler_type="linear", warmup_steps=0, logging_steps=1, report_to=[], use_cpu=True, bf16=False,
-        gradient_checkpointing=False, max_length=12, shuffle_dataset=False, save_strategy="no", disable_tqdm=True, loss_type="nll",
+        gradient_checkpointing=False, max_length=12, shuffle_dataset=False, save_strategy="no", disable_tqdm=True, loss_type=loss_type,
         completion_only_loss=True, dataloader_drop_last=False,
     )
     settings.train_sampling_strategy = "sequential"
@@ -54,8 +54,8 @@ def run(rows_at_once, accumulate, lora):
     return [{key: entry[key] for key in keys} for entry in trainer.state.log_history if "loss" in entry]
 
 
-result = {"rows": rows, "whole": run(6, 1, False), "accumulated": run(1, 6, False), "lora": run(6, 1, True)}
+result = {"rows": rows, "whole": run(6, 1, False), "accumulated": run(1, 6, False), "lora": run(6, 1, True), "dft": run(6, 1, False, "dft")}
 json.dump(result, open(os.path.join(here, "trl_sft.json"), "w"), indent=1)
-for name in ("whole", "accumulated", "lora"):
+for name in ("whole", "accumulated", "lora", "dft"):
     for line in result[name]:
         print(name, line)

@@ -27,8 +27,15 @@ interface Logged {
   readonly grad_norm: number;
 }
 
+interface Options {
+  readonly rows: number;
+  readonly packing: boolean;
+  readonly lora: boolean;
+  readonly dft?: boolean;
+}
+
 /** Four steps over all examples, with the optimizer of the golden script. */
-async function run({ rows, packing, lora }: { rows: number; packing: boolean; lora: boolean }): Promise<Logged[]> {
+async function run({ rows, packing, lora, dft = false }: Options): Promise<Logged[]> {
   const { model: base, weights } = await loadModel(device(), "test/golden/layouts/transformers");
   using _base = weights;
   const settings = { rank: 4, alpha: 8, dropout: 0, rslora: false, dora: false };
@@ -43,7 +50,7 @@ async function run({ rows, packing, lora }: { rows: number; packing: boolean; lo
   const plan = planOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(1);
   const compiled = plan.lengths.map((length, i) => {
-    const graph = answerGraph(model, { rows, length, targets: most[i]!, packing });
+    const graph = answerGraph(model, { rows, length, targets: most[i]!, packing, dft });
     const program = trainingProgram(device(), graph, { weights: trained, frozen: lora ? [weights] : [], optimizer });
     return { graph, program, arrays: batchArrays(rows, length, most[i]!), length };
   });
@@ -73,6 +80,8 @@ onEachDevice(() => {
     ["the whole model, one row at a time", { rows: 1, packing: false, lora: false }, golden.whole],
     ["the whole model, packed", { rows: 2, packing: true, lora: false }, golden.whole],
     ["an adapter", { rows: 6, packing: false, lora: true }, golden.lora],
+    ["weighted by probability", { rows: 6, packing: false, lora: false, dft: true }, golden.dft],
+    ["weighted by probability, packed", { rows: 2, packing: true, lora: false, dft: true }, golden.dft],
     ["an adapter, packed", { rows: 2, packing: true, lora: true }, golden.lora],
   ])("%s", (_name, options, wanted) => {
     test("logs TRL's losses, gradient norms, entropies and accuracies", async () => {

@@ -15,7 +15,18 @@ const MOST_INPUTS = (PARAMS - INPUTS) / 4;
 const MOST_PARAMS = (CONSTANTS - PARAMS) / 4;
 
 /** Constants that change what a kernel computes, in the order of kernels/cpu/job.ts. HEAD is in vectors of four. */
-const constants = ["TRANSPOSE_A", "TRANSPOSE_B", "BIAS", "GELU", "ACCUMULATE", "HEAD", "PART", "STORED", "SEGMENTS"];
+const constants = [
+  "TRANSPOSE_A",
+  "TRANSPOSE_B",
+  "BIAS",
+  "GELU",
+  "ACCUMULATE",
+  "HEAD",
+  "PART",
+  "STORED",
+  "SEGMENTS",
+  "DFT",
+];
 /** Constants that only say how a GPU shares out the work. */
 const sharing = new Set(["LANES", "ROWS", "WORKGROUP", "STAGED", "KEYS"]);
 
