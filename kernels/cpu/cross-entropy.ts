@@ -7,9 +7,10 @@
 //   statistics four rows: p y, the entropy, the hit, y
 //   backward   `losses` are these four rows, and grad[r] is p times as large
 // `grad` has one element for each row, or one for all.
-import { constant, DFT, input, output, param, take } from "./job";
+import { constant, DFT, input, output, param, scratch, take } from "./job";
+import { SPARE } from "./pack";
 import { exp1, exp4, log1, storeFirst } from "./math";
-import { expMoment, expSum, largestOf } from "./softmax";
+import { expMoments, expSum, largestOf } from "./softmax";
 
 const IGNORE: u32 = 0xffffffff;
 
@@ -47,12 +48,13 @@ export function statistics(job: usize): void {
     }
     const x = input(job, 0) + ((<usize>r * columns) << 2);
     const largest = largestOf(x, columns);
-    const total = expSum(x, largest, columns);
+    expMoments(x, largest, columns, scratch + SPARE);
+    const total = load<f32>(scratch + SPARE);
     const chosen = load<f32>(x + (<usize>min(label, columns - 1) << 2));
     const surprise = log1(total) + largest - chosen;
     store<f32>(y, dft ? exp1(-surprise) * surprise : surprise);
     if (dft) store<f32>(y + 3 * row, surprise);
-    store<f32>(y + row, log1(total) - expMoment(x, largest, columns) / total);
+    store<f32>(y + row, log1(total) - load<f32>(scratch + SPARE, 4) / total);
     store<f32>(y + 2 * row, chosen >= largest ? 1 : 0);
   }
 }

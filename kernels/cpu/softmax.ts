@@ -38,16 +38,19 @@ export function expSum(x: usize, largest: f32, count: u32): f32 {
   return sumLanes(f32x4.add(s0, s1));
 }
 
-/** sum of exp(x[i] - largest) (x[i] - largest). */
-export function expMoment(x: usize, largest: f32, count: u32): f32 {
+/** The sums of w[i] = exp(x[i] - largest), stored at `to`, and of w[i] (x[i] - largest), stored behind it. */
+export function expMoments(x: usize, largest: f32, count: u32, to: usize): void {
   const top = f32x4.splat(largest);
-  let sum = f32x4.splat(0);
+  let total = f32x4.splat(0);
+  let moment = f32x4.splat(0);
   for (let i: u32 = 0; i < count; i += 4) {
-    // A weight of zero times a logit far below is zero; LEAST itself would be times zero too.
     const below = f32x4.sub(count - i >= 4 ? v128.load(x) : loadFirst(x, count - i, LEAST), top);
-    const near = f32x4.pmax(below, f32x4.splat(-104));
-    sum = f32x4.add(sum, f32x4.mul(exp4(near), near));
+    const weight = exp4(below);
+    total = f32x4.add(total, weight);
+    // Far below the weight is zero, and the logit may be infinite: their product must not be NaN.
+    moment = f32x4.add(moment, f32x4.mul(weight, f32x4.pmax(below, f32x4.splat(-104))));
     x += 16;
   }
-  return sumLanes(sum);
+  store<f32>(to, sumLanes(total));
+  store<f32>(to, sumLanes(moment), 4);
 }
