@@ -116,7 +116,7 @@ function report(error: unknown): void {
     if (error.hint) console.error(`hint: ${error.hint}`);
     process.exitCode = error.exitCode;
   } else if ((error as { code?: string })?.code === "EARG") {
-    console.error(`error: ${messageOf(error)}\nhint: --help shows how the command is called`);
+    console.error(`error: ${Bun.stripANSI(messageOf(error))}\nhint: --help shows how the command is called`);
     process.exitCode = 2;
   } else if (diskErrors.has(codeOf(error) ?? "")) {
     console.error(

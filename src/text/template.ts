@@ -94,7 +94,10 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
   try {
     template = new Template(source.replace(GENERATION, mark));
   } catch (error) {
-    throw new UserError(`the chat template cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new UserError(`the chat template cannot be read: ${messageOf(error)}`, {
+      hint: `it must be Jinja; built in are ${Object.keys(builtIn).join(", ")}`,
+      cause: error,
+    });
   }
   const specials = specialsOf(tokenizer);
   const render = (messages: readonly Message[], prompt: boolean) => {

@@ -565,6 +565,10 @@ describe("fine-tuning", () => {
       ["export", "--model", "tuned", "--out", "x"],
       /is an adapter, which has no weights of its own\nhint: make a whole model by `dawngrad merge`/m,
     );
+    await refused(
+      sft("data/questions.jsonl", "--base", "nf3"),
+      /^error: Invalid value for argument: --base \(nf3\)\. Expected one of: f32, bf16/m,
+    );
     await refused(["merge", "--model", "stages/pretrain", "--out", "x"], /has no adapter to merge$/m);
     await refused(
       ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--out", "bad2"],
