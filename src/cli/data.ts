@@ -8,7 +8,8 @@ import { showExample } from "../data/show";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
-import { loadTokenizer } from "../text/tokenizer";
+import { trainBpe } from "../text/bpe";
+import { loadTokenizer, tokenizerFrom } from "../text/tokenizer";
 import { numberOf } from "./options";
 
 const show = defineCommand({
@@ -17,12 +18,12 @@ const show = defineCommand({
     file: { type: "positional", required: true, description: "a data file, or the name of a data set such as alpaca" },
     model: {
       type: "string",
-      required: true,
-      description: "whose tokenizer and template to use: a run, a model, a Hub name, or a folder with tokenizer.json",
+      description:
+        "whose tokenizer and template to use: a run, a model, a Hub name, or a folder with tokenizer.json (default: bytes as tokens)",
     },
     count: { type: "string", default: "3", description: "how many examples" },
     seed: { type: "string", description: "shows random ones, chosen by it, and not the first" },
-    tokens: { type: "string", default: "1024", description: "tokens of an example at most" },
+    tokens: { type: "string", description: "tokens of an example at most (default: 1024; without --model no limit)" },
     format: { type: "string", default: "auto", description: `auto, ${formats.join(", ")}` },
     template: { type: "string", default: "auto", description: "auto, alpaca, instruction, chat, or a Jinja file" },
     lang: { type: "string", default: "", description: "message trees: only this language" },
@@ -38,14 +39,20 @@ const show = defineCommand({
       throw new UserError(`there is no format ${format}`, { hint: `known are ${formats.join(", ")}`, exitCode: 2 });
     if (args.paths !== "best" && args.paths !== "all")
       throw new UserError(`--paths is ${args.paths}, expected best or all`, { exitCode: 2 });
-    const tokenizer = await loadTokenizer(await locateModel(args.model, console, "tokenizer.json"));
+    const { model } = args;
+    const tokenizer =
+      model === undefined
+        ? tokenizerFrom(trainBpe([], { size: 257 }))
+        : await loadTokenizer(await locateModel(model, console, "tokenizer.json"));
+    const unit = model === undefined ? "bytes" : "tokens";
     const trees = { paths: args.paths, lang: args.lang, quality: 0 } as const;
     const strict = args.strict ?? false;
     const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict, name: args.file });
     const template = templateFor(args.template, loaded.format, tokenizer, (path) =>
       readFileSync(findFile(path), "utf8"),
     );
-    const tokens = numberOf("tokens", args.tokens);
+    const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
+    const tokens = args.tokens === undefined ? most : numberOf("tokens", args.tokens);
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });
     for (const line of reportLines(report, `${args.file}: format ${loaded.format}`)) console.note(line);
     const order =
@@ -58,7 +65,7 @@ const show = defineCommand({
         process.stdout.write(`${JSON.stringify({ where, ids: [...ids], trained: [...trained], text })}\n`);
         continue;
       }
-      process.stdout.write(`-- ${where}: ${ids.length} tokens, ${targets} trained\n`);
+      process.stdout.write(`-- ${where}: ${ids.length} ${unit}, ${targets} trained\n`);
       if (args.ids)
         ids.forEach((id, t) => {
           process.stdout.write(

@@ -479,6 +479,10 @@ describe("fine-tuning", () => {
       /^-- data\/questions\.jsonl:1: \d+ tokens, \d+ trained\nUser: What is Pip\?\nAssistant:« Pip is a mouse\.<\|endoftext\|>»\n$/,
     );
     expect(stderr).toMatch(/format alpaca: 1712 records read, 1712 examples$/m);
+    const alone = await run(["data", "show", "data/questions.jsonl", "--count", "1", "--template", "instruction"]);
+    expect(alone.stdout).toMatch(
+      /: 61 bytes, 16 trained\n### Instruction:\nWhat is Pip\?\n\n### Response:\n«Pip is a mouse\.<\|endoftext\|>»\n$/,
+    );
     const { ids, trained } = JSON.parse((await show("--json")).stdout);
     expect(ids.length).toBe(trained.length);
     expect((await show("--ids", "--template", "chat")).stdout).toMatch(/\n\* +\d+ {2}"<\|endoftext\|>"\n$/);
