@@ -100,9 +100,11 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     });
   }
   const specials = specialsOf(tokenizer);
+  const { bos_token: given } = tokenizer.files.config;
+  const begin = typeof given === "string" ? given : end;
   const render = (messages: readonly Message[], prompt: boolean) => {
     const shielded = messages.map((message) => shield(message, specials));
-    const context = { messages: shielded, add_generation_prompt: prompt, bos_token: end, eos_token: end };
+    const context = { messages: shielded, add_generation_prompt: prompt, bos_token: begin, eos_token: end };
     try {
       return template.render(context);
     } catch (error) {
@@ -194,8 +196,10 @@ function foundRuns(
       });
     }
     runs.push({ text: whole.slice(at, before.length), trained: false });
-    runs.push({ text: whole.slice(before.length, after.length), trained: true });
-    at = after.length;
+    // White space behind the end token belongs to the form.
+    const end = after.trimEnd().length;
+    runs.push({ text: whole.slice(before.length, end), trained: true });
+    at = end;
   });
   return [...runs, { text: whole.slice(at), trained: false }].filter(({ text }) => text !== "");
 }

@@ -61,6 +61,27 @@ describe.each(cases)("%#: $name", ({ template, messages, text, spans, prompt }) 
   });
 });
 
+describe.each([
+  [
+    "zephyr",
+    "{% for m in messages %}\n{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token }}\n{% endfor %}\n{% if add_generation_prompt %}\n{{ '<|assistant|>\n' }}{% endif %}",
+    ["two<|endoftext|>", "four<|endoftext|>"],
+  ],
+  [
+    "gemma",
+    "{{ bos_token }}{% for m in messages %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}",
+    ["two<end_of_turn>", "four<end_of_turn>"],
+  ],
+])("a template without marks, in the manner of %s", (_name, template, wanted) => {
+  test("trains each answer and its end, and no line end behind it", () => {
+    const messages: Message[] = ["one", "two", "three", "four"].map((content, i) => ({
+      role: i % 2 ? "assistant" : "user",
+      content,
+    }));
+    expect(trainedRuns(chatTemplate(template, tokenizer).encode(messages))).toEqual(wanted);
+  });
+});
+
 const chat = chatTemplate(builtIn.chat!, tokenizer);
 const end = tokenizer.endOfText!;
 
