@@ -60,7 +60,9 @@ export function heldOutLoss(
 ): { loss(): number } & Disposable {
   const plan = planOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
   const count = Math.min(plan.stepsPerEpoch, batches);
-  const chosen = Array.from({ length: count }, (_, i) => plan.step(Math.floor((i * plan.stepsPerEpoch) / count)));
+  const chosen = Array.from({ length: count }, (_, i) =>
+    plan.step(Math.floor(((i + 0.5) * plan.stepsPerEpoch) / count)),
+  );
   const most = plan.mostTargets(plan.stepsPerEpoch);
   const bind = () => new Map(slabs.flatMap((slab) => [...slab.bind()] as [Tensor, Slice][]));
   const compiled = new Map<number, { graph: Graph; program: Program; arrays: BatchArrays }>();
