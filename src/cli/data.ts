@@ -54,7 +54,9 @@ const show = defineCommand({
     const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
     const tokens = args.tokens === undefined ? most : numberOf("tokens", args.tokens);
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });
-    for (const line of reportLines(report, `${args.file}: format ${loaded.format}`)) console.note(line);
+    const unused = loaded.unused.length ? `, without ${loaded.unused.join(", ")}` : "";
+    for (const line of reportLines(report, `${args.file}: format ${loaded.format}${unused}`)) console.note(line);
+    if (examples.length === 0) throw new UserError(`${args.file} has no record that can be shown`);
     const order =
       args.seed === undefined ? examples.map((_, i) => i) : shuffled(examples.length, numberOf("seed", args.seed), 0);
     const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;

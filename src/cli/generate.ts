@@ -7,6 +7,7 @@ import { codeOf, messageOf, UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
+import type { AnswerEnd } from "../text/template";
 import { kebab } from "./kebab";
 import { modelArgs, openFromArgs } from "./open";
 import { all, numberOf } from "./options";
@@ -74,7 +75,7 @@ export default defineCommand({
     ...modelArgs,
   },
   async run({ args, rawArgs }) {
-    const options = optionsOf(args, rawArgs);
+    const asGiven = optionsOf(args, rawArgs);
     const samples = countOf("samples", args.samples);
     const batch = countOf("batch", args.batch);
     const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
@@ -82,7 +83,11 @@ export default defineCommand({
     const words = lines || given.length ? given : [await standardInput()];
     const console = openConsole();
     using opened = await openFromArgs(args, rawArgs, console);
-    const prompts = args.chat ? asked(words, args.template, opened) : words;
+    const template = args.chat
+      ? templateFor(args.template, "messages", opened.tokenizer, (path) => readFileSync(path, "utf8"))
+      : null;
+    const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
+    const options = endingWith(template?.end ?? null, asGiven);
 
     if (args["top-tokens"] !== undefined) {
       const count = numberOf("top-tokens", args["top-tokens"]);
@@ -129,10 +134,11 @@ export default defineCommand({
   },
 });
 
-/** Questions as the model's chat template puts them. */
-function asked(questions: readonly string[], wanted: string, { tokenizer }: OpenModel): number[][] {
-  const template = templateFor(wanted, "messages", tokenizer, (path) => readFileSync(path, "utf8"));
-  return questions.map((content) => template.prompt([{ role: "user", content }]));
+/** Answers end as their template ends them. */
+function endingWith(end: AnswerEnd | null, options: CompleteOptions): CompleteOptions {
+  if (end === null) return options;
+  if (end.id === null) return { ...options, stop: [...(options.stop ?? []), end.text] };
+  return { ...options, stopIds: [...(options.stopIds ?? []), end.id] };
 }
 
 /** Every prompt continued `samples` times, in order. */

@@ -3,7 +3,7 @@ import { UserError } from "../errors";
 import { randomAt } from "../ops/random";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
-import { convert, type Format, type Located, recognise } from "./formats";
+import { convert, type Format, type Located, recognise, unusedFields } from "./formats";
 import type { TreeOptions } from "./oasst";
 import { type BadRow, readRows } from "./rows";
 
@@ -23,8 +23,8 @@ export interface Report {
   /** Examples that were longer than allowed, and the tokens that they lost. */
   readonly cut: number;
   readonly cutTokens: number;
-  /** By reason: how many, and where the first is. */
-  readonly skipped: ReadonlyMap<string, { readonly count: number; readonly first: string }>;
+  /** By reason: how many, and the first of them. */
+  readonly skipped: ReadonlyMap<string, { readonly count: number; readonly first: BadRow }>;
 }
 
 export interface LoadOptions {
@@ -40,6 +40,8 @@ export interface LoadOptions {
 export interface Loaded {
   readonly format: Format;
   readonly read: number;
+  /** Fields that are not read. */
+  readonly unused: readonly string[];
   readonly samples: readonly Located[];
   readonly bad: readonly BadRow[];
 }
@@ -57,7 +59,13 @@ export async function loadSamples(
   if (strict && all.length) throw stopped(all[0]!);
   if (converted.samples.length === 0)
     throw new UserError(`${path} has no record that can be used as ${format}: ${all[0]!.where}: ${all[0]!.problem}`);
-  return { format, read: rows.length + bad.length, samples: converted.samples, bad: all };
+  return {
+    format,
+    unused: unusedFields(rows, format),
+    read: converted.read + bad.length,
+    samples: converted.samples,
+    bad: all,
+  };
 }
 
 function stopped({ where, problem }: BadRow): UserError {
@@ -85,6 +93,7 @@ export function encodeSamples(
 ): Examples {
   const examples: Example[] = [];
   const problems = [...bad];
+  const ends = new Set([tokenizer.endOfText, template.end?.id].filter((id) => id !== null && id !== undefined));
   let cut = 0;
   let cutTokens = 0;
   samples.forEach((sample, i) => {
@@ -100,7 +109,7 @@ export function encodeSamples(
       problem(error.message);
       return;
     }
-    const used = cutTo(whole, tokens);
+    const used = cutTo(whole, tokens, ends);
     if (used === null) {
       problem(
         whole.trained.some(Boolean) ? `no answer begins within ${tokens} tokens` : "nothing of it is to be learned",
@@ -121,12 +130,27 @@ export function encodeSamples(
 }
 
 function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
-  if (sample.kind === "messages") return withoutTail(template.encode(sample.messages));
+  if (sample.kind === "messages") {
+    const given = sample.messages.slice(0, sample.given ?? 0).filter(({ role }) => role === "assistant");
+    return withoutTail(untrained(template.encode(sample.messages), given.length));
+  }
   const prompt = sample.kind === "completion" ? tokenizer.encode(sample.prompt) : [];
   const answer = tokenizer.encode(sample.kind === "completion" ? sample.completion : sample.text);
   if (tokenizer.endOfText !== null && answer.at(-1) !== tokenizer.endOfText) answer.push(tokenizer.endOfText);
   const ids = [...prompt, ...answer];
   return { ids, trained: ids.map((_, i) => i >= Math.max(1, prompt.length)) };
+}
+
+/** The first `count` answers are not learned. */
+function untrained({ ids, trained }: Encoded, count: number): Encoded {
+  let answer = 0;
+  return {
+    ids,
+    trained: trained.map((flag, i) => {
+      if (flag && !trained[i - 1]) answer++;
+      return flag && answer > count;
+    }),
+  };
 }
 
 /** What stands behind the last answer teaches nothing. */
@@ -136,15 +160,19 @@ function withoutTail({ ids, trained }: Encoded): Encoded {
 }
 
 /**
- * At most `most` tokens: the beginning, and the end token behind it. Where the cut falls outside an answer, all from the last whole
- * answer on is left out. Null where no token is left to learn.
+ * At most `most` tokens: the beginning, and behind it the end token, if the last one is among `ends`. Where the cut falls outside an
+ * answer, all from the last whole answer on is left out. Null where no token is left to learn.
  */
-export function cutTo({ ids, trained }: Encoded, most: number): Encoded | null {
+export function cutTo({ ids, trained }: Encoded, most: number, ends: ReadonlySet<number>): Encoded | null {
   if (!trained.some((flag, i) => flag && i > 0)) return null;
   if (ids.length <= most) return { ids, trained };
   if (trained[most - 1]) {
     if (most < 2 || !trained.slice(1, most).some(Boolean)) return null;
-    return { ids: [...ids.slice(0, most - 1), ids.at(-1)!], trained: trained.slice(0, most) };
+    const last = ids.at(-1)!;
+    return {
+      ids: ends.has(last) ? [...ids.slice(0, most - 1), last] : ids.slice(0, most),
+      trained: trained.slice(0, most),
+    };
   }
   const end = trained.lastIndexOf(true, most - 1) + 1;
   return end > 1 ? { ids: ids.slice(0, end), trained: trained.slice(0, end) } : null;
@@ -157,15 +185,15 @@ function exampleOf({ ids, trained }: Encoded, where: string): Example {
 
 /** Reasons that differ only in numbers and names are one. */
 function grouped(problems: readonly BadRow[]): Report["skipped"] {
-  const groups = new Map<string, { count: number; first: string }>();
-  for (const { where, problem } of problems) {
-    const reason = problem
+  const groups = new Map<string, { count: number; first: BadRow }>();
+  for (const first of problems) {
+    const reason = first.problem
       .replace(/ \(it has .*\)$/, "")
       .replace(/"[^"]*"/g, "...")
       .replace(/turn \d+/, "a turn");
     const group = groups.get(reason);
     if (group) group.count++;
-    else groups.set(reason, { count: 1, first: where });
+    else groups.set(reason, { count: 1, first });
   }
   return groups;
 }
@@ -176,7 +204,9 @@ export function reportLines({ read, used, cut, cutTokens, skipped }: Report, wha
   const lost = cut > 0 ? `, ${cut} cut by ${cutTokens} tokens in all` : "";
   return [
     `${what}: ${read} records read, ${used} examples${lost}${all > 0 ? `, ${all} skipped` : ""}`,
-    ...[...skipped].map(([reason, { count, first }]) => `  skipped ${count}: ${reason} (first: ${first})`),
+    ...[...skipped.values()].map(
+      ({ count, first }) => `  skipped ${count}: ${count > 1 ? "first " : ""}${first.where}: ${first.problem}`,
+    ),
   ];
 }
 
@@ -205,20 +235,39 @@ export function shuffled(count: number, seed: number, stream: number): number[] 
   return order;
 }
 
-/** Parts of a random order: the held-out share, and the rest, each in the order that it was in. */
+/** The held-out share, and the rest, each in the order that it was in. Items of one key, such as one record, stay together. */
 export function holdOut<T>(
   items: readonly T[],
   share: number,
   seed: number,
+  keyOf: (item: T) => unknown = (item) => item,
 ): { readonly train: T[]; readonly held: T[] } {
-  const count = Math.min(items.length - 1, Math.max(1, Math.round(items.length * share)));
-  const chosen = new Set(shuffled(items.length, seed, 101).slice(0, count));
-  return { train: items.filter((_, i) => !chosen.has(i)), held: items.filter((_, i) => chosen.has(i)) };
+  const keys = [...new Set(items.map(keyOf))];
+  const count = Math.min(keys.length - 1, Math.max(1, Math.round(keys.length * share)));
+  const chosen = chosenOf(keys, count, seed, 101);
+  return {
+    train: items.filter((item) => !chosen.has(keyOf(item))),
+    held: items.filter((item) => chosen.has(keyOf(item))),
+  };
 }
 
-/** `count` of the items, chosen by seed; all if there are no more. */
-export function subsetOf<T>(items: readonly T[], count: number, seed: number): T[] {
-  if (count === 0 || count >= items.length) return [...items];
-  const chosen = new Set(shuffled(items.length, seed, 102).slice(0, count));
-  return items.filter((_, i) => chosen.has(i));
+/** Items of `count` keys, chosen by seed; all if there are no more. */
+export function subsetOf<T>(
+  items: readonly T[],
+  count: number,
+  seed: number,
+  keyOf: (item: T) => unknown = (item) => item,
+): T[] {
+  const keys = [...new Set(items.map(keyOf))];
+  if (count === 0 || count >= keys.length) return [...items];
+  const chosen = chosenOf(keys, count, seed, 102);
+  return items.filter((item) => chosen.has(keyOf(item)));
+}
+
+function chosenOf<K>(keys: readonly K[], count: number, seed: number, stream: number): ReadonlySet<K> {
+  return new Set(
+    shuffled(keys.length, seed, stream)
+      .slice(0, count)
+      .map((i) => keys[i]!),
+  );
 }

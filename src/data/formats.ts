@@ -3,7 +3,7 @@
 import { UserError } from "../errors";
 import { nearest } from "../text/nearest";
 import type { Message } from "../text/template";
-import { countLanguages, pathsOf, type TreeMessage, type TreeOptions, treesFrom } from "./oasst";
+import { countLanguages, pathsOf, type Tree, type TreeMessage, type TreeOptions, treesFrom } from "./oasst";
 import type { BadRow, Row } from "./rows";
 
 export const formats = [
@@ -20,7 +20,8 @@ export const formats = [
 export type Format = (typeof formats)[number];
 
 export type Sample =
-  | { readonly kind: "messages"; readonly messages: readonly Message[] }
+  /** A conversation; its first `given` messages are there to be read only, and no answer in them is learned. */
+  | { readonly kind: "messages"; readonly messages: readonly Message[]; readonly given?: number }
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
   | { readonly kind: "text"; readonly text: string };
 
@@ -38,6 +39,20 @@ const required: Readonly<Record<Format, readonly string[]>> = {
   question: ["question", "answer"],
   text: ["text"],
 };
+
+/** Fields that records of a format may have besides. */
+const optional: Partial<Readonly<Record<Format, readonly string[]>>> = {
+  alpaca: ["input", "context"],
+  instruction: ["input", "context"],
+};
+
+/** Fields that the first records have and nobody reads. */
+export function unusedFields(rows: readonly Row[], format: Format): string[] {
+  if (format === "oasst" || format === "oasst-messages") return [];
+  const used = [...required[format], ...(optional[format] ?? [])];
+  const names = new Set(rows.slice(0, 20).flatMap(({ fields }) => Object.keys(fields)));
+  return [...names].filter((name) => !used.includes(name));
+}
 
 /** The format of records like these; the first ones decide. Throws a UserError that names their fields. */
 export function recognise(rows: readonly Row[]): Format {
@@ -64,6 +79,8 @@ export function recognise(rows: readonly Row[]): Format {
 
 export interface Converted {
   readonly samples: readonly Located[];
+  /** Records: rows, or where messages are rows, their trees and the messages that belong to none. */
+  readonly read: number;
   /** Records that are not used, and why. */
   readonly bad: readonly BadRow[];
 }
@@ -78,16 +95,21 @@ export function convert(rows: readonly Row[], format: Format, trees: TreeOptions
     if (typeof result === "string") bad.push({ where, problem: result });
     else samples.push({ ...result, where });
   }
-  return { samples, bad };
+  return { samples, read: rows.length, bad };
 }
 
 type Fields = Row["fields"];
+type Turn = Readonly<Record<string, unknown>>;
 type Converter = (fields: Fields) => Sample | string;
 
 const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, Converter>> = {
   alpaca: (fields) => instruction(fields, "output"),
   instruction: (fields) => instruction(fields, "response"),
   completion(fields) {
+    if (Array.isArray(fields.prompt) && Array.isArray(fields.completion)) {
+      const sample = turns([...fields.prompt, ...fields.completion], roleAndContent);
+      return typeof sample === "string" ? sample : { ...sample, given: fields.prompt.length };
+    }
     const missing = problemOf(fields, ["prompt", "completion"]);
     if (missing) return missing;
     const { prompt, completion } = fields as Record<string, string>;
@@ -106,7 +128,7 @@ const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, C
   },
   messages({ messages }) {
     if (!Array.isArray(messages)) return "messages is not a list";
-    return turns(messages, (turn) => [turn.role, turn.content]);
+    return turns(messages, roleAndContent);
   },
   sharegpt({ conversations }) {
     if (!Array.isArray(conversations)) return "conversations is not a list";
@@ -123,7 +145,7 @@ const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, C
 function instruction(fields: Fields, answer: "output" | "response"): Sample | string {
   const missing = problemOf(fields, ["instruction", answer]);
   if (missing) return missing;
-  const { instruction, input = "" } = fields as Record<string, string>;
+  const { instruction, context = "", input = context } = fields as Record<string, string>;
   if (typeof input !== "string" && input !== null) return "input is not a text";
   const content = input ? `${instruction}\n\n${input}` : instruction!;
   return conversation([
@@ -145,19 +167,27 @@ const roles: Readonly<Record<string, Message["role"]>> = {
   model: "assistant",
 };
 
-function turns(
-  list: readonly unknown[],
-  partsOf: (turn: Record<string, unknown>) => [unknown, unknown],
-): Sample | string {
+const roleAndContent = (turn: Turn): [unknown, unknown] => [turn.role, turn.content];
+
+function turns(list: readonly unknown[], partsOf: (turn: Turn) => [unknown, unknown]): Sample | string {
   const messages: Message[] = [];
   for (const [i, turn] of list.entries()) {
-    const [role, content] = partsOf((turn ?? {}) as Record<string, unknown>);
+    const [role, said] = partsOf((turn ?? {}) as Turn);
+    const content = textOf(said);
     const known = typeof role === "string" ? roles[role.toLowerCase()] : undefined;
     if (!known) return `turn ${i + 1} has the role ${JSON.stringify(role)}, expected system, user or assistant`;
-    if (typeof content !== "string") return `turn ${i + 1} has no text`;
+    if (content === null) return `turn ${i + 1} has no text`;
     messages.push({ role: known, content });
   }
   return conversation(messages);
+}
+
+/** A text, or the list of parts that some data have for it; null where it is anything else. */
+function textOf(content: unknown): string | null {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content) || content.length === 0) return null;
+  const texts = content.map((part: { type?: unknown; text?: unknown } | null) => part?.type === "text" && part.text);
+  return texts.every((text) => typeof text === "string") ? texts.join("") : null;
 }
 
 /** A conversation whose roles are in order and whose answers are not empty. A last question without an answer is left out. */
@@ -180,23 +210,15 @@ function problemOf(fields: Fields, names: readonly string[]): string | null {
     if (typeof fields[name] === "string") continue;
     const has = Object.keys(fields);
     const near = nearest(name, has);
-    const why = name in fields ? `${name} is not a text` : `${name} is missing`;
-    return `${why}${near && near !== name ? `; did you mean ${name} by ${near}?` : ""} (it has ${has.join(", ")})`;
+    if (name in fields) return `${name} is not a text (it has ${has.join(", ")})`;
+    return `${name} is missing${near ? `; is it ${near}?` : ""} (it has ${has.join(", ") || "no field"})`;
   }
   return null;
 }
 
 function convertTrees(rows: readonly Row[], format: "oasst" | "oasst-messages", options: TreeOptions): Converted {
-  const bad: BadRow[] = [];
-  const whole =
-    format === "oasst-messages"
-      ? treesFrom(rows)
-      : rows.flatMap(({ fields, where }) => {
-          const root = fields.prompt as TreeMessage | undefined;
-          if (typeof root?.text === "string") return [{ root, where }];
-          bad.push({ where, problem: "prompt is not a message" });
-          return [];
-        });
+  const { trees: whole, bad: lost } = format === "oasst-messages" ? treesFrom(rows) : wholeTrees(rows);
+  const bad = [...lost];
   if (options.lang !== "") expectLanguage(whole, options.lang);
   const samples: Located[] = [];
   for (const { root, where } of whole) {
@@ -208,10 +230,21 @@ function convertTrees(rows: readonly Row[], format: "oasst" | "oasst-messages", 
       else samples.push({ ...sample, where });
     }
   }
-  return { samples, bad };
+  return { samples, read: whole.length + lost.length, bad };
 }
 
-function expectLanguage(trees: readonly { readonly root: TreeMessage }[], lang: string): void {
+function wholeTrees(rows: readonly Row[]): { readonly trees: readonly Tree[]; readonly bad: readonly BadRow[] } {
+  const trees: Tree[] = [];
+  const bad: BadRow[] = [];
+  for (const { fields, where } of rows) {
+    const root = fields.prompt as TreeMessage | undefined;
+    if (typeof root?.text === "string") trees.push({ root, where });
+    else bad.push({ where, problem: "prompt is not a message" });
+  }
+  return { trees, bad };
+}
+
+function expectLanguage(trees: readonly Tree[], lang: string): void {
   const counts = new Map<string, number>();
   for (const { root } of trees) countLanguages(root, counts);
   if (counts.has(lang)) return;

@@ -1,6 +1,6 @@
 /** OpenAssistant's message trees as conversations: https://arxiv.org/abs/2304.07327. */
 import type { Message } from "../text/template";
-import type { Row } from "./rows";
+import type { BadRow, Row } from "./rows";
 
 export interface TreeOptions {
   /** The best answers all the way down, or every way from the root to a last answer. */
@@ -61,16 +61,28 @@ export function countLanguages(root: TreeMessage, counts: Map<string, number>): 
   for (const reply of root.replies ?? []) countLanguages(reply, counts);
 }
 
-/** Trees from a table with one message a row. A message whose parent is missing is left out, with what follows it. */
-export function treesFrom(rows: readonly Row[]): { readonly root: TreeMessage; readonly where: string }[] {
+export interface Tree {
+  readonly root: TreeMessage;
+  readonly where: string;
+}
+
+/** Trees from a table with one message a row. A message whose parent is missing is left out, and each that follows it. */
+export function treesFrom(rows: readonly Row[]): { readonly trees: readonly Tree[]; readonly bad: readonly BadRow[] } {
   const nodes = new Map<string, TreeMessage & { readonly replies: TreeMessage[] }>();
   for (const { fields } of rows)
     nodes.set(String(fields.message_id), { ...(fields as unknown as TreeMessage), replies: [] });
-  const roots: { root: TreeMessage; where: string }[] = [];
+  const roots: Tree[] = [];
   for (const { fields, where } of rows) {
     const node = nodes.get(String(fields.message_id))!;
     if (fields.parent_id === null || fields.parent_id === undefined) roots.push({ root: node, where });
     else nodes.get(String(fields.parent_id))?.replies.push(node);
   }
-  return roots;
+  const reached = new Set<TreeMessage>();
+  const reach = (message: TreeMessage): void => {
+    reached.add(message);
+    message.replies?.forEach(reach);
+  };
+  for (const { root } of roots) reach(root);
+  const lost = rows.filter(({ fields }) => !reached.has(nodes.get(String(fields.message_id))!));
+  return { trees: roots, bad: lost.map(({ where }) => ({ where, problem: "the message that it answers is missing" })) };
 }

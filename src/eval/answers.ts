@@ -1,6 +1,7 @@
 /** How often a model's greedy answer is the expected one, word for word, and how often it ends its answer by itself. */
 import type { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
+import { answerReader } from "../text/answer";
 import type { ChatTemplate, Message } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 
@@ -80,17 +81,12 @@ export function answerAll(
   return answers;
 }
 
-function write({ engine, tokenizer, context }: Answering, prompts: readonly number[][], maxTokens: number) {
-  const rows = prompts.map(() => ({ ids: [] as number[], ended: false }));
-  const ends = (row: number, id: number) => {
-    const state = rows[row]!;
-    if (id === tokenizer.endOfText) state.ended = true;
-    else state.ids.push(id);
-    return state.ended;
-  };
+function write({ engine, tokenizer, template, context }: Answering, prompts: readonly number[][], maxTokens: number) {
+  const rows = prompts.map(() => answerReader(tokenizer, template));
+  const ends = (row: number, id: number) => rows[row]!.push(id);
   const fitting = prompts.map((prompt) => (prompt.length < context ? prompt : prompt.slice(0, 1)));
   for (const _ of engine.generate(fitting, { ...sampling.parse({ temperature: 0, maxTokens }), ends }));
-  return rows.map(({ ids, ended }, row) =>
-    prompts[row]!.length < context ? { text: tokenizer.decode(ids).trim(), ended } : { text: "", ended: false },
+  return rows.map((answer, row) =>
+    prompts[row]!.length < context ? { text: answer.text(), ended: answer.ended } : { text: "", ended: false },
   );
 }

@@ -38,9 +38,7 @@ export class Engine implements Disposable {
   /** Writes on after each prompt, one column of tokens at a time. Stops when all have ended or `maxTokens` were given. */
   *generate(prompts: readonly (readonly number[])[], options: GenerateOptions): Generator<Column> {
     const { context } = this.model.config;
-    prompts.forEach((prompt) => {
-      this.checkPrompt(prompt);
-    });
+    this.expectPrompts(prompts);
     const longest = Math.max(...prompts.map(({ length }) => length));
     const session = this.session(prompts.length, longest + options.maxTokens);
     const rows = prompts.map((prompt, row) => ({
@@ -87,8 +85,13 @@ export class Engine implements Disposable {
 
   /** Logits of the token that follows the prompt. */
   nextLogits(prompt: readonly number[]): Float32Array {
-    this.checkPrompt(prompt);
+    this.expectPrompts([prompt]);
     return this.session(1, prompt.length + 1).nextLogits(prompt);
+  }
+
+  /** Throws a UserError where a prompt cannot be continued: to be asked early about those that come late. */
+  expectPrompts(prompts: readonly (readonly number[])[]): void {
+    for (const prompt of prompts) this.checkPrompt(prompt);
   }
 
   private checkPrompt(prompt: readonly number[]): void {

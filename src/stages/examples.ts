@@ -95,7 +95,7 @@ export async function readExamples(
   };
   const parts = files.map(({ path, ...loaded }) => {
     const samples = config.subset
-      ? subsetOf(loaded.samples, Math.ceil(config.subset / files.length), seed)
+      ? subsetOf(loaded.samples, Math.ceil(config.subset / files.length), seed, ({ where }) => where)
       : loaded.samples;
     const { examples, report } = encode({ ...loaded, samples }, path);
     const chosen = samples.length < loaded.samples.length ? `, ${samples.length} samples chosen by seed` : "";
@@ -116,8 +116,8 @@ export async function readExamples(
     lines.push(...reportLines(report, validation));
     return { train: all, held: examples, ...made };
   }
-  if (all.length < 2)
-    throw new UserError(`one example cannot be split`, { hint: "give validation a file, or more data" });
-  const { train, held } = holdOut(all, validation, seed);
+  if (new Set(all.map(({ where }) => where)).size < 2)
+    throw new UserError(`one record cannot be split`, { hint: "give validation a file, or more data" });
+  const { train, held } = holdOut(all, validation, seed, ({ where }) => where);
   return { train, held, ...made };
 }

@@ -60,6 +60,8 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
   });
   const held = evaluation(config, context, validation);
   const engine = new Engine(device, model, [weights]);
+  const prompts = config.samples.prompts.map((prompt) => tokenizer.encode(prompt));
+  engine.expectPrompts(prompts);
   return {
     model,
     length,
@@ -83,7 +85,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     batches: (firstStep) => batches(firstStep * accumulate),
     evaluate: held.loss,
     start: () => [],
-    samples: () => writeSamples(config, context, engine),
+    samples: () => writeSamples(config, context, engine, prompts),
     async writeModel(directory) {
       await writeModel(directory, model, weights, tokenizer.endOfText);
       await writeTokenizer(directory, tokenizer.files);
@@ -164,13 +166,17 @@ function evaluation(
   };
 }
 
-function writeSamples({ samples }: PretrainConfig, { tokenizer, seed }: Context, engine: Engine): string[] {
+function writeSamples(
+  { samples }: PretrainConfig,
+  { tokenizer, seed }: Context,
+  engine: Engine,
+  prompts: readonly number[][],
+): string[] {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
-  return samples.prompts.map((prompt) => {
+  return prompts.map((prompt, i) => {
     const ids: number[] = [];
     const ends = (_row: number, id: number) => id === tokenizer.endOfText;
-    for (const [id] of engine.generate([tokenizer.encode(prompt)], { ...options, ends }))
-      if (id !== tokenizer.endOfText) ids.push(id!);
-    return `  | ${(prompt + tokenizer.decode(ids)).trim().replaceAll("\n", "\n  | ")}`;
+    for (const [id] of engine.generate([prompt], { ...options, ends })) if (id !== tokenizer.endOfText) ids.push(id!);
+    return `  | ${(samples.prompts[i] + tokenizer.decode(ids)).trim().replaceAll("\n", "\n  | ")}`;
   });
 }

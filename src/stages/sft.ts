@@ -12,6 +12,7 @@ import { sampling } from "../generate/sampling";
 import type { Gpt2 } from "../model/gpt2";
 import { tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
+import { answerReader } from "../text/answer";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import { batch, dropout, kept, lora, optim, stageName, steps, type Training, training } from "../train/settings";
@@ -107,6 +108,8 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const arrays = plan.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
   const measured = heldOutLoss(device, trained, { held, rows, length, batches: config.evaluate.batches });
   const engine = new Engine(device, model, trained.slabs);
+  const prompts = config.samples.prompts.map((content) => template.prompt([{ role: "user", content }]));
+  engine.expectPrompts(prompts);
   return {
     model,
     length,
@@ -120,8 +123,8 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     microBatches: (step) => plan.step(step).micro.length,
     batches,
     evaluate: measured.loss,
-    start: () => [...lines, ...startLines(config, { train, held, plan, tokenizer, loss: measured.loss() })],
-    samples: () => writeSamples(config, { engine, tokenizer, template, seed }),
+    start: () => [...lines, ...startLines(config, { train, held, plan, tokenizer, template, loss: measured.loss() })],
+    samples: () => writeSamples(config, { engine, prompts, tokenizer, template, seed }),
     writeModel: (directory) => trained.write(directory, tokenizer),
     readModel: trained.read,
     [Symbol.dispose]() {
@@ -159,42 +162,48 @@ interface Start {
   readonly held: readonly Example[];
   readonly plan: Plan;
   readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
   readonly loss: number;
 }
 
 /** What is measured, and what it should be. */
-function startLines({ name }: SftConfig, { train, held, plan, tokenizer, loss }: Start): string[] {
+function startLines({ name }: SftConfig, { train, held, plan, tokenizer, template, loss }: Start): string[] {
   const tokens = train.reduce((sum, { ids }) => sum + ids.length, 0);
   const targets = train.reduce((sum, { targets }) => sum + targets, 0);
-  const ends = train.filter(({ ids, trained }) => trained.at(-1) === 1 && ids.at(-1) === tokenizer.endOfText).length;
+  const ends = train.filter((example) => endsItself(example, tokenizer, template)).length;
   const uniform = Math.log(tokenizer.size);
   return [
     `${name}: ${train.length} examples in ${plan.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${ends === train.length ? "yes" : `in ${ends} of ${train.length}`}`,
     `${name}: step 0: loss ${loss.toFixed(4)} a held-out answer token of the untouched model; it should be well below ${uniform.toFixed(2)}, that of guessing among ${tokenizer.size} tokens, for GPT-2 itself about 3 to 5`,
     `${name}: an example as the model sees it; only what stands between « and » is trained`,
+    ...(ends === 0 ? [`${name}: nothing ends an answer: the model will not learn to stop`] : []),
     ...showExample(train[0]!, tokenizer, { colour: false, most: 600 })
       .split("\n")
       .map((line) => `  | ${line}`),
   ];
 }
 
+/** Whether the end of the last answer is trained. */
+function endsItself({ ids, trained }: Example, tokenizer: Tokenizer, { end }: ChatTemplate): boolean {
+  if (trained.at(-1) !== 1) return false;
+  const last = ids.at(-1)!;
+  if (last === tokenizer.endOfText || last === end?.id) return true;
+  return end !== null && end.id === null && tokenizer.decode([...ids.slice(-end.text.length)]).endsWith(end.text);
+}
+
 interface Writer {
   readonly engine: Engine;
+  readonly prompts: readonly number[][];
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly seed: number;
 }
 
-function writeSamples({ samples }: SftConfig, { engine, tokenizer, template, seed }: Writer): string[] {
+function writeSamples({ samples }: SftConfig, { engine, prompts, tokenizer, template, seed }: Writer): string[] {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
-  return samples.prompts.map((content) => {
-    const ids: number[] = [];
-    const ends = (_row: number, id: number) => id === tokenizer.endOfText;
-    const prompt = template.prompt([{ role: "user", content }]);
-    for (const [id] of engine.generate([prompt], { ...options, ends }))
-      if (id !== null && id !== undefined) ids.push(id);
-    const ended = ids.at(-1) === tokenizer.endOfText;
-    const text = tokenizer.decode(ended ? ids.slice(0, -1) : ids).trim();
-    return `  | ${content.trim()} -> ${text.replaceAll("\n", "\n  |   ")}${ended ? "" : " ..."}`;
+  return samples.prompts.map((content, i) => {
+    const answer = answerReader(tokenizer, template);
+    for (const _ of engine.generate([prompts[i]!], { ...options, ends: (_row, id) => answer.push(id) }));
+    return `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
   });
 }

@@ -21,8 +21,17 @@ export interface Encoded {
   readonly trained: boolean[];
 }
 
+/** What a template puts behind an answer. */
+export interface AnswerEnd {
+  readonly text: string;
+  /** The token that it is, where it is one; else it is plain text. */
+  readonly id: number | null;
+}
+
 export interface ChatTemplate {
   readonly source: string;
+  /** How an answer ends. Null where the template leaves it open: a model then does not learn to end its answers. */
+  readonly end: AnswerEnd | null;
   /** Throws a UserError where the template itself says no, or cannot be rendered. */
   encode(messages: readonly Message[]): Encoded;
   /** The conversation so far, up to where the assistant speaks. */
@@ -125,12 +134,20 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     }
     return { ids, trained };
   };
+  const runsOf = (messages: readonly Message[]) => {
+    const whole = render(messages, false);
+    return marked ? markedRuns(whole) : foundRuns(whole, messages, render);
+  };
+  const endOf = (): AnswerEnd | null => {
+    const text = endText(runsOf);
+    if (text === null) return null;
+    const ids = tokenizer.encode(text, { special: true });
+    return { text, id: specials.includes(text) && ids.length === 1 ? ids[0]! : null };
+  };
   return {
     source,
-    encode(messages) {
-      const whole = render(messages, false);
-      return encodeRuns(marked ? markedRuns(whole) : foundRuns(whole, messages, render));
-    },
+    end: endOf(),
+    encode: (messages) => encodeRuns(runsOf(messages)),
     prompt: (messages) => encodeRuns([{ text: withoutMarks(render(messages, true)), trained: false }]).ids,
   };
 }
@@ -202,6 +219,22 @@ function foundRuns(
     at = end;
   });
   return [...runs, { text: whole.slice(at), trained: false }].filter(({ text }) => text !== "");
+}
+
+/** What is trained behind the words of an answer; null where that is nothing, or the template will not have such a conversation. */
+function endText(runsOf: (messages: readonly Message[]) => readonly Run[]): string | null {
+  const answer = "probe";
+  try {
+    const said = runsOf([
+      { role: "user", content: "a" },
+      { role: "assistant", content: answer },
+    ]).findLast(({ trained }) => trained)?.text;
+    const at = said?.lastIndexOf(answer) ?? -1;
+    return at < 0 ? null : said!.slice(at + answer.length).trim() || null;
+  } catch (error) {
+    if (error instanceof UserError) return null;
+    throw error;
+  }
 }
 
 interface Piece {

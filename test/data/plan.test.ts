@@ -112,11 +112,14 @@ test("lengths are halved as far as examples are short", () => {
 describe("cutting", () => {
   const ids = [1, 2, 3, 4, 5, 6, 7, 8];
   const flags = (text: string) => [...text].map((flag) => flag === "+");
-  const cut = (trained: string, most: number) =>
-    cutTo({ ids: ids.slice(0, trained.length), trained: flags(trained) }, most)?.ids;
+  const cut = (trained: string, most: number, ends: readonly number[] = ids) =>
+    cutTo({ ids: ids.slice(0, trained.length), trained: flags(trained) }, most, new Set(ends))?.ids;
   test("keeps the beginning and the end token", () => {
     expect(cut("---+++++", 8)).toEqual(ids);
     expect(cut("---+++++", 6)).toEqual([1, 2, 3, 4, 5, 8]);
+  });
+  test("puts no other token in its place", () => {
+    expect(cut("---+++++", 6, [9])).toEqual([1, 2, 3, 4, 5, 6]);
   });
   test("drops a turn that would be cut before its answer", () => {
     expect(cut("-++--+++", 5)).toEqual([1, 2, 3]);
@@ -139,5 +142,9 @@ test("the held-out share and a subset are functions of the seed", () => {
   expect(holdOut([1, 2], 0.001, 1).held).toHaveLength(1);
   expect(subsetOf(items, 7, 1)).toHaveLength(7);
   expect(subsetOf(items, 0, 1)).toEqual(items);
+  const tens = (item: number) => Math.floor(item / 10);
+  expect(holdOut(items, 0.2, 3, tens).held).toHaveLength(10);
+  expect(new Set(holdOut(items, 0.2, 3, tens).held.map(tens)).size).toBe(1);
+  expect(new Set(subsetOf(items, 2, 1, tens).map(tens)).size).toBe(2);
   expect(shuffled(20, 1, 1)).not.toEqual(shuffled(20, 1, 2));
 });

@@ -3,11 +3,15 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { loadSamples } from "../../src/data/examples";
+import { encodeSamples, loadSamples, reportLines } from "../../src/data/examples";
 import { convert, type Format, formats, recognise } from "../../src/data/formats";
 import { pathsOf, type TreeMessage } from "../../src/data/oasst";
 import { readRows } from "../../src/data/rows";
+import { showExample } from "../../src/data/show";
 import type { UserError } from "../../src/errors";
+import { trainBpe } from "../../src/text/bpe";
+import { builtIn, chatTemplate } from "../../src/text/template";
+import { tokenizerFrom } from "../../src/text/tokenizer";
 import { temporaryFolder } from "../support/folder";
 
 const trees = { paths: "best", lang: "", quality: 0 } as const;
@@ -137,10 +141,25 @@ describe("formats", () => {
     ],
     ["instruction", { instruction: "i", response: "r" }, { kind: "messages", messages: [user("i"), assistant("r")] }],
     ["completion", { prompt: "p", completion: " c" }, { kind: "completion", prompt: "p", completion: " c" }],
+    [
+      "instruction",
+      { instruction: "i", context: "c", response: "r", category: "x" },
+      { kind: "messages", messages: [{ ...user("i\n\nc"), instruction: "i", input: "c" }, assistant("r")] },
+    ],
+    [
+      "completion",
+      { prompt: [user("a"), assistant("b"), user("c")], completion: [assistant("d")] },
+      { kind: "messages", messages: [user("a"), assistant("b"), user("c"), assistant("d")], given: 3 },
+    ],
     ["question", { question: "q", answer: "a" }, { kind: "messages", messages: [user("q"), assistant("a")] }],
     [
       "messages",
       { messages: [user("a"), assistant("b")] },
+      { kind: "messages", messages: [user("a"), assistant("b")] },
+    ],
+    [
+      "messages",
+      { messages: [{ role: "user", content: [{ type: "text", text: "a" }] }, assistant("b")] },
       { kind: "messages", messages: [user("a"), assistant("b")] },
     ],
     [
@@ -176,9 +195,9 @@ describe("formats", () => {
       message("d", "gone", { role: "assistant", text: "orphan" }),
     ];
     expect(recognise(rows)).toBe("oasst-messages");
-    expect(convert(rows, "oasst-messages", trees).samples).toMatchObject([
-      { messages: [user("q"), assistant("better")] },
-    ]);
+    const { samples, read, bad } = convert(rows, "oasst-messages", trees);
+    expect(samples).toMatchObject([{ messages: [user("q"), assistant("better")] }]);
+    expect([read, bad]).toEqual([2, [{ where: "file:1", problem: "the message that it answers is missing" }]]);
   });
   test("every format is one that can be forced", () => {
     expect(new Set(cases.map(([format]) => format)).size).toBe(formats.length - 1);
@@ -189,11 +208,7 @@ describe("records that cannot be used", () => {
   const problem = (format: Format, fields: object) =>
     convert([row(fields)], format, trees).bad.map(({ problem }) => problem)[0];
   test.each([
-    [
-      "alpaca",
-      { instruction: "i", outptu: "o" },
-      "output is missing; did you mean output by outptu? (it has instruction, outptu)",
-    ],
+    ["alpaca", { instruction: "i", outptu: "o" }, "output is missing; is it outptu? (it has instruction, outptu)"],
     ["alpaca", { instruction: "i", output: " " }, "the response of turn 2 is empty"],
     ["alpaca", { instruction: "i", output: 3 }, "output is not a text (it has instruction, output)"],
     ["completion", { prompt: "p", completion: "" }, "the completion is empty"],
@@ -215,6 +230,7 @@ describe("records that cannot be used", () => {
       'turn 1 has the role "robot", expected system, user or assistant',
     ],
     ["messages", { messages: [user("a"), { role: "assistant" }] }, "turn 2 has no text"],
+    ["messages", { messages: [{ role: "user", content: [{ type: "image" }] }] }, "turn 1 has no text"],
     ["text", { text: "  " }, "the text is empty"],
   ] as [Format, object, string][])("%s %j", (format, fields, wanted) => {
     expect(problem(format, fields)).toBe(wanted);
@@ -272,5 +288,38 @@ describe("message trees", () => {
     const rows = [row({ message_tree_id: "1", prompt: root })];
     expect(() => convert(rows, "oasst", { ...trees, lang: "xx" })).toThrow('no message is in "xx"');
     expect(() => convert(rows, "oasst", { ...trees, lang: "en" })).not.toThrow();
+  });
+});
+
+describe("what becomes of the records", () => {
+  const tokenizer = tokenizerFrom(trainBpe([], { size: 257 }));
+  const template = chatTemplate(builtIn.chat!, tokenizer);
+  const encoded = async (records: readonly object[]) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.jsonl");
+    writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    const loaded = await loadSamples(path, { trees, strict: false, name: "x.jsonl" });
+    return { ...encodeSamples(loaded, { tokenizer, template, tokens: 1000, strict: false }), loaded };
+  };
+  test("is told by reason, the first of each in full", async () => {
+    const turns = (role: string) => ({ messages: [user("a"), { role, content: "b" }] });
+    const { report } = await encoded([turns("assistant"), turns("robot"), turns("asistant"), { messages: 3 }]);
+    expect(reportLines(report, "x.jsonl")).toEqual([
+      "x.jsonl: 4 records read, 1 examples, 3 skipped",
+      '  skipped 2: first x.jsonl:2: turn 2 has the role "robot", expected system, user or assistant',
+      "  skipped 1: x.jsonl:4: messages is not a list",
+    ]);
+  });
+  test("fields that nobody reads are named", async () => {
+    const { loaded } = await encoded([{ instruction: "a", context: "b", response: "c", category: "d" }]);
+    expect(loaded.unused).toEqual(["category"]);
+  });
+  test("of a conversation as prompt and completion only the completion is learned", async () => {
+    const { examples } = await encoded([
+      { prompt: [user("a"), assistant("b"), user("c")], completion: [assistant("d"), user("e"), assistant("f")] },
+    ]);
+    expect(showExample(examples[0]!, tokenizer, { colour: false })).toBe(
+      "User: a\nAssistant: b<|endoftext|>\nUser: c\nAssistant:« d<|endoftext|>»\nUser: e\nAssistant:« f<|endoftext|>»",
+    );
   });
 });

@@ -547,7 +547,7 @@ describe("fine-tuning", () => {
       /^error: misspelt\.jsonl:1 has the fields instructoin, output, which is no known format\nhint: did you mean instruction\?$/m,
     );
     await refused(sft("short.jsonl", "--strict"), /^error: short\.jsonl:2: the response of turn 2 is empty$/m);
-    await refused(sft("short.jsonl", "--template", "chat"), /^error: one example cannot be split$/m);
+    await refused(sft("short.jsonl", "--template", "chat"), /^error: one record cannot be split$/m);
     await refused(sft("nothing.jsonl"), /^error: nothing\.jsonl cannot be read: there is no such file$/m);
     await refused(
       sft("data/questions.jsonl", "--lora", "--target", "attention"),

@@ -1,8 +1,9 @@
 /** Chat templates: what transformers renders and marks (test/golden/templates.py), and what nobody may write into a prompt. */
 import { describe, expect, test } from "bun:test";
+import { answerReader } from "../../src/text/answer";
 import { trainBpe } from "../../src/text/bpe";
 import { builtIn, chatTemplate, type Message, savedTemplate } from "../../src/text/template";
-import { tokenizerFrom } from "../../src/text/tokenizer";
+import { type Tokenizer, tokenizerFrom } from "../../src/text/tokenizer";
 import golden from "../golden/templates.json";
 
 const tokenizer = tokenizerFrom(trainBpe(["a few words to learn from. User: Assistant: ### Response:"], { size: 300 }));
@@ -97,6 +98,52 @@ describe("the end of an answer", () => {
     const places = ids.flatMap((id, i) => (id === end ? [i] : []));
     expect(places).toHaveLength(2);
     expect(places.every((i) => trained[i])).toBe(true);
+  });
+});
+
+describe("where an answer ends", () => {
+  const CHATML =
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+  const OPEN = "{% for m in messages %}{{ m.content + '\n' }}{% endfor %}";
+  const { tokenizer: file, config } = tokenizer.files;
+  const added = [
+    ...(file.added_tokens as object[]),
+    ...["<|im_start|>", "<|im_end|>"].map((content, i) => ({
+      id: tokenizer.size + i,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
+  ];
+  const withTokens = tokenizerFrom({ tokenizer: { ...file, added_tokens: added }, config });
+  const answered = (reader: Tokenizer, template: string, text: string) => {
+    const chat = chatTemplate(template, reader);
+    const answer = answerReader(reader, chat);
+    const ids = reader.encode(text, { special: true });
+    const took = ids.findIndex((id) => answer.push(id)) + 1;
+    return { end: chat.end, text: answer.text(), ended: answer.ended, left: reader.decode(ids.slice(took)) };
+  };
+  test.each(Object.keys(builtIn))("%s: with the end-of-text token", (name) => {
+    expect(chatTemplate(builtIn[name]!, tokenizer).end).toEqual({ text: "<|endoftext|>", id: end });
+  });
+  test("with another token that the vocabulary has", () => {
+    expect(answered(withTokens, CHATML, "two.<|im_end|>\n<|im_start|>user")).toEqual({
+      end: { text: "<|im_end|>", id: tokenizer.size + 1 },
+      text: "two.",
+      ended: true,
+      left: "\n<|im_start|>user",
+    });
+  });
+  test("with text, where the vocabulary has no such token", () => {
+    const { end, text, ended } = answered(tokenizer, CHATML, " two.<|im_end|>\n<|im_start|>user");
+    expect([end, text, ended]).toEqual([{ text: "<|im_end|>", id: null }, "two.", true]);
+  });
+  test("nowhere, where the template says nothing of it; the end-of-text token ends all the same", () => {
+    expect(answered(tokenizer, OPEN, "two\nthree")).toMatchObject({ end: null, text: "two\nthree", ended: false });
+    expect(answered(tokenizer, OPEN, "two<|endoftext|>three")).toMatchObject({ text: "two", left: "three" });
   });
 });
 
