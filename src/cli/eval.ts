@@ -3,7 +3,7 @@ import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
 import { locateData } from "../app/locate";
 import { tokensOf } from "../data/corpus";
-import { loadSamples, subsetOf } from "../data/examples";
+import { loadSamples, reportLines, reportOf, subsetOf } from "../data/examples";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { answerAll } from "../eval/answers";
@@ -104,11 +104,9 @@ const answers = defineCommand({
     using opened = await openFromArgs(args, rawArgs, console);
     const { tokenizer } = opened;
     const trees = { paths: "best", lang: "", quality: 0 } as const;
-    const { samples, format } = await loadSamples(await locateData(args.data, console), {
-      trees,
-      strict: false,
-      name: args.data,
-    });
+    const file = await locateData(args.data, console);
+    const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: args.data });
+    if (bad.length) for (const line of reportLines(reportOf(read, samples.length, bad), args.data)) console.note(line);
     const conversations = samples.flatMap((sample) => (sample.kind === "messages" ? [sample.messages] : []));
     if (conversations.length === 0)
       throw new UserError(`${args.data} has no conversation: its records are ${format}`, {

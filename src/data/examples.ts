@@ -126,7 +126,7 @@ export function encodeSamples(
     examples.push(exampleOf(used, sample.where));
     if (i % 256 === 0) onProgress(i, samples.length);
   });
-  return { examples, report: { read, used: examples.length, cut, cutTokens, skipped: grouped(problems) } };
+  return { examples, report: { ...reportOf(read, examples.length, problems), cut, cutTokens } };
 }
 
 function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
@@ -181,6 +181,11 @@ export function cutTo({ ids, trained }: Encoded, most: number, ends: ReadonlySet
 function exampleOf({ ids, trained }: Encoded, where: string): Example {
   const flags = Uint8Array.from(trained, (flag, i) => (flag && i > 0 ? 1 : 0));
   return { ids: Uint32Array.from(ids), trained: flags, targets: flags.reduce((sum, flag) => sum + flag, 0), where };
+}
+
+/** What became of records of which none was cut. */
+export function reportOf(read: number, used: number, bad: readonly BadRow[]): Report {
+  return { read, used, cut: 0, cutTokens: 0, skipped: grouped(bad) };
 }
 
 /** Reasons that differ only in numbers and names are one. */

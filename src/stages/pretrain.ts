@@ -5,6 +5,7 @@ import { Program } from "../autograd/program";
 import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../data/batches";
 import { tokensOf } from "../data/corpus";
 import { joined } from "../data/encode";
+import { fingerprintOf } from "../data/fingerprint";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
@@ -13,7 +14,7 @@ import { readSlab, writeModel } from "../model/checkpoint";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { writeTokenizer } from "../text/tokenizer";
-import { dropout, kept, optim, stageName, steps, type Training, training } from "../train/settings";
+import { dropout, kept, optim, samplePrompts, stageName, steps, type Training, training } from "../train/settings";
 import type { Batch } from "../train/stage";
 import type { Built, Context } from "./context";
 
@@ -60,7 +61,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
   });
   const held = evaluation(config, context, validation);
   const engine = new Engine(device, model, [weights]);
-  const prompts = config.samples.prompts.map((prompt) => tokenizer.encode(prompt));
+  const prompts = samplePrompts(config.samples).map((prompt) => tokenizer.encode(prompt));
   engine.expectPrompts(prompts);
   return {
     model,
@@ -77,6 +78,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
       },
     ],
     names: tokenMetrics,
+    data: fingerprintOf([train, validation]),
     steps: config.optim.steps,
     counts: (step) => ({
       num_tokens: step * size * accumulate,

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Example } from "../data/examples";
+import { fingerprintOf } from "../data/fingerprint";
 import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
 import { showExample } from "../data/show";
 import { UserError } from "../errors";
@@ -15,7 +16,18 @@ import { input } from "../tensor/tensor";
 import { answerReader } from "../text/answer";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
-import { batch, dropout, kept, lora, optim, stageName, steps, type Training, training } from "../train/settings";
+import {
+  batch,
+  dropout,
+  kept,
+  lora,
+  optim,
+  samplePrompts,
+  stageName,
+  steps,
+  type Training,
+  training,
+} from "../train/settings";
 import type { Batch } from "../train/stage";
 import { answerGraph, heldOutLoss, valuesOf } from "./answers";
 import type { Built, Context } from "./context";
@@ -108,7 +120,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const arrays = plan.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
   const measured = heldOutLoss(device, trained, { held, rows, length, batches: config.evaluate.batches });
   const engine = new Engine(device, model, trained.slabs);
-  const prompts = config.samples.prompts.map((content) => template.prompt([{ role: "user", content }]));
+  const prompts = samplePrompts(config.samples).map((content) => template.prompt([{ role: "user", content }]));
   engine.expectPrompts(prompts);
   return {
     model,
@@ -118,6 +130,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     frozen: trained.frozen,
     graphs,
     names: config.loss === "dft" ? [...tokenMetrics, "nll"] : tokenMetrics,
+    data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
     steps: total,
     counts: (step) => ({ num_tokens: plan.tokensBefore(step), epoch: step / plan.stepsPerEpoch }),
     microBatches: (step) => plan.step(step).micro.length,

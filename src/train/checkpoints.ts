@@ -33,6 +33,12 @@ export interface Progress {
   readonly seconds: number;
 }
 
+/** What training.json holds. */
+interface State extends Progress {
+  /** The data's fingerprint; files of older versions have none. */
+  readonly data?: string;
+}
+
 interface Index {
   readonly latest: string;
   readonly best: string | null;
@@ -61,7 +67,8 @@ export async function saveCheckpoint(
     await stage.writeModel(temporary);
     const moments = [...namedValues(optimizer.first, "first."), ...namedValues(optimizer.second, "second.")];
     writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
-    writeFileSync(join(temporary, "training.json"), `${JSON.stringify(progress, null, 2)}\n`);
+    const state: State = { ...progress, data: stage.data };
+    writeFileSync(join(temporary, "training.json"), `${JSON.stringify(state, null, 2)}\n`);
     for (const file of readdirSync(temporary)) sync(join(temporary, file));
     await rm(join(directory, name), { recursive: true, force: true });
     await rename(temporary, join(directory, name));
@@ -94,14 +101,19 @@ export function readIndex(directory: string): Index | null {
   }
 }
 
-/** Loads the latest checkpoint's weights and optimizer state onto the device. */
+/** Loads the latest checkpoint's weights and optimizer state onto the device. Throws a UserError where the data have changed. */
 export function resumeFrom(directory: string, { latest }: Index, stage: Stage, optimizer: AdamW): Progress {
   const from = join(directory, latest);
+  const { data = stage.data, ...progress } = JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as State;
+  if (data !== stage.data)
+    throw new UserError(`the data are not those that ${directory} was trained on so far`, {
+      hint: "bring them back as they were, or choose another folder with --out",
+    });
   stage.readModel(from);
   const moments = join(from, "optimizer.safetensors");
   readSlab(moments, optimizer.first, "first.");
   readSlab(moments, optimizer.second, "second.");
-  return JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as Progress;
+  return progress;
 }
 
 function writeIndex(directory: string, index: Index): void {

@@ -125,6 +125,11 @@ export const samples = z.strictObject({
   temperature: z.number().min(0).max(100).default(0.8).meta({ description: "0 takes the likeliest token" }),
 });
 
+/** The prompts that are ever continued. */
+export function samplePrompts({ every, before, prompts }: z.infer<typeof samples>): readonly string[] {
+  return every > 0 || before ? prompts : [];
+}
+
 export const training = {
   batch: batch.prefault({}),
   optim: optim.prefault({}),

@@ -38,6 +38,8 @@ export interface Stage {
   readonly graphs: readonly Graph[];
   /** What the elements of `sums` are called; the first is the loss. */
   readonly names: readonly string[];
+  /** A fingerprint of the data that it is trained and measured on: a run does not go on with others. */
+  readonly data: string;
   /** Optimizer steps in all. */
   readonly steps: number;
   counts(step: number): Counts;

@@ -48,6 +48,7 @@ interface Trial {
   readonly signal?: AbortSignal;
   readonly change?: (stage: Stage) => Stage;
   readonly notes?: string[];
+  readonly given?: readonly object[];
 }
 
 interface Result {
@@ -64,10 +65,11 @@ async function train(
     signal = new AbortController().signal,
     change = (stage) => stage,
     notes = [],
+    given = records,
   }: Trial = {},
 ): Promise<Result> {
   const path = join(folder, "data.jsonl");
-  writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+  writeFileSync(path, given.map((record) => `${JSON.stringify(record)}\n`).join(""));
   const sft = schema.parse({
     kind: "sft",
     data: path,
@@ -242,6 +244,19 @@ onEachDevice(() => {
     });
   });
 
+  test("going on with other data is refused, and nothing is changed", async () => {
+    using folder = temporaryFolder();
+    const short = { batch: { rows: 16, tokens: 64 }, optim: { steps: 1 } };
+    await train(folder.path, { config: short });
+    const before = readFileSync(join(folder.path, "sft", "checkpoints.json"), "utf8");
+    const others = train(folder.path, { config: { ...short, optim: { steps: 2 } }, given: records.slice(1) });
+    expect(others).rejects.toThrow(/^the data are not those that .*sft was trained on so far$/);
+    await others.catch(() => {});
+    expect(readFileSync(join(folder.path, "sft", "checkpoints.json"), "utf8")).toBe(before);
+    const { outcome } = await train(folder.path, { config: { ...short, optim: { steps: 2 } } });
+    expect(outcome.reason).toBe("finished");
+  });
+
   test("one batch can be overfitted below 0.1", async () => {
     using folder = temporaryFolder();
     const config = {
@@ -325,6 +340,7 @@ describe("what cannot be done is refused with one sentence", () => {
     [{ lora: { targets: ["nothing"] } }, "lora.targets names no layer: nothing"],
     [{ lora: { targets: ["head"], dora: true } }, "lora.dora does not go with the head"],
     [{ batch: { tokens: 65 } }, "batch.tokens is 65, and the model's context is 64"],
+    [{ samples: { every: 1, prompts: ["long ".repeat(80)] } }, "tokens, and the model's context is 64"],
     [{ template: "nosuch" }, "there is no chat template nosuch"],
     [{ batch: { tokens: 8 } }, "no example is left"],
     [{ batch: { tokens: 35 }, strict: true }, "tokens, and 35 are allowed"],
