@@ -1,8 +1,8 @@
 /** Opening a trained model: wherever a command takes a model, it takes a run, a stage, a checkpoint or a model directory. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../device/device";
-import { UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { openModelFiles, type StoredModel } from "../model/checkpoint";
 import { type Gpt2, withAdapters } from "../model/gpt2";
@@ -23,18 +23,28 @@ export function modelDirectory(path: string): string {
   const index = readIndex(path);
   if (index) return join(path, index.best ?? index.latest);
   if (existsSync(join(path, "run.json"))) {
-    const stages = readdirSync(path)
-      .filter((name) => existsSync(join(path, name, "checkpoints.json")))
-      .sort(
-        (a, b) =>
-          statSync(join(path, a, "checkpoints.json")).mtimeMs - statSync(join(path, b, "checkpoints.json")).mtimeMs,
-      );
-    if (stages.length) return modelDirectory(join(path, stages.at(-1)!));
+    const last = stageNames(path).findLast((name) => existsSync(join(path, name, "checkpoints.json")));
+    if (last !== undefined) return modelDirectory(join(path, last));
     throw new UserError(`the run ${path} has no checkpoint yet`, { hint: "let it train until it saves one" });
   }
   throw new UserError(`no model at ${path}`, {
     hint: "give a run folder, a checkpoint, or a model directory with config.json",
   });
+}
+
+/** A run's stages in order. */
+function stageNames(run: string): string[] {
+  const path = join(run, "run.json");
+  try {
+    const { stage } = JSON.parse(readFileSync(path, "utf8")) as {
+      readonly stage: readonly { readonly name: string }[];
+    };
+    return stage.map(({ name }) => name);
+  } catch (error) {
+    throw new UserError(`${path} cannot be read: ${messageOf(error)}`, {
+      hint: "give a stage's folder or a checkpoint instead",
+    });
+  }
 }
 
 /** The directories that make up a model. */
