@@ -4,9 +4,10 @@ import { trainingStep } from "../../src/app/bench";
 import { Program } from "../../src/autograd/program";
 import { type CpuDevice, openCpu } from "../../src/device/cpu/cpu";
 import { Heap } from "../../src/device/cpu/heap";
-import { type Dispatch, whole } from "../../src/device/device";
+import { whole } from "../../src/device/device";
 import { attention, crossEntropy, gelu, layerNorm, matmul, sum } from "../../src/ops";
 import { input, type Tensor } from "../../src/tensor/tensor";
+import { fillOf, fillSource } from "../support/fill";
 import { sample } from "../support/oracle";
 
 describe("memory", () => {
@@ -104,18 +105,9 @@ function trapping(launch: ReturnType<NonNullable<Tensor["dispatch"]>>) {
   return { ...launch, kernel: { ...launch.kernel, constants: { ...launch.kernel.constants, ACCUMULATE: true } } };
 }
 
-const fill = await Bun.file("kernels/fill.wgsl").text();
-
 function runFill(device: CpuDevice): void {
   const output = whole(device.allocate(4 << 20));
-  const dispatch: Dispatch = {
-    kernel: { name: "fill", source: fill, entry: "forward" },
-    params: { count: 1 << 20, value: 3 },
-    output,
-    inputs: [],
-    workgroups: [1, 1, 1],
-  };
-  using recording = device.record([dispatch]);
+  using recording = device.record([fillOf(output, 1 << 20, 3)]);
   recording.replay();
   const into = new Float32Array(1 << 20);
   device.download(output, into);
@@ -124,10 +116,11 @@ function runFill(device: CpuDevice): void {
 
 test("a constant that the CPU device does not know is an error", () => {
   using device = openCpu(1);
-  const kernel = { name: "fill", source: fill, entry: "forward", constants: { SPARSE: true } };
+  const kernel = { name: "fill", source: fillSource, entry: "forward", constants: { SPARSE: true } };
   const output = whole(device.allocate(256));
-  const dispatch = { kernel, params: { count: 1, value: 1 }, output, inputs: [], workgroups: [1, 1, 1] as const };
-  expect(() => device.record([dispatch])).toThrow("the CPU device does not know the constant SPARSE");
+  expect(() => device.record([fillOf(output, 1, 1, { kernel })])).toThrow(
+    "the CPU device does not know the constant SPARSE",
+  );
 });
 
 describe("NaN in, NaN out", () => {

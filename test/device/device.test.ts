@@ -2,20 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import { trainingStep } from "../../src/app/bench";
 import { checkDevice } from "../../src/app/self-test";
-import { type Dispatch, linear, whole } from "../../src/device/device";
+import { linear, whole } from "../../src/device/device";
 import { listAdapters } from "../../src/device/list";
 import { openDevice } from "../../src/device/open";
 import { adapterName, device, onEachDevice } from "../support/device";
-
-const source = await Bun.file("kernels/fill.wgsl").text();
-const fillOf = (output: Dispatch["output"], count: number, value: number, over: Partial<Dispatch> = {}): Dispatch => ({
-  kernel: { name: "fill", source, entry: "forward" },
-  params: { count, value },
-  output,
-  inputs: [],
-  workgroups: linear(count, 256),
-  ...over,
-});
+import { fillOf } from "../support/fill";
 
 test("there is an adapter that computes", () => {
   expect(listAdapters().length).toBeGreaterThan(0);

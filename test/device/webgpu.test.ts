@@ -1,24 +1,16 @@
 /** What only the WebGPU device has: WGSL errors, descriptors that survive the collector, waits that block, a lost device. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { type Dispatch, linear, whole } from "../../src/device/device";
+import { whole } from "../../src/device/device";
 import { openDevice } from "../../src/device/open";
 import { device } from "../support/device";
+import { fillOf, fillSource } from "../support/fill";
 
-const source = await Bun.file("kernels/fill.wgsl").text();
-const fillOf = (output: Dispatch["output"], count: number, value: number, over: Partial<Dispatch> = {}): Dispatch => ({
-  kernel: { name: "fill", source, entry: "forward" },
-  params: { count, value },
-  output,
-  inputs: [],
-  workgroups: linear(count, 256),
-  ...over,
-});
 const adapter = () => device("adapter");
 const openAgain = () => openDevice(adapter().info.name);
 
 test("WGSL that does not compile is refused with its file and line", () => {
-  const broken = { name: "broken", source: source.replace("params.value", "params.valu"), entry: "forward" };
+  const broken = { name: "broken", source: fillSource.replace("params.value", "params.valu"), entry: "forward" };
   const output = whole(adapter().allocate(256));
   expect(() => adapter().record([fillOf(output, 4, 1, { kernel: broken })])).toThrow(
     /kernels\/broken\.wgsl: [\s\S]*struct member valu not found/,
@@ -33,7 +25,7 @@ test("descriptors survive a garbage collector that runs at every chance", () => 
     Bun.gc(true);
     const kernel = {
       name: `fill${i}`,
-      source: `${source}\n// ${i} ${"x".repeat(500)}`,
+      source: `${fillSource}\n// ${i} ${"x".repeat(500)}`,
       entry: "forward",
       constants: { WORKGROUP: 64 },
     };
