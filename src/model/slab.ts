@@ -89,6 +89,17 @@ export class Slab implements Disposable {
     return values;
   }
 
+  /** Another one as soon as a bit of the values is another. Waits for the device. */
+  fingerprint(): string {
+    let hash = 0n;
+    for (const parameter of this.parameters.list) {
+      const words = new Uint32Array(parameter.sizeBytes / 4);
+      this.device.download(this.sliceOf(parameter), words);
+      hash = Bun.hash.xxHash64(words, hash);
+    }
+    return hash.toString(16).padStart(16, "0");
+  }
+
   [Symbol.dispose](): void {
     this.buffer.free();
   }

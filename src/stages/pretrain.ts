@@ -78,7 +78,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
       },
     ],
     names: tokenMetrics,
-    data: fingerprintOf([train, validation]),
+    fingerprints: { data: fingerprintOf([train, validation]) },
     steps: config.optim.steps,
     counts: (step) => ({
       num_tokens: step * size * accumulate,

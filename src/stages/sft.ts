@@ -130,7 +130,10 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     frozen: trained.frozen,
     graphs,
     names: config.loss === "dft" ? [...tokenMetrics, "nll"] : tokenMetrics,
-    data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
+    fingerprints: {
+      data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
+      ...(config.lora && { "base model": context.weights.fingerprint() }),
+    },
     steps: total,
     counts: (step) => ({ num_tokens: plan.tokensBefore(step), epoch: step / plan.stepsPerEpoch }),
     microBatches: (step) => plan.step(step).micro.length,

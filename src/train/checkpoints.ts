@@ -35,8 +35,8 @@ export interface Progress {
 
 /** What training.json holds. */
 interface State extends Progress {
-  /** The data's fingerprint; files of older versions have none. */
-  readonly data?: string;
+  /** As the stage has them; files of older versions have none. */
+  readonly fingerprints?: Readonly<Record<string, string>>;
 }
 
 interface Index {
@@ -67,7 +67,7 @@ export async function saveCheckpoint(
     await stage.writeModel(temporary);
     const moments = [...namedValues(optimizer.first, "first."), ...namedValues(optimizer.second, "second.")];
     writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
-    const state: State = { ...progress, data: stage.data };
+    const state: State = { ...progress, fingerprints: stage.fingerprints };
     writeFileSync(join(temporary, "training.json"), `${JSON.stringify(state, null, 2)}\n`);
     for (const file of readdirSync(temporary)) sync(join(temporary, file));
     await rm(join(directory, name), { recursive: true, force: true });
@@ -101,13 +101,14 @@ export function readIndex(directory: string): Index | null {
   }
 }
 
-/** Loads the latest checkpoint's weights and optimizer state onto the device. Throws a UserError where the data have changed. */
+/** Loads the latest checkpoint's weights and optimizer state onto the device. Throws a UserError where what it is trained on has changed. */
 export function resumeFrom(directory: string, { latest }: Index, stage: Stage, optimizer: AdamW): Progress {
   const from = join(directory, latest);
-  const { data = stage.data, ...progress } = JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as State;
-  if (data !== stage.data)
-    throw new UserError(`the data are not those that ${directory} was trained on so far`, {
-      hint: "bring them back as they were, or choose another folder with --out",
+  const { fingerprints = {}, ...progress } = JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as State;
+  const changed = Object.keys(fingerprints).find((name) => fingerprints[name] !== stage.fingerprints[name]);
+  if (changed !== undefined)
+    throw new UserError(`the ${changed} that ${directory} was trained on so far has changed`, {
+      hint: "bring it back as it was, or choose another folder with --out",
     });
   stage.readModel(from);
   const moments = join(from, "optimizer.safetensors");

@@ -38,8 +38,8 @@ export interface Stage {
   readonly graphs: readonly Graph[];
   /** What the elements of `sums` are called; the first is the loss. */
   readonly names: readonly string[];
-  /** A fingerprint of the data that it is trained and measured on: a run does not go on with others. */
-  readonly data: string;
+  /** Of what it is trained on, by name, such as data: a run does not go on with another. */
+  readonly fingerprints: Readonly<Record<string, string>>;
   /** Optimizer steps in all. */
   readonly steps: number;
   counts(step: number): Counts;

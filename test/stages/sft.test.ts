@@ -49,6 +49,7 @@ interface Trial {
   readonly change?: (stage: Stage) => Stage;
   readonly notes?: string[];
   readonly given?: readonly object[];
+  readonly from?: Float32Array;
 }
 
 interface Result {
@@ -66,6 +67,7 @@ async function train(
     change = (stage) => stage,
     notes = [],
     given = records,
+    from = values,
   }: Trial = {},
 ): Promise<Result> {
   const path = join(folder, "data.jsonl");
@@ -82,7 +84,7 @@ async function train(
     ...config,
   });
   const model = gpt2(size, storage);
-  using weights = new Slab(device(), model.parameters, { values });
+  using weights = new Slab(device(), model.parameters, { values: from });
   const console: Console = { note: (text) => notes.push(text), status() {}, done() {} };
   using stage = await build(sft, {
     device: device(),
@@ -250,11 +252,22 @@ onEachDevice(() => {
     await train(folder.path, { config: short });
     const before = readFileSync(join(folder.path, "sft", "checkpoints.json"), "utf8");
     const others = train(folder.path, { config: { ...short, optim: { steps: 2 } }, given: records.slice(1) });
-    expect(others).rejects.toThrow(/^the data are not those that .*sft was trained on so far$/);
+    expect(others).rejects.toThrow(/^the data that .*sft was trained on so far has changed$/);
     await others.catch(() => {});
     expect(readFileSync(join(folder.path, "sft", "checkpoints.json"), "utf8")).toBe(before);
     const { outcome } = await train(folder.path, { config: { ...short, optim: { steps: 2 } } });
     expect(outcome.reason).toBe("finished");
+  });
+
+  test("an adapter does not go on with another base", async () => {
+    using folder = temporaryFolder();
+    const config = { lora: { rank: 2 }, batch: { rows: 16, tokens: 64 }, optim: { steps: 1 } };
+    await train(folder.path, { config });
+    const more = { ...config, optim: { steps: 2 } };
+    expect(train(folder.path, { config: more, from: values.map((v) => 1.1 * v) })).rejects.toThrow(
+      /^the base model that .*sft was trained on so far has changed$/,
+    );
+    expect((await train(folder.path, { config: more })).outcome.reason).toBe("finished");
   });
 
   test("one batch can be overfitted below 0.1", async () => {
