@@ -33,11 +33,12 @@ export async function locateParts(
   const directory = await locateModel(given, console);
   const own = isAdapter(directory) ? [directory] : [];
   const base = own.length ? await locateBase(directory, console) : directory;
-  const more = adapters.map((path) => {
-    const found = modelDirectory(findFile(path));
-    if (isAdapter(found)) return found;
-    throw new UserError(`${path} is not an adapter`, { hint: "it has no adapter_config.json" });
-  });
+  const more: string[] = [];
+  for (const path of adapters) {
+    const found = await locateModel(path, console);
+    if (!isAdapter(found)) throw new UserError(`${path} is not an adapter`, { hint: "it has no adapter_config.json" });
+    more.push(found);
+  }
   const tokenizer = [...own, ...more].findLast((path) => existsSync(join(path, "tokenizer.json"))) ?? base;
   return { base, adapters: [...(baseOnly ? [] : own), ...more], tokenizer };
 }

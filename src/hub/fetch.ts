@@ -25,16 +25,16 @@ export function isHubName(name: string): boolean {
   return name in released || /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/.test(name);
 }
 
-/** The model's folder in the cache, under its full or its short name; null if it was never fetched whole. */
+/** The folder of a model, or of an adapter, in the cache, under its full or its short name; null if it was never fetched whole. */
 export function cachedModel(name: string, settings: HubSettings = hubSettings()): string | null {
   for (const each of [released[name] ?? name, name]) {
     const { snapshot } = new RepositoryCache(settings.cache, each);
-    if (snapshot && existsSync(join(snapshot, "config.json"))) return snapshot;
+    if (snapshot && ["config.json", ADAPTER_CONFIG].some((file) => existsSync(join(snapshot, file)))) return snapshot;
   }
   return null;
 }
 
-/** Fetches what is missing of a model and returns its folder. Nothing stands under its final name before it is whole. */
+/** Fetches what is missing of a model, or of an adapter, and returns its folder. Nothing stands under its final name before it is whole. */
 export async function fetchModel(
   given: string,
   onProgress: FetchProgress = () => {},
@@ -161,21 +161,30 @@ function checked(name: string, files: RemoteFile[]): RemoteFile[] {
   return files;
 }
 
+const ADAPTER_CONFIG = "adapter_config.json";
+const ADAPTER = "adapter_model.safetensors";
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const beside = [
   "tokenizer.json",
   "tokenizer_config.json",
+  "chat_template.jinja",
   "vocab.json",
   "merges.txt",
   "special_tokens_map.json",
   "generation_config.json",
 ];
 
+const PICKLED = ".bin files run code when they are read; its page may offer a conversion to safetensors";
+
 /** config.json first, so that another type of model is refused before its weights are fetched; the weights last. */
 async function chosen(source: Source, cache: RepositoryCache, listed: readonly RemoteFile[]): Promise<RemoteFile[]> {
   const { name, revision } = source;
   const find = (path: string) => listed.find((file) => file.path === path);
+  if (find(ADAPTER_CONFIG) && !find(SINGLE) && !find(INDEX)) {
+    if (!find(ADAPTER)) throw new UserError(`${name} is an adapter without ${ADAPTER}`, { hint: PICKLED });
+    return [ADAPTER_CONFIG, ...beside, ADAPTER].flatMap((path) => find(path) ?? []);
+  }
   const first = async (path: string) => {
     const file = find(path);
     if (!file) throw new UserError(`${name} has no ${path}`, { hint: "it is not a model that can be used here" });
@@ -191,7 +200,7 @@ async function chosen(source: Source, cache: RepositoryCache, listed: readonly R
   const weights = find(SINGLE) ? [SINGLE] : find(INDEX) ? shardsOf(await first(INDEX)) : null;
   if (!weights) {
     throw new UserError(`${name} has no safetensors weights`, {
-      hint: "pytorch_model.bin files run code when they are read; its page may offer a conversion",
+      hint: PICKLED,
     });
   }
   const missing = weights.find((path) => !find(path));

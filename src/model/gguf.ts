@@ -197,7 +197,11 @@ function vocabularyOf({ tokenizer, config }: TokenizerFiles, size: number): [str
     types[id] = special ? CONTROL : USER_DEFINED;
   }
   const merges = (model.merges ?? []).map((merge) => (typeof merge === "string" ? merge : merge.join(" ")));
-  const idOf = (token: unknown) => (typeof token === "string" ? tokens.indexOf(token) : -1);
+  // A special token is named by its text, or by an object that has it.
+  const idOf = (token: unknown) => {
+    const text = (token as { readonly content?: unknown } | null | undefined)?.content ?? token ?? "<|endoftext|>";
+    return typeof text === "string" ? tokens.indexOf(text) : -1;
+  };
   const special = (key: string, id: number): [string, Value][] => (id < 0 ? [] : [[key, { kind: "u32", value: id }]]);
   return [
     ["tokenizer.ggml.model", { kind: "string", value: "gpt2" }],
@@ -205,8 +209,8 @@ function vocabularyOf({ tokenizer, config }: TokenizerFiles, size: number): [str
     ["tokenizer.ggml.tokens", { kind: "strings", value: tokens }],
     ["tokenizer.ggml.token_type", { kind: "i32s", value: types }],
     ["tokenizer.ggml.merges", { kind: "strings", value: merges }],
-    ...special("tokenizer.ggml.bos_token_id", idOf(config.bos_token ?? "<|endoftext|>")),
-    ...special("tokenizer.ggml.eos_token_id", idOf(config.eos_token ?? "<|endoftext|>")),
+    ...special("tokenizer.ggml.bos_token_id", idOf(config.bos_token)),
+    ...special("tokenizer.ggml.eos_token_id", idOf(config.eos_token)),
     ...chatTemplate(config.chat_template),
   ];
 }

@@ -8,6 +8,12 @@ export interface TokenizerFiles {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
+/** A special token as tokenizer_config.json names it: its text, or an object that has it. */
+export function tokenText(value: unknown): string | null {
+  const text = (value as { readonly content?: unknown } | null | undefined)?.content ?? value;
+  return typeof text === "string" ? text : null;
+}
+
 interface Parts {
   readonly vocabulary: Readonly<Record<string, number>>;
   readonly merges: readonly (readonly [string, string])[];

@@ -5,6 +5,7 @@
  */
 import { Template } from "@huggingface/jinja";
 import { messageOf, UserError } from "../errors";
+import { tokenText } from "./files";
 import type { Tokenizer } from "./tokenizer";
 
 export interface Message {
@@ -109,8 +110,7 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     });
   }
   const specials = specialsOf(tokenizer);
-  const { bos_token: given } = tokenizer.files.config;
-  const begin = typeof given === "string" ? given : end;
+  const begin = tokenText(tokenizer.files.config.bos_token) ?? end;
   const render = (messages: readonly Message[], prompt: boolean) => {
     const shielded = messages.map((message) => shield(message, specials));
     const context = { messages: shielded, add_generation_prompt: prompt, bos_token: begin, eos_token: end };

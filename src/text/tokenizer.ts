@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { codeOf, messageOf, UserError } from "../errors";
-import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
+import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles, tokenText } from "./files";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
@@ -38,8 +38,7 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const vocabulary = inner.get_vocab(true);
   if (vocabulary.size === 0) throw new UserError(`${where} has no vocabulary`);
   const size = Math.max(...vocabulary.values()) + 1;
-  const eos = files.config.eos_token;
-  const endOfText = inner.token_to_id(typeof eos === "string" ? eos : END_OF_TEXT) ?? null;
+  const endOfText = inner.token_to_id(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null;
   const characters = isCharacterLevel(files.tokenizer);
   const decode = (ids: readonly number[]) =>
     ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
@@ -113,7 +112,7 @@ function fromWords(files: TokenizerFiles, where: string): Tokenizer {
   };
 }
 
-/** Reads tokenizer.json, and tokenizer_config.json if there is one, from a directory. */
+/** Reads tokenizer.json from a directory, and tokenizer_config.json and chat_template.jinja if they are there. */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const path = join(directory, "tokenizer.json");
   const tokenizer = await readJson(path);
@@ -125,7 +124,10 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
     });
   }
   const config = (await readJson(join(directory, "tokenizer_config.json"))) ?? {};
-  return tokenizerFrom({ tokenizer, config }, path);
+  // Newer releases of transformers keep the chat template in a file of its own, which then counts.
+  const template = Bun.file(join(directory, "chat_template.jinja"));
+  const chat = (await template.exists()) ? { chat_template: await template.text() } : {};
+  return tokenizerFrom({ tokenizer, config: { ...config, ...chat } }, path);
 }
 
 /** vocab.json and merges.txt: how GPT-2's tokenizer was kept before tokenizer.json. */

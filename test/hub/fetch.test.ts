@@ -33,6 +33,34 @@ async function withHub(trouble: Trouble, body: (setting: Setting) => Promise<voi
 
 const blobs = (cache: string) => readdirSync(join(cache, "models--somebody--small-gpt2", "blobs"));
 
+describe("an adapter", () => {
+  test("comes without a model, and is found again", async () => {
+    using folder = temporaryFolder();
+    const files = ["adapter_config.json", "adapter_model.safetensors"];
+    for (const file of [...files, "README.md"]) writeFileSync(join(folder.path, file), "{}");
+    await withHub(
+      {},
+      async ({ fetch, cache }) => {
+        const path = await fetch();
+        expect(readdirSync(path).sort()).toEqual(files);
+        expect(cachedModel(NAME, hubSettings({ HF_HUB_CACHE: cache } as never))).toBe(path);
+      },
+      folder.path,
+    );
+  });
+  test("as a .bin file is refused", async () => {
+    using folder = temporaryFolder();
+    for (const file of ["adapter_config.json", "adapter_model.bin"]) writeFileSync(join(folder.path, file), "{}");
+    await withHub(
+      {},
+      async ({ fetch }) => {
+        expect(fetch()).rejects.toThrow(`${NAME} is an adapter without adapter_model.safetensors`);
+      },
+      folder.path,
+    );
+  });
+});
+
 describe("a model", () => {
   test("comes into the layout that Hugging Face's tools share", async () => {
     await withHub({}, async ({ fetch, cache }) => {

@@ -1,10 +1,13 @@
 /** Chat templates: what transformers renders and marks (test/golden/templates.py), and what nobody may write into a prompt. */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { answerReader } from "../../src/text/answer";
 import { trainBpe } from "../../src/text/bpe";
 import { builtIn, chatTemplate, type Message, savedTemplate } from "../../src/text/template";
-import { type Tokenizer, tokenizerFrom } from "../../src/text/tokenizer";
+import { loadTokenizer, type Tokenizer, tokenizerFrom, writeTokenizer } from "../../src/text/tokenizer";
 import golden from "../golden/templates.json";
+import { temporaryFolder } from "../support/folder";
 
 const tokenizer = tokenizerFrom(trainBpe(["a few words to learn from. User: Assistant: ### Response:"], { size: 300 }));
 const cases = golden as unknown as {
@@ -192,6 +195,17 @@ describe("a template that cannot be used is told in one sentence", () => {
     ];
     expect(() => rewriting.encode(messages)).toThrow("changes earlier turns");
   });
+});
+
+test("the saved template may stand in a file of its own, and special tokens may be objects", async () => {
+  using folder = temporaryFolder();
+  const { tokenizer: file, config } = tokenizer.files;
+  const eos_token = { __type: "AddedToken", content: "<|endoftext|>", special: true };
+  await writeTokenizer(folder.path, { tokenizer: file, config: { ...config, eos_token, chat_template: "{{ old }}" } });
+  writeFileSync(join(folder.path, "chat_template.jinja"), "{{ new }}");
+  const loaded = await loadTokenizer(folder.path);
+  expect(loaded.endOfText).toBe(end);
+  expect(savedTemplate(loaded)).toBe("{{ new }}");
 });
 
 test("the saved template is the tokenizer's, one of several by its name", () => {
