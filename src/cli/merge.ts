@@ -14,7 +14,10 @@ export default defineCommand({
       required: true,
       description: "an adapter, a run that ended in one, or a model with --adapter",
     },
-    adapter: { type: "string", description: "an adapter on top of the model: a folder, or a Hub name; may be repeated" },
+    adapter: {
+      type: "string",
+      description: "an adapter on top of the model: a folder, or a Hub name; may be repeated",
+    },
     out: { type: "string", required: true, description: "the new model's folder" },
     ...deviceArg,
   },
