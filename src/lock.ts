@@ -25,8 +25,18 @@ function livingOwner(path: string): number | null {
     const pid = Number(readFileSync(path, "utf8"));
     if (!(pid > 0)) return Date.now() - statSync(path).mtimeMs < GRACE_MS ? 0 : null;
     process.kill(pid, 0);
-    return pid;
+    return hasEnded(pid) ? null : pid;
   } catch (error) {
     return codeOf(error) === "EPERM" ? Number(readFileSync(path, "utf8")) : null;
+  }
+}
+
+/** Whether a process is dead, and only its parent has not asked for how it ended: on Linux, where containers often leave it so. */
+function hasEnded(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return /^ [ZX]/.test(stat.slice(stat.lastIndexOf(")") + 1));
+  } catch {
+    return false;
   }
 }
