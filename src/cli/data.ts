@@ -7,7 +7,7 @@ import { type Format, formats } from "../data/formats";
 import { showExample } from "../data/show";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
-import { openConsole } from "../log/console";
+import { mayColour, openConsole } from "../log/console";
 import { trainBpe } from "../text/bpe";
 import { loadTokenizer, tokenizerFrom } from "../text/tokenizer";
 import { numberOf } from "./options";
@@ -59,7 +59,7 @@ const show = defineCommand({
     if (examples.length === 0) throw new UserError(`${args.file} has no record that can be shown`);
     const order =
       args.seed === undefined ? examples.map((_, i) => i) : shuffled(examples.length, numberOf("seed", args.seed), 0);
-    const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;
+    const colour = mayColour(process.stdout);
     for (const i of order.slice(0, numberOf("count", args.count))) {
       const { ids, trained, targets, where } = examples[i]!;
       if (args.json) {

@@ -1,5 +1,7 @@
 /** What a person reads while work goes on, all on stderr: notes, and one status line that is rewritten in place on a terminal. */
 export interface Console {
+  /** Whether lines may be coloured: on a terminal, without NO_COLOR. */
+  readonly colour: boolean;
   /** A line that stays. */
   note(text: string): void;
   /** Progress: rewritten in place on a terminal, a plain line on a pipe. */
@@ -17,6 +19,7 @@ export function openConsole(stream: NodeJS.WriteStream = process.stderr): Consol
     open = false;
   };
   return {
+    colour: mayColour(stream),
     note(text) {
       clear();
       stream.write(`${text}\n`);
@@ -35,6 +38,11 @@ export function openConsole(stream: NodeJS.WriteStream = process.stderr): Consol
       open = false;
     },
   };
+}
+
+/** https://no-color.org */
+export function mayColour(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && !process.env.NO_COLOR;
 }
 
 function fitted(text: string, columns: number): string {

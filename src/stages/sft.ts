@@ -139,7 +139,18 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     microBatches: (step) => plan.step(step).micro.length,
     batches,
     evaluate: measured.loss,
-    start: () => [...lines, ...startLines(config, { train, held, plan, tokenizer, template, loss: measured.loss() })],
+    start: () => [
+      ...lines,
+      ...startLines(config, {
+        train,
+        held,
+        plan,
+        tokenizer,
+        template,
+        colour: context.console.colour,
+        loss: measured.loss(),
+      }),
+    ],
     samples: () => writeSamples(config, { engine, prompts, tokenizer, template, seed }),
     writeModel: (directory) => trained.write(directory, tokenizer),
     readModel: trained.read,
@@ -179,11 +190,12 @@ interface Start {
   readonly plan: Plan;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
+  readonly colour: boolean;
   readonly loss: number;
 }
 
 /** What is measured, and what it should be. */
-function startLines({ name }: SftConfig, { train, held, plan, tokenizer, template, loss }: Start): string[] {
+function startLines({ name }: SftConfig, { train, held, plan, tokenizer, template, colour, loss }: Start): string[] {
   const tokens = train.reduce((sum, { ids }) => sum + ids.length, 0);
   const targets = train.reduce((sum, { targets }) => sum + targets, 0);
   const ends = train.filter((example) => endsItself(example, tokenizer, template)).length;
@@ -191,9 +203,9 @@ function startLines({ name }: SftConfig, { train, held, plan, tokenizer, templat
   return [
     `${name}: ${train.length} examples in ${plan.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${ends === train.length ? "yes" : `in ${ends} of ${train.length}`}`,
     `${name}: step 0: loss ${loss.toFixed(4)} a held-out answer token of the untouched model; it should be well below ${uniform.toFixed(2)}, that of guessing among ${tokenizer.size} tokens, for GPT-2 itself about 3 to 5`,
-    `${name}: an example as the model sees it; only what stands between « and » is trained`,
+    `${name}: an example as the model sees it; ${colour ? "what is dimmed is not trained" : "only what stands between « and » is trained"}`,
     ...(ends === 0 ? [`${name}: nothing ends an answer: the model will not learn to stop`] : []),
-    ...showExample(train[0]!, tokenizer, { colour: false, most: 600 })
+    ...showExample(train[0]!, tokenizer, { colour, most: 600 })
       .split("\n")
       .map((line) => `  | ${line}`),
   ];

@@ -67,6 +67,19 @@ describe("progress", () => {
   });
 });
 
+test("colour is for terminals, and not where NO_COLOR is set", () => {
+  const before = process.env.NO_COLOR;
+  try {
+    delete process.env.NO_COLOR;
+    expect([false, true].map((isTTY) => openConsole(recorder(isTTY).stream).colour)).toEqual([false, true]);
+    process.env.NO_COLOR = "1";
+    expect(openConsole(recorder(true).stream).colour).toBe(false);
+  } finally {
+    if (before === undefined) delete process.env.NO_COLOR;
+    else process.env.NO_COLOR = before;
+  }
+});
+
 test("numbers are short and have units", () => {
   expect([duration(5), duration(190), duration(3720)]).toEqual(["5s", "3m10s", "1h02m"]);
   expect([short(12), short(61234), short(3.4e6), short(1.5e9)]).toEqual(["12", "61.2k", "3.40M", "1.50G"]);

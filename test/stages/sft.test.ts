@@ -85,7 +85,7 @@ async function train(
   });
   const model = gpt2(size, storage);
   using weights = new Slab(device(), model.parameters, { values: from });
-  const console: Console = { note: (text) => notes.push(text), status() {}, done() {} };
+  const console: Console = { colour: false, note: (text) => notes.push(text), status() {}, done() {} };
   using stage = await build(sft, {
     device: device(),
     seed: 1,
