@@ -1,9 +1,9 @@
 /** What goes from stage to stage of a run. */
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import type { Console } from "../log/console";
-import { openModelFiles } from "../model/checkpoint";
+import { openModelFiles, readSlab } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -13,7 +13,7 @@ import { readIndex } from "../train/checkpoints";
 import type { Config } from "./config";
 import { locateParts } from "./locate";
 import { mergeModel } from "./merge";
-import { type CheckedModel, isAdapter } from "./model";
+import { type CheckedModel, isAdapter, modelDirectory } from "./model";
 import type { RunOptions } from "./pipeline";
 import { modelConfig } from "./planned";
 
@@ -61,12 +61,18 @@ export class RunState implements Disposable {
     this.replace(model, weights);
   }
 
-  /** After a stage: what it has saved is what the next one starts from. An adapter is merged for it. */
+  /** After a stage: its best checkpoint, or its latest, is what the next one starts from. An adapter is merged for it. */
   async advance(stage: StageConfig, more: boolean): Promise<void> {
     const folder = resolve(this.directory, stage.name);
-    const saved = join(folder, readIndex(folder)!.latest);
+    const saved = modelDirectory(folder);
     this.base = saved;
-    if (!more || !isAdapter(saved)) return;
+    if (!more) return;
+    if (!isAdapter(saved)) {
+      if (basename(saved) === readIndex(folder)!.latest) return;
+      this.console.note(`${stage.name}: the next stage goes on from its best checkpoint, ${basename(saved)}`);
+      readSlab(join(saved, "model.safetensors"), this.weights);
+      return;
+    }
     const merged = join(folder, "merged");
     if (!existsSync(merged)) await mergeModel(await locateParts(saved, this.console), merged);
     this.base = merged;
