@@ -5,7 +5,7 @@
 //   backward            dx = grad m / norm
 //   backward_magnitude  dm[j] = (sum over rows of x grad) / norm[j]
 import { input, number, output, param, STORED, constant, SCRATCH_BYTES, scratch, take } from "./job";
-import { FLOAT32, half1, isQuantised, madd, shiftOf, storeFirst } from "./math";
+import { isQuantised, load4, madd, shiftOf, storeFirst } from "./math";
 import { FREE } from "./pack";
 import { expand } from "./quantised";
 
@@ -14,7 +14,8 @@ const RUN: u32 = 64;
 
 export function norm(job: usize): void {
   const columns = param(job, 1);
-  if (((<usize>param(job, 0) + RUN) << 2) + FREE > SCRATCH_BYTES) unreachable();
+  const floats = max(<usize>param(job, 0), <usize>RUN * param(job, 2)) + RUN;
+  if ((floats << 2) + FREE > SCRATCH_BYTES) unreachable();
   for (let j = take(job, RUN); j < columns; j = take(job, RUN)) {
     if (isQuantised(constant(job, STORED))) turnedNorms(job, j, min(j + RUN, columns));
     else norms(job, j, min(RUN, columns - j));
@@ -49,29 +50,54 @@ function turnedNorms(job: usize, from: u32, end: u32): void {
   }
 }
 
+/** B lies [columns, rank]: a unit's part of it is turned first, so that 16 columns at a time can be made of A and B. */
 function norms(job: usize, from: u32, count: u32): void {
   const rows = param(job, 0);
   const columns = param(job, 1);
   const rank = param(job, 2);
-  const factor = number(job, 3);
+  const factor = f32x4.splat(number(job, 3));
   const kind = constant(job, STORED);
   const sums = scratch + FREE;
-  memory.fill(sums, 0, <usize>RUN << 2);
+  const turned = sums + (<usize>RUN << 2);
+  memory.fill(sums, 0, (<usize>RUN * (rank + 1)) << 2);
+  for (let x: u32 = 0; x < count; x++)
+    for (let r: u32 = 0; r < rank; r++)
+      store<f32>(turned + ((<usize>r * RUN + x) << 2), load<f32>(input(job, 2) + ((<usize>(from + x) * rank + r) << 2)));
+  const step = <usize>rows << 2;
   for (let i: u32 = 0; i < rows; i++) {
     const w = input(job, 0) + ((<usize>i * columns + from) << shiftOf(kind));
-    for (let x: u32 = 0; x < count; x++) {
-      const b = input(job, 2) + ((<usize>(from + x) * rank) << 2);
-      let v: f32 = 0;
-      for (let r: u32 = 0; r < rank; r++)
-        v += load<f32>(input(job, 1) + ((<usize>r * rows + i) << 2)) * load<f32>(b + (<usize>r << 2));
-      const at: usize = <usize>x << 2;
-      const own = kind == FLOAT32 ? load<f32>(w + at) : half1(w + (at >> 1), kind);
-      const whole = own + factor * v;
-      store<f32>(sums + at, load<f32>(sums + at) + whole * whole);
+    for (let x: u32 = 0; x < count; x += 16) {
+      let v0 = f32x4.splat(0);
+      let v1 = f32x4.splat(0);
+      let v2 = f32x4.splat(0);
+      let v3 = f32x4.splat(0);
+      let a = input(job, 1) + (<usize>i << 2);
+      let b = turned + (<usize>x << 2);
+      for (let r: u32 = 0; r < rank; r++) {
+        const each = v128.load32_splat(a);
+        v0 = madd(each, v128.load(b, 0), v0);
+        v1 = madd(each, v128.load(b, 16), v1);
+        v2 = madd(each, v128.load(b, 32), v2);
+        v3 = madd(each, v128.load(b, 48), v3);
+        a += step;
+        b += <usize>RUN << 2;
+      }
+      const to = sums + (<usize>x << 2);
+      const own = w + (<usize>x << shiftOf(kind));
+      const next = <usize>4 << shiftOf(kind);
+      addSquares(to, madd(factor, v0, load4(own, kind)));
+      if (x + 4 < count) addSquares(to + 16, madd(factor, v1, load4(own + next, kind)));
+      if (x + 8 < count) addSquares(to + 32, madd(factor, v2, load4(own + 2 * next, kind)));
+      if (x + 12 < count) addSquares(to + 48, madd(factor, v3, load4(own + 3 * next, kind)));
     }
   }
-  for (let x: u32 = 0; x < count; x++)
-    store<f32>(output(job) + (<usize>(from + x) << 2), <f32>Mathf.sqrt(load<f32>(sums + (<usize>x << 2))));
+  for (let x: u32 = 0; x < count; x += 4)
+    storeFirst(output(job) + (<usize>(from + x) << 2), f32x4.sqrt(v128.load(sums + (<usize>x << 2))), count - x);
+}
+
+@inline
+function addSquares(to: usize, v: v128): void {
+  v128.store(to, madd(v, v, v128.load(to)));
 }
 
 export function forward(job: usize): void {
