@@ -199,12 +199,13 @@ function startLines({ name }: SftConfig, { train, held, plan, tokenizer, templat
   const tokens = train.reduce((sum, { ids }) => sum + ids.length, 0);
   const targets = train.reduce((sum, { targets }) => sum + targets, 0);
   const ends = train.filter((example) => endsItself(example, tokenizer, template)).length;
+  const endsTrained = ends === train.length ? "yes" : ends === 0 ? "no" : `in ${ends} of ${train.length}`;
   const uniform = Math.log(tokenizer.size);
   return [
-    `${name}: ${train.length} examples in ${plan.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${ends === train.length ? "yes" : `in ${ends} of ${train.length}`}`,
+    `${name}: ${train.length} examples in ${plan.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${endsTrained}`,
+    ...(ends === 0 ? [`${name}: nothing ends an answer: the model will not learn to stop`] : []),
     `${name}: step 0: loss ${loss.toFixed(4)} a held-out answer token of the untouched model; it should be well below ${uniform.toFixed(2)}, that of guessing among ${tokenizer.size} tokens, for GPT-2 itself about 3 to 5`,
     `${name}: an example as the model sees it; ${colour ? "what is dimmed is not trained" : "only what stands between « and » is trained"}`,
-    ...(ends === 0 ? [`${name}: nothing ends an answer: the model will not learn to stop`] : []),
     ...showExample(train[0]!, tokenizer, { colour, most: 600 })
       .split("\n")
       .map((line) => `  | ${line}`),
@@ -216,7 +217,9 @@ function endsItself({ ids, trained }: Example, tokenizer: Tokenizer, { end }: Ch
   if (trained.at(-1) !== 1) return false;
   const last = ids.at(-1)!;
   if (last === tokenizer.endOfText || last === end?.id) return true;
-  return end !== null && end.id === null && tokenizer.decode([...ids.slice(-end.text.length)]).endsWith(end.text);
+  return (
+    end !== null && end.id === null && tokenizer.decode([...ids.slice(-Buffer.byteLength(end.text))]).endsWith(end.text)
+  );
 }
 
 interface Writer {
