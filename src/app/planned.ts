@@ -1,18 +1,30 @@
 /** The model that a config asks for, before anything is trained or loaded. */
 
+import { existsSync } from "node:fs";
+import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
 import { checkHeads, readConfig } from "../model/checkpoint";
 import { type Gpt2, type Gpt2Config, gpt2, presets, withAdapters } from "../model/gpt2";
 import { adapterOf, targeted } from "../model/lora";
 import type { StageConfig } from "../stages";
 import type { Config } from "./config";
+import { findFile } from "./embedded";
 import { locateModel } from "./locate";
 import type { MemoryOptions } from "./memory";
 
+const GPT2_VOCABULARY = 50257;
+
 /** The numbers of `model.from`'s model, or the preset's overridden by those given. */
 export async function plannedModel({ model, tokenizer }: Config, console: Console): Promise<Gpt2Config> {
-  if (model.from !== undefined) return readConfig(await locateModel(model.from, console));
+  if (model.from !== undefined) return releasedConfig(model.from) ?? readConfig(await locateModel(model.from, console));
   return modelConfig(model, expectedVocabulary(tokenizer));
+}
+
+/** The numbers of a released model that was not fetched yet: they are known without it. */
+function releasedConfig(name: string): Gpt2Config | null {
+  const preset = presets[name];
+  if (!preset || !isHubName(name) || existsSync(findFile(name)) || cachedModel(name)) return null;
+  return { ...preset, vocabulary: GPT2_VOCABULARY, epsilon: 1e-5 };
 }
 
 /** What a stage trains, and in what batches: what its memory follows from. */
@@ -36,7 +48,7 @@ function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
     case "character":
       return 256;
     case "file":
-      return 50257;
+      return GPT2_VOCABULARY;
     default:
       throw new Error(`tokenizer ${tokenizer satisfies never}`);
   }

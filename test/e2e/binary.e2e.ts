@@ -164,6 +164,12 @@ describe("a pipeline in an empty folder", () => {
     expect(stderr).toContain("holds a run with another config: stage.0.optim.steps was 30 and is 20");
     expect(code).toBe(2);
   });
+  test("--plan fetches nothing for a released model", async () => {
+    const nowhere = { HF_HOME: join(folder, "nothing"), HF_ENDPOINT: "http://127.0.0.1:1" };
+    const { stdout, code } = await run(["run", "configs/alpaca.toml", "--plan"], nowhere);
+    expect([code, existsSync(nowhere.HF_HOME)]).toEqual([0, false]);
+    expect(stdout).toMatch(/width 768, context 1024, 124\.44M parameters[\s\S]*device memory: \d/);
+  });
   test("--plan shows what would run, and runs nothing", async () => {
     const { stdout, code } = await run([...smoke, "--plan", "--out", "planned"]);
     expect(stdout).toContain("stage 1: pretrain on data/tales.txt");
