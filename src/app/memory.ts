@@ -1,5 +1,6 @@
 /** How much device memory a model needs, known before anything is allocated: the plan is a pure function of the graph. */
 import { plan, planBytes } from "../autograd/plan";
+import { shared } from "../autograd/scratch";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
@@ -57,9 +58,16 @@ export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activat
 /** What a stage takes while it trains: its weights, those it only reads, the optimizer's slabs, and its micro-batches. */
 export function stageBytes({ weights, frozen, graphs }: Pick<Stage, "weights" | "frozen" | "graphs">): number {
   const all = [weights, ...frozen].map(({ parameters }) => parameters);
-  const plans = graphs.map((graph) => planBytes(planOf(graph, weights.parameters, all)));
   const held = all.reduce((sum, { bytes }) => sum + bytes, 0);
-  return held + optimizerBytes(weights.parameters) + plans.reduce((sum, bytes) => sum + bytes, 0);
+  let inputs = 0;
+  let sizes: readonly number[] = [];
+  for (const graph of graphs.toReversed()) {
+    const { slotSizes, fedSlots } = planOf(graph, weights.parameters, all);
+    inputs += slotSizes.slice(0, fedSlots).reduce((sum, size) => sum + 4 * size, 0);
+    ({ sizes } = shared(sizes, slotSizes.slice(fedSlots)));
+  }
+  const scratch = sizes.reduce((sum, size) => sum + 4 * size, 0);
+  return held + optimizerBytes(weights.parameters) + inputs + scratch;
 }
 
 /** Gradients and two moments, in float32. */

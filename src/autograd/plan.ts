@@ -18,6 +18,8 @@ export interface Plan {
   readonly slots: ReadonlyMap<Tensor, number>;
   /** Words of 4 bytes of each slot. */
   readonly slotSizes: readonly number[];
+  /** How many of the slots, the first ones, hold inputs: they keep their values from run to run. */
+  readonly fedSlots: number;
 }
 
 /**
@@ -52,6 +54,7 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
   for (const node of nodes) {
     if (isFed(node) && !bound.has(node)) slots.set(node, slotSizes.push(wordsOf(node.shape, node.dtype)) - 1);
   }
+  const fedSlots = slotSizes.length;
   nodes.forEach((node, at) => {
     const { root } = places.get(node)!;
     if (root === node && !bound.has(node) && !isFed(node)) {
@@ -67,7 +70,7 @@ export function plan(outputs: readonly Tensor[], bound: ReadonlySet<Tensor> = ne
       free.set(size, [...(free.get(size) ?? []), slot]);
     }
   });
-  return { nodes, places, slots, slotSizes };
+  return { nodes, places, slots, slotSizes, fedSlots };
 }
 
 /** A value supplied at run time. */

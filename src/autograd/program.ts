@@ -3,30 +3,38 @@ import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../devic
 import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
+import type { Scratch } from "./scratch";
 
 export interface ProgramOptions {
   /** Memory from outside for inputs of the graph: weights, gradient slices, caches. */
   readonly bind?: ReadonlyMap<Tensor, Slice>;
+  /** Where everything but inputs lives; of its own if absent. Then outputs stand only until another program runs. */
+  readonly scratch?: Scratch;
 }
 
 export class Program implements Disposable {
   readonly plan: Plan;
   private readonly device: Device;
   private readonly bind: ReadonlyMap<Tensor, Slice>;
-  private readonly buffers: Buffer[] = [];
+  private readonly owned: Buffer[] = [];
+  /** Of each slot. */
+  private readonly buffers: readonly Buffer[];
   private readonly recording: Recording;
   private readonly unfed: Set<Tensor>;
 
-  constructor(device: Device, outputs: readonly Tensor[], { bind = new Map() }: ProgramOptions = {}) {
+  constructor(device: Device, outputs: readonly Tensor[], { bind = new Map(), scratch }: ProgramOptions = {}) {
     this.device = device;
     this.bind = bind;
     this.plan = plan(outputs, new Set(bind.keys()));
     this.unfed = new Set(this.plan.nodes.filter((node) => isFed(node) && !bind.has(node)));
     try {
-      for (const size of this.plan.slotSizes) this.buffers.push(device.allocate(4 * size));
+      const { slotSizes, fedSlots } = this.plan;
+      const own = scratch ? slotSizes.slice(0, fedSlots) : slotSizes;
+      for (const size of own) this.owned.push(device.allocate(4 * size));
+      this.buffers = scratch ? [...this.owned, ...scratch.take(slotSizes.slice(fedSlots))] : this.owned;
       this.recording = device.record(this.plan.nodes.flatMap((node) => this.dispatchOf(node)));
     } catch (error) {
-      for (const buffer of this.buffers) buffer.free();
+      for (const buffer of this.owned) buffer.free();
       throw error;
     }
   }
@@ -85,6 +93,6 @@ export class Program implements Disposable {
 
   [Symbol.dispose](): void {
     this.recording[Symbol.dispose]();
-    for (const buffer of this.buffers) buffer.free();
+    for (const buffer of this.owned) buffer.free();
   }
 }

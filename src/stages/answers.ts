@@ -1,5 +1,6 @@
 /** The loss of answers: its graph over a micro-batch, and its mean over held-out examples. */
 import { Program } from "../autograd/program";
+import type { Scratch } from "../autograd/scratch";
 import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
 import type { Device, Slice } from "../device/device";
@@ -45,6 +46,7 @@ export function valuesOf({ starts, ...values }: BatchArrays, packing: boolean) {
 
 export interface HeldOut {
   readonly held: readonly Example[];
+  readonly scratch: Scratch;
   /** Rows of a micro-batch, and tokens of a row. */
   readonly rows: number;
   readonly length: number;
@@ -56,7 +58,7 @@ export interface HeldOut {
 export function heldOutLoss(
   device: Device,
   { model, slabs }: Pick<Trained, "model" | "slabs">,
-  { held, rows, length, batches }: HeldOut,
+  { held, scratch, rows, length, batches }: HeldOut,
 ): { loss(): number } & Disposable {
   const plan = planOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
   const count = Math.min(plan.stepsPerEpoch, batches);
@@ -73,7 +75,7 @@ export function heldOutLoss(
     const graph = answerGraph(model, { rows, length, targets: most[at]!, packing: false });
     made = {
       graph,
-      program: new Program(device, [graph.loss], { bind: bind() }),
+      program: new Program(device, [graph.loss], { bind: bind(), scratch }),
       arrays: batchArrays(rows, length, most[at]!),
     };
     made.program.feed(graph.inputs.weight!, new Float32Array([1]));

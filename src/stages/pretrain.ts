@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { Program } from "../autograd/program";
+import { Scratch } from "../autograd/scratch";
 import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../data/batches";
 import { tokensOf } from "../data/corpus";
 import { joined } from "../data/encode";
@@ -59,7 +60,8 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     activations: config.activations,
     ...(dropped && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
   });
-  const held = evaluation(config, context, validation);
+  const scratch = new Scratch(device);
+  const held = evaluation(config, context, validation, scratch);
   const engine = new Engine(device, model, [weights]);
   const prompts = samplePrompts(config.samples).map((prompt) => tokenizer.encode(prompt));
   engine.expectPrompts(prompts);
@@ -77,6 +79,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
         constants: { positions: rowPositions, weight: new Float32Array([1 / (size * accumulate)]) },
       },
     ],
+    scratch,
     names: tokenMetrics,
     fingerprints: { data: fingerprintOf([train, validation]) },
     steps: config.optim.steps,
@@ -96,6 +99,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     [Symbol.dispose]() {
       held[Symbol.dispose]();
       engine[Symbol.dispose]();
+      scratch[Symbol.dispose]();
     },
   };
 
@@ -135,6 +139,7 @@ function evaluation(
   { batch, evaluate }: PretrainConfig,
   { device, model, weights }: Context,
   from: Uint16Array | Uint32Array,
+  scratch: Scratch,
 ) {
   const { tokens, positions, targets, weight, loss, rowPositions } = nextToken(model, {
     rows: batch.rows,
@@ -143,7 +148,7 @@ function evaluation(
   let made: Program | undefined;
   const compiled = () => {
     if (made) return made;
-    made = new Program(device, [loss], { bind: weights.bind() });
+    made = new Program(device, [loss], { bind: weights.bind(), scratch });
     made.feed(positions, rowPositions);
     made.feed(weight, new Float32Array([1 / rowPositions.length]));
     return made;

@@ -3,6 +3,7 @@
  * (https://huggingface.co/docs/trl/sft_trainer).
  */
 import { z } from "zod";
+import { Scratch } from "../autograd/scratch";
 import type { Example } from "../data/examples";
 import { fingerprintOf } from "../data/fingerprint";
 import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
@@ -118,7 +119,8 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     }),
   );
   const arrays = plan.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
-  const measured = heldOutLoss(device, trained, { held, rows, length, batches: config.evaluate.batches });
+  const scratch = new Scratch(device);
+  const measured = heldOutLoss(device, trained, { held, scratch, rows, length, batches: config.evaluate.batches });
   const engine = new Engine(device, model, trained.slabs);
   const prompts = samplePrompts(config.samples).map((content) => template.prompt([{ role: "user", content }]));
   engine.expectPrompts(prompts);
@@ -129,6 +131,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     weights: trained.weights,
     frozen: trained.frozen,
     graphs,
+    scratch,
     names: config.loss === "dft" ? [...tokenMetrics, "nll"] : tokenMetrics,
     fingerprints: {
       data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
@@ -155,7 +158,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     writeModel: (directory) => trained.write(directory, tokenizer),
     readModel: trained.read,
     [Symbol.dispose]() {
-      for (const owned of [measured, engine, trained]) owned[Symbol.dispose]();
+      for (const owned of [measured, engine, scratch, trained]) owned[Symbol.dispose]();
     },
   };
 

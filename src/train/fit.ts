@@ -1,6 +1,7 @@
 /** The training loop. The only one. */
 import { gradients } from "../autograd/gradients";
 import { Program } from "../autograd/program";
+import type { Scratch } from "../autograd/scratch";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { type Console, duration, short } from "../log/console";
@@ -120,12 +121,13 @@ interface Programs extends Disposable {
   run(batch: Batch): void;
 }
 
-function programsOf(device: Device, { graphs, weights, frozen }: Stage, optimizer: AdamW): Programs {
-  const programs = graphs.map((graph) => {
-    const program = trainingProgram(device, graph, { weights, frozen, optimizer });
+function programsOf(device: Device, { graphs, scratch, weights, frozen }: Stage, optimizer: AdamW): Programs {
+  const largestFirst = graphs.toReversed().map((graph) => {
+    const program = trainingProgram(device, graph, { weights, frozen, optimizer, scratch });
     for (const [input, values] of Object.entries(graph.constants)) program.feed(graph.inputs[input]!, values);
     return program;
   });
+  const programs = largestFirst.toReversed();
   return {
     run({ graph, values }) {
       const program = programs[graph]!;
@@ -142,13 +144,14 @@ export interface Trained {
   readonly weights: Slab;
   readonly frozen?: readonly Slab[];
   readonly optimizer: AdamW;
+  readonly scratch?: Scratch;
 }
 
 /** One micro-batch forward and backward: gradients and sums are added onto the optimizer's slab. */
 export function trainingProgram(
   device: Device,
   graph: Pick<Graph, "loss" | "sums">,
-  { weights, frozen = [], optimizer }: Trained,
+  { weights, frozen = [], optimizer, scratch }: Trained,
 ): Program {
   const { outputs, slices, total } = trainingGraph(graph, weights.parameters);
   const bind = new Map([
@@ -156,7 +159,7 @@ export function trainingProgram(
     ...optimizer.gradients.bind(slices),
     [total, { ...optimizer.tail, sizeBytes: 4 * sizeOf(total.shape) }] as const,
   ]);
-  return new Program(device, outputs, { bind });
+  return new Program(device, outputs, { bind, ...(scratch && { scratch }) });
 }
 
 export interface TrainingGraph {

@@ -1,4 +1,5 @@
 /** What a training stage must say; everything else about training is `fit`'s. */
+import type { Scratch } from "../autograd/scratch";
 import type { Slab } from "../model/slab";
 import type { Tensor } from "../tensor/tensor";
 
@@ -35,7 +36,10 @@ export interface Stage {
   readonly weights: Slab;
   /** Weights that the graph reads besides. They cost no gradients and no moments. */
   readonly frozen: readonly Slab[];
+  /** The largest last. */
   readonly graphs: readonly Graph[];
+  /** What training and evaluation work out on the way: they take turns. */
+  readonly scratch: Scratch;
   /** What the elements of `sums` are called; the first is the loss. */
   readonly names: readonly string[];
   /** Of what it is trained on, by name, such as data: a run does not go on with another. */

@@ -5,6 +5,7 @@ import { interpret } from "../../src/autograd/interpret";
 import { isFed, plan } from "../../src/autograd/plan";
 import { printGraph } from "../../src/autograd/print";
 import { Program } from "../../src/autograd/program";
+import { Scratch, shared } from "../../src/autograd/scratch";
 import { accumulate, add, gelu, mul } from "../../src/ops";
 import { input, type Tensor, view } from "../../src/tensor/tensor";
 import { device } from "../support/device";
@@ -86,6 +87,46 @@ test("a chain of temporaries needs two buffers beside its ends", () => {
   let x: Tensor = input("x", [8]);
   for (let i = 0; i < 50; i++) x = gelu(x);
   expect(plan([x]).slotSizes.length).toBeLessThanOrEqual(4);
+});
+
+describe("scratch memory", () => {
+  test("gives the slots of a program different buffers that are large enough, and grows only where none is left", () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(sizes, sizes, (there, wanted) => {
+        const { chosen, sizes: all } = shared(there, wanted);
+        expect(new Set(chosen).size).toBe(wanted.length);
+        expect(wanted.every((size, slot) => all[chosen[slot]!]! >= size)).toBe(true);
+        expect(all.slice(0, there.length)).toEqual(there);
+        // Where each slot fits the buffer of its rank, as in a smaller graph of the same kind, nothing is added.
+        const [mine, theirs] = [wanted, there].map((list) => list.toSorted((a, b) => b - a)) as [number[], number[]];
+        if (mine.every((size, rank) => (theirs[rank] ?? 0) >= size)) expect(all).toHaveLength(there.length);
+      }),
+      { numRuns: 200, seed: 3 },
+    );
+  });
+  test("serves programs in turn, whose inputs stay", () => {
+    using scratch = new Scratch(device());
+    const programs = [64, 16, 32].map((length) => {
+      const x = input("x", [length]);
+      const y = mul(gelu(x), x);
+      const program = new Program(device(), [y], { scratch });
+      program.feed(x, Float32Array.from(sample(length, length)));
+      return { x, y, program, length };
+    });
+    for (let round = 0; round < 2; round++) {
+      for (const { x, y, program, length } of programs) {
+        program.run();
+        const [wanted] = interpret([y], new Map([[x, sample(length, length)]]));
+        program.read(y).forEach((v, i) => {
+          expect(v).toBeCloseTo(wanted![i]!, 5);
+        });
+      }
+    }
+    const slices = programs.map(({ y, program }) => program.slice(y).buffer);
+    expect(new Set(slices).size).toBeLessThan(3);
+    for (const { program } of programs) program[Symbol.dispose]();
+  });
 });
 
 test("a program says what was not fed and what does not fit", () => {
