@@ -48,9 +48,18 @@ export const tokenizerSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+/** Folder of a run for the model that it goes on from, where that was an adapter. */
+export const MERGED_BASE = "base";
+
+const folders = ["tokenizer", MERGED_BASE];
+
 /** Stages of one name would share a folder, and the second would be found finished. */
 function expectOwnNames(stages: readonly { readonly name: string }[], context: z.RefinementCtx): void {
   stages.forEach(({ name }, i) => {
+    if (folders.includes(name)) {
+      const message = `every run has a folder of the name ${name}; choose another`;
+      context.addIssue({ code: "custom", path: [i, "name"], message });
+    }
     if (stages.findIndex((stage) => stage.name === name) === i) return;
     context.addIssue({
       code: "custom",

@@ -10,9 +10,10 @@ import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer
 import { fit } from "../train/fit";
 import { lockFolder, unwritable } from "../train/lock";
 import { complete } from "./complete";
-import type { Config } from "./config";
+import { type Config, MERGED_BASE } from "./config";
 import { expectFits } from "./fits";
 import { locateData, locateParts } from "./locate";
+import { mergeModel } from "./merge";
 import { type CheckedModel, checkParts, openModel } from "./model";
 import { RunState, storageOf } from "./run-state";
 import { trainTokenizer } from "./train-tokenizer";
@@ -30,9 +31,11 @@ export interface RunOptions {
 /** Runs a config to its end, or until interrupted. Run again, it goes on where it was. */
 export async function runPipeline(config: Config, options: RunOptions): Promise<"finished" | "interrupted"> {
   const { directory, console, signal } = options;
-  using from = await openFrom(config, options);
+  using given = await openFrom(config, options);
   using _lock = lockFolder(directory);
   keepConfig(directory, config);
+  using merged = given && (await mergedBase(given, config, options));
+  const from = merged ?? given;
   const tokenizer = await runTokenizer(config, from?.tokenizer ?? null, directory, console);
   using state = new RunState(config, options, from, tokenizer);
   console.note(
@@ -47,17 +50,34 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   return "finished";
 }
 
-/** The model to go on from, checked before the run writes anything. */
+/** The model to go on from, perhaps with adapters: checked before the run writes anything. */
 async function openFrom({ model, stage }: Config, { device, console }: RunOptions): Promise<CheckedModel | null> {
   if (model.from === undefined) return null;
   const parts = await locateParts(model.from, console);
-  if (parts.adapters.length) {
-    throw new UserError(`${model.from} is an adapter, and training goes on from a whole model`, {
-      hint: "make one by `dawngrad merge`",
-      exitCode: 2,
-    });
+  return checkParts(device, parts, parts.adapters.length ? undefined : storageOf(stage[0]!));
+}
+
+/** Training goes on from a whole model: of one with an adapter the run keeps a merged one. Null where it is whole. */
+async function mergedBase(
+  given: CheckedModel,
+  { model, stage }: Config,
+  options: RunOptions,
+): Promise<CheckedModel | null> {
+  if (given.adapters.length === 0) return null;
+  const { device, directory, console } = options;
+  const merged = join(directory, MERGED_BASE);
+  // Until something was trained on it, the adapter may still become another.
+  if (!hasBegun(directory)) rmSync(merged, { recursive: true, force: true });
+  if (!existsSync(merged)) {
+    console.note(`${model.from} is an adapter: training goes on from it as merged into ${merged}`);
+    await mergeModel(given.parts, merged);
   }
-  return checkParts(device, parts, storageOf(stage[0]!));
+  return checkParts(device, await locateParts(merged, console), storageOf(stage[0]!));
+}
+
+/** Whether any stage has saved something. */
+function hasBegun(directory: string): boolean {
+  return readdirSync(directory).some((name) => existsSync(join(directory, name, "checkpoints.json")));
 }
 
 async function runStage(config: StageConfig, { seed }: Config, options: RunOptions, state: RunState) {
@@ -107,9 +127,8 @@ function keepConfig(directory: string, config: Config): void {
   if (existsSync(path)) {
     const different = firstDifference(JSON.parse(readFileSync(path, "utf8")), JSON.parse(text));
     if (!different) return;
-    const started = readdirSync(directory).some((name) => existsSync(join(directory, name, "checkpoints.json")));
     // A run that has saved nothing yet, such as one whose data were refused, may be begun anew.
-    if (!started) rmSync(join(directory, "tokenizer"), { recursive: true, force: true });
+    if (!hasBegun(directory)) rmSync(join(directory, "tokenizer"), { recursive: true, force: true });
     else
       throw new UserError(`${directory} holds a run with another config: ${different}`, {
         hint: "choose another folder with --out, or another name in the config",

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
+import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
 import { openModelFiles, readSlab } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
@@ -93,5 +94,5 @@ export class RunState implements Disposable {
 
 /** A name on the Hub stays one; a path is told whole. */
 function nameOf(given: string, directory: string): string {
-  return existsSync(given) ? resolve(directory) : given;
+  return isHubName(given) && cachedModel(given) === directory ? given : resolve(directory);
 }

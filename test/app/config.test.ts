@@ -110,6 +110,13 @@ test("two stages of one name, which would share a folder, are refused", async ()
   expect((await read(`${good}\n${second}`, ["stage.1.name=more"])).config!.stage.length).toBe(2);
 });
 
+test.each(["tokenizer", "base"])("a stage is not named as a folder of every run: %s", (name) => {
+  const stage = [{ kind: "pretrain", name, data: "x.txt", optim: { steps: 1 } }];
+  expect(() => checkConfig({ name: "a", stage })).toThrow(
+    `stage[0].name: every run has a folder of the name ${name}; choose another`,
+  );
+});
+
 describe("--set", () => {
   test("overrides values by path, as TOML or as a bare word", async () => {
     const { config } = await read(good, [

@@ -477,6 +477,23 @@ describe("fine-tuning", () => {
     expect(again.stderr).toMatch(/^error: merged-model is there already\nhint: /m);
     expect(again.code).toBe(2);
   });
+  test("from an adapter goes on from it merged, which the run keeps", async () => {
+    const train = ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--tokens", "64", "--rows", "4"];
+    const more = [...train, "--lora", "--rank", "2", "--steps", "2", "--out", "tuned-more"];
+    const { stderr, code } = await run(more);
+    expect(stderr).toMatch(/^tuned is an adapter: training goes on from it as merged into tuned-more\/base$/m);
+    expect(code).toBe(0);
+    expect(readFileSync(join(folder, "tuned-more/base/model.safetensors"))).toEqual(
+      readFileSync(join(folder, "merged-model/model.safetensors")),
+    );
+    const { base_model_name_or_path: base } = JSON.parse(
+      readFileSync(join(folder, "tuned-more/sft/step-000002/adapter_config.json"), "utf8"),
+    );
+    expect(base).toBe("../../base");
+    expect((await run(more)).stderr).not.toMatch(/is an adapter/);
+    const whole = await run([...train, "--steps", "1", "--out", "tuned-whole"]);
+    expect([whole.code, whole.stderr]).toEqual([0, expect.stringContaining("finished after step 1")]);
+  });
   test("data are shown as the model sees them", async () => {
     const show = (...args: string[]) =>
       run(["data", "show", "data/questions.jsonl", "--model", "stages/pretrain", "--count", "1", ...args]);
@@ -580,11 +597,6 @@ describe("fine-tuning", () => {
       /^error: Invalid value for argument: --base \(nf3\)\. Expected one of: f32, bf16/m,
     );
     await refused(["merge", "--model", "stages/pretrain", "--out", "x"], /has no adapter to merge$/m);
-    await refused(
-      ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--out", "bad2"],
-      /^error: tuned is an adapter, and training goes on from a whole model\nhint: make one by `dawngrad merge`$/m,
-    );
-    expect(existsSync(join(folder, "bad2"))).toBe(false);
   });
 });
 
