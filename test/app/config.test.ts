@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readConfigFile } from "../../src/app/config";
+import { checkConfig, readConfigFile } from "../../src/app/config";
 import { expectFits, expectWeightsFit } from "../../src/app/fits";
 import { memoryOf } from "../../src/app/memory";
 import { planText } from "../../src/app/plan-text";
