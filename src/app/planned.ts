@@ -9,14 +9,15 @@ import { adapterOf, targeted } from "../model/lora";
 import type { StageConfig } from "../stages";
 import type { Config } from "./config";
 import { findFile } from "./embedded";
-import { locateModel } from "./locate";
+import { locateParts } from "./locate";
 import type { MemoryOptions } from "./memory";
 
 const GPT2_VOCABULARY = 50257;
 
 /** The numbers of `model.from`'s model, or the preset's overridden by those given. */
 export async function plannedModel({ model, tokenizer }: Config, console: Console): Promise<Gpt2Config> {
-  if (model.from !== undefined) return releasedConfig(model.from) ?? readConfig(await locateModel(model.from, console));
+  if (model.from !== undefined)
+    return releasedConfig(model.from) ?? readConfig((await locateParts(model.from, console)).base);
   return modelConfig(model, expectedVocabulary(tokenizer));
 }
 

@@ -491,6 +491,8 @@ describe("fine-tuning", () => {
     );
     expect(base).toBe("../../base");
     expect((await run(more)).stderr).not.toMatch(/is an adapter/);
+    writeFileSync(join(folder, "plan.toml"), '[model]\nfrom = "tuned"\n[[stage]]\nkind = "sft"\ndata = "x.jsonl"\n');
+    expect((await run(["run", "plan.toml", "--plan"])).stdout).toContain("weights and tokenizer: tuned");
     const whole = await run([...train, "--steps", "1", "--out", "tuned-whole"]);
     expect([whole.code, whole.stderr]).toEqual([0, expect.stringContaining("finished after step 1")]);
   });
