@@ -7,6 +7,7 @@ import oasst from "../../configs/oasst.toml" with { type: "file" };
 import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
 import smoke from "../../configs/smoke.toml" with { type: "file" };
 import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
+import talesLora from "../../configs/tales-lora.toml" with { type: "file" };
 import dialogues from "../../data/dialogues.jsonl" with { type: "file" };
 import dialoguesTest from "../../data/dialogues-test.jsonl" with { type: "file" };
 import general from "../../data/general.jsonl" with { type: "file" };
@@ -23,6 +24,7 @@ const embedded: Readonly<Record<string, string>> = {
   "configs/shakespeare-char.toml": shakespeare as unknown as string,
   "configs/smoke.toml": smoke as unknown as string,
   "configs/tales-assistant.toml": talesAssistant as unknown as string,
+  "configs/tales-lora.toml": talesLora as unknown as string,
   "data/dialogues.jsonl": dialogues,
   "data/dialogues-test.jsonl": dialoguesTest,
   "data/general.jsonl": general,
