@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
+import { sizeOf } from "../tensor/shape";
 import { isQuantised } from "../tensor/stored";
 import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
 import type { Parameter, Parameters, Storage } from "./parameters";
@@ -147,7 +148,7 @@ export async function openModelFiles(directory: string, storage: Storage = "f32"
 
 /** A whole tensor. NaN and infinity are refused by name. */
 export function valuesOf({ info, file }: StoredTensor): Float32Array {
-  const values = new Float32Array(info.shape.reduce((product, n) => product * n, 1));
+  const values = new Float32Array(sizeOf(info.shape));
   file.read(info, values);
   expectFinite(values, info.name);
   return values;
@@ -226,7 +227,7 @@ const PART = 1 << 20;
 
 /** The tensor's values part by part, in an array that is used again. */
 function* partsOf({ info, file }: StoredTensor, most = PART): Generator<[part: Float32Array, first: number]> {
-  const size = info.shape.reduce((product, n) => product * n, 1);
+  const size = sizeOf(info.shape);
   const buffer = new Float32Array(Math.min(most, size));
   for (let first = 0; first < size; first += most) {
     const part = buffer.subarray(0, Math.min(most, size - first));

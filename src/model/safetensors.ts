@@ -1,6 +1,7 @@
 /** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
 import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { codeOf, messageOf, UserError } from "../errors";
+import { sizeOf } from "../tensor/shape";
 import { widened } from "./half";
 
 export interface TensorInfo {
@@ -132,7 +133,7 @@ function tensorInfo(
     throw bad(`${name} has no valid data_offsets`);
   const [start, end] = [begin + offsets[0]!, begin + offsets[1]!];
   if (end > size) throw bad(`${name} ends at byte ${end}, and the file has ${size}`);
-  const wanted = shape.reduce((product, n) => product * n, 1) * bytesOf[dtype];
+  const wanted = sizeOf(shape) * bytesOf[dtype];
   if (end - start !== wanted) throw bad(`${name} of shape [${shape}] needs ${wanted} bytes and has ${end - start}`);
   return { name, dtype, shape, start, end };
 }
@@ -153,7 +154,7 @@ export function writeSafetensors(
   const header: Record<string, unknown> = { __metadata__: metadata };
   let at = 0;
   for (const { name, shape } of tensors) {
-    const end = at + 4 * shape.reduce((product, n) => product * n, 1);
+    const end = at + 4 * sizeOf(shape);
     header[name] = { dtype: "F32", shape, data_offsets: [at, end] };
     at = end;
   }
