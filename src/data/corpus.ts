@@ -2,6 +2,7 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, messageOf, UserError } from "../errors";
+import { fingerprintOf } from "../fingerprint";
 import { ownCache } from "../hub/settings";
 import type { Tokenizer } from "../text/tokenizer";
 import { encodeChunks } from "./encode";
@@ -24,10 +25,7 @@ export async function tokensOf(
   { tokenizer, onProgress, cacheDirectory = ownCache() }: CorpusOptions,
 ): Promise<TokenArray> {
   const text = await readText(path);
-  const key = Bun.hash
-    .xxHash64(JSON.stringify([VERSION, tokenizer.files.tokenizer]), Bun.hash.xxHash64(text))
-    .toString(16)
-    .padStart(16, "0");
+  const key = fingerprintOf([text, JSON.stringify([VERSION, tokenizer.files.tokenizer])]);
   const wide = tokenizer.size > 65536;
   const cached = join(cacheDirectory, `${key}-${text.length}.${wide ? "u32" : "u16"}`);
   if (!(await Bun.file(cached).exists())) {

@@ -1,5 +1,6 @@
 /** A slab on the device: one buffer that holds a value for every parameter (weights, gradients, or a moment). */
 import type { Buffer, Device, Slice } from "../device/device";
+import { fingerprintOf } from "../fingerprint";
 import { isHalf, isQuantised } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "./half";
@@ -70,9 +71,7 @@ export class Slab implements Disposable {
     const slice = this.sliceOf(parameter);
     const values = new Float32Array(parameter.size);
     if (isQuantised(dtype)) {
-      const words = new Uint32Array(parameter.sizeBytes / 4);
-      this.device.download(slice, words);
-      values.set(transposed(unpack(words, shape, dtype), shape));
+      values.set(transposed(unpack(this.wordsOf(parameter), shape, dtype), shape));
     } else if (isHalf(dtype)) {
       const words = new Uint16Array(parameter.sizeBytes / 2);
       this.device.download(slice, words);
@@ -80,6 +79,13 @@ export class Slab implements Disposable {
       widen(words.subarray(0, values.length), values);
     } else this.device.download(slice, values);
     return values;
+  }
+
+  /** As it is stored. */
+  private wordsOf(parameter: Parameter): Uint32Array<ArrayBuffer> {
+    const words = new Uint32Array(parameter.sizeBytes / 4);
+    this.device.download(this.sliceOf(parameter), words);
+    return words;
   }
 
   /** Every value, each parameter at its offset. Waits for the device. */
@@ -91,13 +97,7 @@ export class Slab implements Disposable {
 
   /** Another one as soon as a bit of the values is another. Waits for the device. */
   fingerprint(): string {
-    let hash = 0n;
-    for (const parameter of this.parameters.list) {
-      const words = new Uint32Array(parameter.sizeBytes / 4);
-      this.device.download(this.sliceOf(parameter), words);
-      hash = Bun.hash.xxHash64(words, hash);
-    }
-    return hash.toString(16).padStart(16, "0");
+    return fingerprintOf(this.parameters.list.values().map((parameter) => this.wordsOf(parameter)));
   }
 
   [Symbol.dispose](): void {

@@ -5,10 +5,10 @@
 import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
 import type { Example } from "../data/examples";
-import { fingerprintOf } from "../data/fingerprint";
 import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
 import { showExample } from "../data/show";
 import { UserError } from "../errors";
+import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import type { Gpt2 } from "../model/gpt2";
