@@ -11,7 +11,7 @@ import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../model/half"
 import { HEAD, mergeInto, modulesOf } from "../model/lora";
 import { type Parameter, parameter, type Storage } from "../model/parameters";
 import { openAdapter, type StoredAdapter } from "../model/peft";
-import { pack, transposed, unpack } from "../model/quantised";
+import { dequantise, quantise } from "../model/quantised";
 import type { Slab } from "../model/slab";
 import { isQuantised } from "../tensor/stored";
 import { input } from "../tensor/tensor";
@@ -97,8 +97,7 @@ function asTrained(values: Float32Array, { shape, linear, decay }: Parameter, st
   if (storage === "bf16") return decay ? widened(narrowed(values)) : values;
   if (storage === "f16") return decay ? widenedFromF16(narrowedToF16(values)) : values;
   if (!linear || !isQuantised(storage)) return values;
-  const turned = shape.toReversed();
-  return transposed(unpack(pack(transposed(values, shape), turned, storage), turned, storage), turned);
+  return dequantise(quantise(values, shape, storage), shape, storage);
 }
 
 /** Tokens that two models are compared on. */

@@ -7,6 +7,7 @@ import { UserError } from "../errors";
 import type { TokenizerFiles } from "../text/files";
 import type { Gpt2 } from "./gpt2";
 import type { Parameter } from "./parameters";
+import { transposed } from "./transpose";
 
 export const ggufTypes = ["f32", "f16", "q8_0"] as const;
 export type GgufType = (typeof ggufTypes)[number];
@@ -63,7 +64,7 @@ export function writeGguf(path: string, source: GgufSource, type: GgufType): voi
     for (const { parameter, type, turned, size } of tensors) {
       const values = source.values(parameter);
       const padded = new Uint8Array(Math.ceil(size / ALIGNMENT) * ALIGNMENT);
-      padded.set(encoded(turned ? transposed(values, parameter.shape as [number, number]) : values, type));
+      padded.set(encoded(turned ? transposed(values, parameter.shape) : values, type));
       write(padded);
     }
     fsyncSync(fd);
@@ -114,12 +115,6 @@ function bytesOf(type: GgufType, count: number): number {
     default:
       throw new Error(`type ${type satisfies never}`);
   }
-}
-
-function transposed(values: Float32Array, [rows, columns]: readonly [number, number]): Float32Array {
-  const turned = new Float32Array(values.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) turned[c * rows + r] = values[r * columns + c]!;
-  return turned;
 }
 
 function encoded(values: Float32Array, type: GgufType): Uint8Array {

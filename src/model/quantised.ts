@@ -5,6 +5,7 @@
  */
 import { type Shape, sizeOf } from "../tensor/shape";
 import { BLOCK, int8Layout, NESTED, nf4Layout } from "../tensor/stored";
+import { transposed } from "./transpose";
 
 export type Quantisation = "nf4" | "int8";
 
@@ -47,6 +48,17 @@ export function bitsPerWeight(shape: Shape, kind: Quantisation): number {
   const count = sizeOf(shape);
   const { words } = kind === "nf4" ? nf4Layout(count) : int8Layout(count, shape[0]!);
   return (32 * words) / count;
+}
+
+/** A linear layer's matrix [in, out] in the words that kernels read, which are those of [out, in]. */
+export function quantise(values: Float32Array, shape: Shape, kind: Quantisation): Uint32Array {
+  return pack(transposed(values, shape), shape.toReversed(), kind);
+}
+
+/** The matrix [in, out] that the words stand for. */
+export function dequantise(words: Uint32Array, shape: Shape, kind: Quantisation): Float32Array<ArrayBuffer> {
+  const turned = shape.toReversed();
+  return transposed(unpack(words, turned, kind), turned);
 }
 
 /** A matrix [out, in] in the words that kernels read. */
@@ -162,20 +174,4 @@ function nearestIn(list: Float32Array, x: number): number {
     else high = middle;
   }
   return x - list[low]! <= list[high]! - x ? low : high;
-}
-
-/** Sides of the squares that a matrix is transposed by, so that both ways stay in the cache. */
-const TILE = 32;
-
-/** [a, b] -> [b, a]. */
-export function transposed(values: Float32Array, [rows = 0, columns = 0]: Shape): Float32Array {
-  const y = new Float32Array(values.length);
-  for (let top = 0; top < rows; top += TILE) {
-    const bottom = Math.min(top + TILE, rows);
-    for (let left = 0; left < columns; left += TILE) {
-      const right = Math.min(left + TILE, columns);
-      for (let r = top; r < bottom; r++) for (let c = left; c < right; c++) y[c * rows + r] = values[r * columns + c]!;
-    }
-  }
-  return y;
 }

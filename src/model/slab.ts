@@ -5,7 +5,7 @@ import { isHalf, isQuantised } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "./half";
 import type { Parameter, Parameters } from "./parameters";
-import { pack, transposed, unpack } from "./quantised";
+import { dequantise, quantise } from "./quantised";
 
 export class Slab implements Disposable {
   readonly buffer: Buffer;
@@ -49,7 +49,7 @@ export class Slab implements Disposable {
     const whole = this.sliceOf(parameter);
     if (isQuantised(dtype)) {
       if (values.length !== parameter.size) throw new Error(`${parameter.name} is quantised: write it whole`);
-      this.device.upload(whole, pack(transposed(values, parameter.shape), parameter.tensor.shape, dtype));
+      this.device.upload(whole, quantise(values, parameter.shape, dtype));
       return;
     }
     const width = isHalf(dtype) ? 2 : 4;
@@ -67,17 +67,14 @@ export class Slab implements Disposable {
 
   /** A parameter's values as numbers, in its own shape. Waits for the device. */
   read(parameter: Parameter): Float32Array<ArrayBuffer> {
-    const { dtype, shape } = parameter.tensor;
-    const slice = this.sliceOf(parameter);
+    const { dtype } = parameter.tensor;
+    if (isQuantised(dtype)) return dequantise(this.wordsOf(parameter), parameter.shape, dtype);
     const values = new Float32Array(parameter.size);
-    if (isQuantised(dtype)) {
-      values.set(transposed(unpack(this.wordsOf(parameter), shape, dtype), shape));
-    } else if (isHalf(dtype)) {
-      const words = new Uint16Array(parameter.sizeBytes / 2);
-      this.device.download(slice, words);
-      const widen = dtype === "f16" ? widenedFromF16 : widened;
-      widen(words.subarray(0, values.length), values);
-    } else this.device.download(slice, values);
+    if (isHalf(dtype)) {
+      const halves = new Uint16Array(this.wordsOf(parameter).buffer, 0, values.length);
+      if (dtype === "f16") widenedFromF16(halves, values);
+      else widened(halves, values);
+    } else this.device.download(this.sliceOf(parameter), values);
     return values;
   }
 

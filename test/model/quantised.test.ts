@@ -1,6 +1,7 @@
 /** Quantised matrices: the values and thresholds that bitsandbytes publishes, what is lost, and what it costs. */
 import { describe, expect, test } from "bun:test";
-import { bitsPerWeight, dynamicMap, NF4, pack, transposed, unpack } from "../../src/model/quantised";
+import { bitsPerWeight, dynamicMap, NF4, pack, unpack } from "../../src/model/quantised";
+import { transposed } from "../../src/model/transpose";
 import { nf4Layout } from "../../src/tensor/stored";
 import { sample } from "../support/oracle";
 
