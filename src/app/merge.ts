@@ -12,7 +12,7 @@ import { HEAD, mergeInto, modulesOf } from "../model/lora";
 import { type Parameter, parameter, type Storage } from "../model/parameters";
 import { openAdapter, type StoredAdapter } from "../model/peft";
 import { dequantise, quantise } from "../model/quantised";
-import type { Slab } from "../model/slab";
+import { bindAll, type Slab } from "../model/slab";
 import { isQuantised } from "../tensor/stored";
 import { input } from "../tensor/tensor";
 import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
@@ -119,7 +119,7 @@ function probe(device: Device, { model, slabs }: Bound): Float32Array {
   const length = Math.min(PROBE, model.config.context);
   const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
   const logits = model.logits(model.hidden(tokens, positions, { length }));
-  using program = new Program(device, [logits], { bind: new Map(slabs.flatMap((slab) => [...slab.bind()])) });
+  using program = new Program(device, [logits], { bind: bindAll(slabs) });
   program.feed(
     tokens,
     Uint32Array.from({ length }, (_, i) => (i * 7919 + 13) % model.config.vocabulary),

@@ -7,7 +7,7 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import type { Gpt2 } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
-import type { Slab } from "../model/slab";
+import { bindAll, type Slab } from "../model/slab";
 import { IGNORE } from "../ops/cross-entropy";
 
 export interface PerplexityOptions {
@@ -39,7 +39,7 @@ export function score(
   const length = Math.min(context, ids.length - 1);
   const rows = Math.min(windows.length, Math.max(1, Math.floor(BATCH_TOKENS / length)));
   const graph = nextToken(model, { rows, length });
-  using program = new Program(device, [graph.loss], { bind: new Map(slabs.flatMap((slab) => [...slab.bind()])) });
+  using program = new Program(device, [graph.loss], { bind: bindAll(slabs) });
   program.feed(graph.positions, graph.rowPositions);
   program.feed(graph.weight, new Float32Array([1]));
   const tokens = new Uint32Array(rows * length);

@@ -6,7 +6,7 @@ import gatherSource from "../../kernels/gather.wgsl" with { type: "text" };
 import { Program } from "../autograd/program";
 import { type Buffer, type Device, linear, type Recording, type Slice, whole } from "../device/device";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
-import type { Slab } from "../model/slab";
+import { bindAll, type Slab } from "../model/slab";
 import { countTokens } from "../ops/count";
 import { crossEntropy } from "../ops/cross-entropy";
 import { gather } from "../ops/gather";
@@ -90,7 +90,7 @@ export class Session implements Disposable {
     this.settings = input("settings", [7]);
     this.bias = input("bias", [vocabulary]);
     this.seeds = input("seeds", [batch], "u32");
-    this.bind = new Map(slabs.flatMap((slab) => [...slab.bind()]));
+    this.bind = bindAll(slabs);
     for (const layer of this.cache) this.own(layer, 4 * batch * capacity * 2 * width);
     this.own(this.counts, 4 * batch * vocabulary);
     this.own(this.settings, 28);

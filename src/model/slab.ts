@@ -101,3 +101,8 @@ export class Slab implements Disposable {
     this.buffer.free();
   }
 }
+
+/** The slices of all parameters of several slabs. */
+export function bindAll(slabs: readonly Slab[]): Map<Tensor, Slice> {
+  return new Map(slabs.flatMap((slab) => [...slab.bind()]));
+}

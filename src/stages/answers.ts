@@ -3,8 +3,9 @@ import { Program } from "../autograd/program";
 import type { Scratch } from "../autograd/scratch";
 import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
-import type { Device, Slice } from "../device/device";
+import type { Device } from "../device/device";
 import type { Gpt2, HiddenOptions } from "../model/gpt2";
+import { bindAll } from "../model/slab";
 import { gather } from "../ops/gather";
 import { input, type Tensor } from "../tensor/tensor";
 import type { Graph } from "../train/stage";
@@ -66,7 +67,7 @@ export function heldOutLoss(
     plan.step(Math.floor(((i + 0.5) * plan.stepsPerEpoch) / count)),
   );
   const most = plan.mostTargets(plan.stepsPerEpoch);
-  const bind = () => new Map(slabs.flatMap((slab) => [...slab.bind()] as [Tensor, Slice][]));
+  const bind = bindAll(slabs);
   const compiled = new Map<number, { graph: Graph; program: Program; arrays: BatchArrays }>();
   const compile = (at: number) => {
     let made = compiled.get(at);
@@ -75,7 +76,7 @@ export function heldOutLoss(
     const graph = answerGraph(model, { rows, length, targets: most[at]!, packing: false });
     made = {
       graph,
-      program: new Program(device, [graph.loss], { bind: bind(), scratch }),
+      program: new Program(device, [graph.loss], { bind, scratch }),
       arrays: batchArrays(rows, length, most[at]!),
     };
     made.program.feed(graph.inputs.weight!, new Float32Array([1]));

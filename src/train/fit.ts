@@ -7,7 +7,7 @@ import { UserError } from "../errors";
 import { type Console, duration, short } from "../log/console";
 import { openMetrics } from "../log/metrics";
 import type { Parameters } from "../model/parameters";
-import type { Slab } from "../model/slab";
+import { bindAll, type Slab } from "../model/slab";
 import { accumulate } from "../ops/add";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
@@ -155,7 +155,7 @@ export function trainingProgram(
 ): Program {
   const { outputs, slices, total } = trainingGraph(graph, weights.parameters);
   const bind = new Map([
-    ...[weights, ...frozen].flatMap((slab) => [...slab.bind()]),
+    ...bindAll([weights, ...frozen]),
     ...optimizer.gradients.bind(slices),
     [total, { ...optimizer.tail, sizeBytes: 4 * sizeOf(total.shape) }] as const,
   ]);

@@ -8,7 +8,7 @@ import { type Gpt2, gpt2, withAdapters } from "../../src/model/gpt2";
 import { adapterOf, columnNorms, HEAD, mergeInto, modulesOf, scaleOf, targeted } from "../../src/model/lora";
 import { initialise } from "../../src/model/parameters";
 import { openAdapter, readAdapter, writeAdapter } from "../../src/model/peft";
-import { Slab } from "../../src/model/slab";
+import { bindAll, Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { input } from "../../src/tensor/tensor";
 import { trainingProgram } from "../../src/train/fit";
@@ -22,7 +22,7 @@ const base = "test/golden/layouts/transformers";
 const folder = (name: string) => join("test/golden/peft", name);
 const ids = Uint32Array.from(golden.tokens);
 const T = ids.length;
-const bound = (...slabs: Slab[]) => new Map(slabs.flatMap((slab) => [...slab.bind()]));
+const bound = (...slabs: Slab[]) => bindAll(slabs);
 
 function graphOf(model: Gpt2, options: { readonly recompute?: boolean } = {}) {
   const [tokens, positions] = [input("tokens", [T], "u32"), input("positions", [T], "u32")];
