@@ -1,6 +1,4 @@
-import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
-import { findFile } from "../app/embedded";
 import { locateData, locateModel } from "../app/locate";
 import { encodeSamples, loadSamples, reportLines, shuffled } from "../data/examples";
 import { type Format, formats } from "../data/formats";
@@ -48,9 +46,7 @@ const show = defineCommand({
     const trees = { paths: args.paths, lang: args.lang, quality: 0 } as const;
     const strict = args.strict ?? false;
     const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict, name: args.file });
-    const template = templateFor(args.template, loaded.format, tokenizer, (path) =>
-      readFileSync(findFile(path), "utf8"),
-    );
+    const template = templateFor(args.template, loaded.format, tokenizer);
     const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
     const tokens = args.tokens === undefined ? most : numberOf("tokens", args.tokens);
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });

@@ -112,7 +112,7 @@ const answers = defineCommand({
       throw new UserError(`${args.data} has no conversation: its records are ${format}`, {
         hint: "give instructions or messages",
       });
-    const template = templateFor(args.template, format, tokenizer, (path) => readFileSync(findFile(path), "utf8"));
+    const template = templateFor(args.template, format, tokenizer);
     const chosen = subsetOf(conversations, whole("limit", args.limit, Number.MAX_SAFE_INTEGER, 0), 1337);
     const start = performance.now();
     const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {

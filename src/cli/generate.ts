@@ -83,9 +83,7 @@ export default defineCommand({
     const words = lines || given.length ? given : [await standardInput()];
     const console = openConsole();
     using opened = await openFromArgs(args, rawArgs, console);
-    const template = args.chat
-      ? templateFor(args.template, "messages", opened.tokenizer, (path) => readFileSync(path, "utf8"))
-      : null;
+    const template = args.chat ? templateFor(args.template, "messages", opened.tokenizer) : null;
     const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
     const options = endingWith(template?.end ?? null, asGiven);
 

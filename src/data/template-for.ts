@@ -1,28 +1,23 @@
 /** Which chat template records are rendered by. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { UserError } from "../errors";
 import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
 
 /** `wanted`: a built-in template's name, a Jinja file, or `auto`: the tokenizer's own, else the one that goes with the format. */
-export function templateFor(
-  wanted: string,
-  format: Format,
-  tokenizer: Tokenizer,
-  read: (path: string) => string,
-): ChatTemplate {
-  return chatTemplate(sourceOf(wanted, format, tokenizer, read), tokenizer);
+export function templateFor(wanted: string, format: Format, tokenizer: Tokenizer): ChatTemplate {
+  return chatTemplate(sourceOf(wanted, format, tokenizer), tokenizer);
 }
 
-function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer, read: (path: string) => string): string {
+function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string {
   if (wanted === "auto") {
     const fitting = format === "alpaca" || format === "instruction" ? format : "chat";
     return savedTemplate(tokenizer) ?? builtIn[fitting]!;
   }
   const known = builtIn[wanted];
   if (known) return known;
-  if (existsSync(wanted)) return read(wanted);
+  if (existsSync(wanted)) return readFileSync(wanted, "utf8");
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
     exitCode: 2,

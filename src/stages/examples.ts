@@ -1,5 +1,4 @@
 /** The examples of a stage: its data files read, converted and encoded by one template, and split. */
-import { readFileSync } from "node:fs";
 import { z } from "zod";
 import {
   addReports,
@@ -77,7 +76,7 @@ export async function readExamples(
   const load = async (path: string) => loadSamples(await find(path), { format, trees, strict, name: path });
   const files: (Loaded & { readonly path: string })[] = [];
   for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
-  const template = templateFor(config.template, files[0]!.format, tokenizer, (path) => readFileSync(path, "utf8"));
+  const template = templateFor(config.template, files[0]!.format, tokenizer);
   const lines: string[] = [];
   const encode = (loaded: Loaded, path: string) => {
     const onProgress = throttled((done: number, total: number) =>
