@@ -1,6 +1,6 @@
 /** Which chat template records are rendered by. */
 import { existsSync, readFileSync } from "node:fs";
-import { UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
 import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
@@ -17,9 +17,20 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
   }
   const known = builtIn[wanted];
   if (known) return known;
-  if (existsSync(wanted)) return readFileSync(wanted, "utf8");
+  if (existsSync(wanted)) return readTemplate(wanted);
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
     exitCode: 2,
   });
+}
+
+function readTemplate(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UserError(`the chat template ${path} cannot be read: ${messageOf(error)}`, {
+      hint: "give the path of a Jinja file",
+      exitCode: 2,
+    });
+  }
 }
