@@ -115,12 +115,10 @@ export async function openModel(device: Device, given: string | ModelParts, stor
     for (const slab of slabs) slab[Symbol.dispose]();
     throw error;
   }
-  const model = adapters.length
-    ? withAdapters(
-        stored.model,
-        adapters.map(({ adapter }) => adapter),
-      )
-    : stored.model;
+  const model = withAdapters(
+    stored.model,
+    adapters.map(({ adapter }) => adapter),
+  );
   const engine = new Engine(device, model, slabs);
   return {
     parts,

@@ -64,12 +64,10 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
   }
   const { base, adapters } = await locateParts(target, openConsole());
   const plain = await checkModel(base);
-  const model = adapters.length
-    ? withAdapters(
-        plain,
-        adapters.map((path) => adapterAt(path, plain.config)),
-      )
-    : plain;
+  const model = withAdapters(
+    plain,
+    adapters.map((path) => adapterAt(path, plain.config)),
+  );
   return { model, rows: 1, tokens: model.config.context, recompute: false };
 }
 
