@@ -43,9 +43,7 @@ export async function fetchModel(
   const cached = cachedModel(given, settings);
   if (settings.offline) {
     if (cached) return cached;
-    throw new UserError(`${given} is not in ${settings.cache}, and HF_HUB_OFFLINE is set`, {
-      hint: "fetch it once while online, or unset HF_HUB_OFFLINE",
-    });
+    throw notFetched(given, settings);
   }
   const name = released[given] ?? given;
   const cache = new RepositoryCache(settings.cache, name);
@@ -65,14 +63,16 @@ export async function fetchFromDataSet(
   const cache = new RepositoryCache(settings.cache, name, "dataset");
   const { snapshot } = cache;
   if (snapshot && paths.every((path) => existsSync(join(snapshot, path)))) return snapshot;
-  if (settings.offline) {
-    throw new UserError(`${name} is not in ${settings.cache}, and HF_HUB_OFFLINE is set`, {
-      hint: "fetch it once while online, or unset HF_HUB_OFFLINE",
-    });
-  }
+  if (settings.offline) throw notFetched(name, settings);
   const source = await latest("dataset", name, settings);
   await fetchFiles(source, cache, await filesAt(source, paths), onProgress);
   return cache.snapshotOf(source.revision);
+}
+
+function notFetched(name: string, { cache }: HubSettings): UserError {
+  return new UserError(`${name} is not in ${cache}, and HF_HUB_OFFLINE is set`, {
+    hint: "fetch it once while online, or unset HF_HUB_OFFLINE",
+  });
 }
 
 /** What is missing of these files, and then the ref that says that all are there. */
