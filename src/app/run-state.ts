@@ -4,7 +4,7 @@ import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
-import { openModelFiles, readSlab } from "../model/checkpoint";
+import { openModelFiles, readModel } from "../model/checkpoint";
 import { type Gpt2, gpt2 } from "../model/gpt2";
 import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -71,7 +71,7 @@ export class RunState implements Disposable {
     if (!isAdapter(saved)) {
       if (basename(saved) === readIndex(folder)!.latest) return;
       this.console.note(`${stage.name}: the next stage goes on from its best checkpoint, ${basename(saved)}`);
-      readSlab(join(saved, "model.safetensors"), this.weights);
+      readModel(saved, this.weights);
       return;
     }
     const merged = join(folder, "merged");

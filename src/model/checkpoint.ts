@@ -154,6 +154,11 @@ export function valuesOf({ info, file }: StoredTensor): Float32Array {
   return values;
 }
 
+/** Loads a model directory that `writeModel` wrote into weights of its layout. */
+export function readModel(directory: string, weights: Slab): void {
+  readSlab(join(directory, "model.safetensors"), weights);
+}
+
 /** Loads a slab from one file, such as an optimizer's moments. */
 export function readSlab(path: string, slab: Slab, prefix = PREFIX): void {
   using file = openSafetensors(path);

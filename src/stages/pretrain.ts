@@ -1,5 +1,4 @@
 /** Pretraining: the next token on long text, as GPT-2 and nanoGPT do it (https://github.com/karpathy/nanoGPT, train.py). */
-import { join } from "node:path";
 import { z } from "zod";
 import { Program } from "../autograd/program";
 import { Scratch } from "../autograd/scratch";
@@ -11,13 +10,12 @@ import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import { throttled } from "../log/console";
-import { readSlab, writeModel } from "../model/checkpoint";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
-import { writeTokenizer } from "../text/tokenizer";
 import { dropout, kept, optim, samplePrompts, stageName, steps, type Training, training } from "../train/settings";
 import type { Batch } from "../train/stage";
 import type { Built, Context } from "./context";
+import { wholeModel } from "./trained";
 
 export const schema = z.strictObject({
   kind: z.literal("pretrain").meta({ description: "the next token on long text" }),
@@ -62,7 +60,8 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
   });
   const scratch = new Scratch(device);
   const held = evaluation(config, context, validation, scratch);
-  const engine = new Engine(device, model, [weights]);
+  const { frozen, slabs, write, read } = wholeModel(context);
+  const engine = new Engine(device, model, slabs);
   const prompts = samplePrompts(config.samples).map((prompt) => tokenizer.encode(prompt));
   engine.expectPrompts(prompts);
   return {
@@ -70,7 +69,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     length,
     tokenizer,
     weights,
-    frozen: [],
+    frozen,
     graphs: [
       {
         inputs: { ...inputs, ...(dropped && { dropoutSeed }) },
@@ -91,11 +90,8 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     evaluate: held.loss,
     start: () => [],
     samples: () => writeSamples(config, context, engine, prompts),
-    async writeModel(directory) {
-      await writeModel(directory, model, weights, tokenizer.endOfText);
-      await writeTokenizer(directory, tokenizer.files);
-    },
-    readModel: (directory) => readSlab(join(directory, "model.safetensors"), weights),
+    writeModel: (directory) => write(directory, tokenizer),
+    readModel: read,
     [Symbol.dispose]() {
       held[Symbol.dispose]();
       engine[Symbol.dispose]();

@@ -1,7 +1,7 @@
 /** What a stage trains: the whole model, or an adapter beside it. */
-import { dirname, isAbsolute, join, relative } from "node:path";
+import { dirname, isAbsolute, relative } from "node:path";
 import { UserError } from "../errors";
-import { readSlab, writeModel } from "../model/checkpoint";
+import { readModel, writeModel } from "../model/checkpoint";
 import { type Gpt2, withAdapters } from "../model/gpt2";
 import { type Adapter, adapterOf, columnNorms, HEAD, modulesOf, targeted } from "../model/lora";
 import { initialise, parameter } from "../model/parameters";
@@ -27,7 +27,8 @@ export function trainedParts(lora: LoraConfig | undefined, context: Context): Tr
   return lora ? adapterParts(lora, context) : wholeModel(context);
 }
 
-function wholeModel({ model, weights }: Context): Trained {
+/** Nothing is frozen, and there is nothing to dispose of: the weights are the run's. */
+export function wholeModel({ model, weights }: Context): Trained {
   return {
     model,
     weights,
@@ -37,7 +38,7 @@ function wholeModel({ model, weights }: Context): Trained {
       await writeModel(directory, model, weights, tokenizer.endOfText);
       await writeTokenizer(directory, tokenizer.files);
     },
-    read: (directory) => readSlab(join(directory, "model.safetensors"), weights),
+    read: (directory) => readModel(directory, weights),
     [Symbol.dispose]() {},
   };
 }
