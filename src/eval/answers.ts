@@ -38,15 +38,16 @@ export function answerAll(
   { batch, maxTokens, ownHistory, onProgress = () => {} }: AnswerOptions,
 ): Answer[][] {
   const answers: Answer[][] = conversations.map(() => []);
-  const turns = Math.max(
-    ...conversations.map((messages) => messages.filter(({ role }) => role === "assistant").length),
+  /** Where the assistant speaks. */
+  const places = conversations.map((messages) =>
+    messages.flatMap(({ role }, at) => (role === "assistant" ? [at] : [])),
   );
-  const total = conversations.flat().filter(({ role }) => role === "assistant").length;
+  const turns = places.reduce((most, { length }) => Math.max(most, length), 0);
+  const total = places.reduce((sum, { length }) => sum + length, 0);
   let done = 0;
   for (let turn = 0; turn < turns; turn++) {
     const open = conversations.flatMap((messages, i) => {
-      const places = messages.flatMap(({ role }, at) => (role === "assistant" ? [at] : []));
-      const at = places[turn];
+      const at = places[i]![turn];
       return at === undefined ? [] : [{ i, at, messages }];
     });
     for (let from = 0; from < open.length; from += batch) {
