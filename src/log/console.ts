@@ -59,6 +59,11 @@ export function throttled<A extends unknown[]>(f: (...args: A) => void, ms = 500
   };
 }
 
+/** Progress of work whose share is known: `tokenising data.txt  40%`. */
+export function percentages(console: Console, what: string): (done: number, total: number) => void {
+  return throttled((done, total) => console.status(`${what}  ${Math.floor((100 * done) / total)}%`));
+}
+
 /** `1h02m`, `3m10s`, `12s`. */
 export function duration(seconds: number): string {
   const s = Math.max(0, Math.round(seconds));

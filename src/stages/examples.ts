@@ -13,7 +13,7 @@ import {
 import { formats } from "../data/formats";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
-import { throttled } from "../log/console";
+import { percentages } from "../log/console";
 import type { ChatTemplate } from "../text/template";
 import { type Tokenizer, tokenizerFrom } from "../text/tokenizer";
 import type { Context } from "./context";
@@ -79,9 +79,7 @@ export async function readExamples(
   const template = templateFor(config.template, files[0]!.format, tokenizer);
   const lines: string[] = [];
   const encode = (loaded: Loaded, path: string) => {
-    const onProgress = throttled((done: number, total: number) =>
-      console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
-    );
+    const onProgress = percentages(console, `tokenising ${path}`);
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict, onProgress });
     if (examples.length === 0)
       throw new UserError(`${path}: no example is left`, {

@@ -9,7 +9,7 @@ import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import { throttled } from "../log/console";
+import { percentages } from "../log/console";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { dropout, kept, optim, samplePrompts, stageName, steps, type Training, training } from "../train/settings";
@@ -112,12 +112,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
 
 async function readSplit({ data, validation, batch }: PretrainConfig, { tokenizer, find, console }: Context) {
   const read = async (path: string) =>
-    tokensOf(await find(path), {
-      tokenizer,
-      onProgress: throttled((done, total) =>
-        console.status(`tokenising ${path}  ${Math.floor((100 * done) / total)}%`),
-      ),
-    });
+    tokensOf(await find(path), { tokenizer, onProgress: percentages(console, `tokenising ${path}`) });
   const parts = [];
   for (const path of [data].flat()) parts.push(await read(path));
   console.done();
