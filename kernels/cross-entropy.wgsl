@@ -64,6 +64,14 @@ fn row_result(slot: u32) -> f32 {
   return result;
 }
 
+fn largest_logit(start: u32, local: vec3<u32>) -> f32 {
+  var largest = -3.4028234e38;
+  for (var c = local.x; c < params.columns; c += LANES) {
+    largest = max(largest, x[start + c]);
+  }
+  return row_max(largest, local);
+}
+
 @compute @workgroup_size(LANES, ROWS)
 fn forward(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -73,11 +81,7 @@ fn forward(
   let row = (group.x + group.y * groups.x) * ROWS + local.y;
   let safe = min(row, params.rows - 1u);
   let start = safe * params.columns;
-  var largest = -3.4028234e38;
-  for (var c = local.x; c < params.columns; c += LANES) {
-    largest = max(largest, x[start + c]);
-  }
-  largest = row_max(largest, local);
+  let largest = largest_logit(start, local);
   var total = 0.0;
   for (var c = local.x; c < params.columns; c += LANES) {
     total += exp(x[start + c] - largest);
@@ -103,11 +107,7 @@ fn statistics(
   let row = (group.x + group.y * groups.x) * ROWS + local.y;
   let safe = min(row, params.rows - 1u);
   let start = safe * params.columns;
-  var largest = -3.4028234e38;
-  for (var c = local.x; c < params.columns; c += LANES) {
-    largest = max(largest, x[start + c]);
-  }
-  largest = row_max(largest, local);
+  let largest = largest_logit(start, local);
   var total = 0.0;
   var weighted = 0.0;
   for (var c = local.x; c < params.columns; c += LANES) {
