@@ -24,14 +24,22 @@ kinds = {
     "dora": dict(r=2, lora_alpha=4, use_dora=True, target_modules=["c_attn", "c_proj", "c_fc"]),
     "head": dict(r=3, lora_alpha=3, target_modules=["c_fc", "lm_head"]),
 }
-result = {"tokens": tokens, "adapters": {}}
-for name, settings in kinds.items():
+
+
+def adapted(settings):
+    """The base with a random adapter."""
     model = GPT2LMHeadModel.from_pretrained(base, attn_implementation="eager")
     model = get_peft_model(model, LoraConfig(fan_in_fan_out=True, task_type="CAUSAL_LM", lora_dropout=0.0, **settings))
     for key, p in model.named_parameters():
         if p.requires_grad:
             with torch.no_grad():
                 p.copy_(p * (1 + 0.1 * torch.randn_like(p)) if "magnitude" in key else 0.3 * torch.randn_like(p))
+    return model
+
+
+result = {"tokens": tokens, "adapters": {}}
+for name, settings in kinds.items():
+    model = adapted(settings)
     model.eval()
     logits = model(ids).logits[0]
     loss = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:])
@@ -56,12 +64,7 @@ for name, settings in kinds.items():
 # Saved last, since merging changes the model in place.
 torch.manual_seed(5)
 for name, settings in kinds.items():
-    model = GPT2LMHeadModel.from_pretrained(base, attn_implementation="eager")
-    model = get_peft_model(model, LoraConfig(fan_in_fan_out=True, task_type="CAUSAL_LM", lora_dropout=0.0, **settings))
-    for key, p in model.named_parameters():
-        if p.requires_grad:
-            with torch.no_grad():
-                p.copy_(p * (1 + 0.1 * torch.randn_like(p)) if "magnitude" in key else 0.3 * torch.randn_like(p))
+    model = adapted(settings)
     model.save_pretrained(os.path.join(out, name))
     path = os.path.join(out, name, "adapter_config.json")
     config = json.load(open(path))
