@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
-import type { Example } from "../data/examples";
+import { type Example, endsItself } from "../data/examples";
 import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
 import { showExample } from "../data/show";
 import { UserError } from "../errors";
@@ -213,16 +213,6 @@ function startLines({ name }: SftConfig, { train, held, plan, tokenizer, templat
       .split("\n")
       .map((line) => `  | ${line}`),
   ];
-}
-
-/** Whether the end of the last answer is trained. */
-function endsItself({ ids, trained }: Example, tokenizer: Tokenizer, { end }: ChatTemplate): boolean {
-  if (trained.at(-1) !== 1) return false;
-  const last = ids.at(-1)!;
-  if (last === tokenizer.endOfText || last === end?.id) return true;
-  return (
-    end !== null && end.id === null && tokenizer.decode([...ids.slice(-Buffer.byteLength(end.text))]).endsWith(end.text)
-  );
 }
 
 interface Writer {

@@ -118,6 +118,11 @@ describe("cutting", () => {
     expect(cut("---+++++", 8)).toEqual(ids);
     expect(cut("---+++++", 6)).toEqual([1, 2, 3, 4, 5, 8]);
   });
+  test("keeps what the template trains behind the end token", () => {
+    expect(cut("---+++++", 6, [7])).toEqual([1, 2, 3, 4, 7, 8]);
+    expect(cut("-++--+++", 7, [3, 7])).toEqual([1, 2, 3, 4, 5, 7, 8]);
+    expect(cut("-++--+++", 6, [3, 7])).toEqual([1, 2, 3]);
+  });
   test("puts no other token in its place", () => {
     expect(cut("---+++++", 6, [9])).toEqual([1, 2, 3, 4, 5, 6]);
   });
