@@ -1,10 +1,10 @@
 /** How much device memory a model needs, known before anything is allocated: the plan is a pure function of the graph. */
-import { plan, planBytes } from "../autograd/plan";
+import { plan, planBytes, slotBytes } from "../autograd/plan";
 import { shared } from "../autograd/scratch";
 import { cacheTensors, type Gpt2 } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
-import { input } from "../tensor/tensor";
+import { input, type Tensor } from "../tensor/tensor";
 import { trainingGraph } from "../train/fit";
 import type { Graph, Stage } from "../train/stage";
 
@@ -31,14 +31,13 @@ export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activat
   const { parameters, adapters, config } = model;
   const all = [parameters, ...adapters.map(({ parameters }) => parameters)];
   const weightsBytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
-  const bound = all.flatMap(({ list }) => list.map(({ tensor }) => tensor));
 
   const tokens = input("tokens", [config.context], "u32");
   const positions = input("positions", [config.context], "u32");
   const layers = cacheTensors(config, 1, config.context);
   const cache = { layers: [...layers], positions: input("starts", [1], "u32") };
   const hidden = model.hidden(tokens, positions, { length: config.context, cache });
-  const inference = plan([hidden, ...cache.layers], new Set([...bound, ...layers]));
+  const inference = plan([hidden, ...cache.layers], new Set([...tensorsOf(all), ...layers]));
   const cacheBytes = layers.length * 4 * config.context * 2 * config.width;
 
   const trained = adapters.at(-1)?.parameters ?? parameters;
@@ -63,11 +62,10 @@ export function stageBytes({ weights, frozen, graphs }: Pick<Stage, "weights" | 
   let sizes: readonly number[] = [];
   for (const graph of graphs.toReversed()) {
     const { slotSizes, fedSlots } = planOf(graph, weights.parameters, all);
-    inputs += slotSizes.slice(0, fedSlots).reduce((sum, size) => sum + 4 * size, 0);
+    inputs += slotBytes(slotSizes.slice(0, fedSlots));
     ({ sizes } = shared(sizes, slotSizes.slice(fedSlots)));
   }
-  const scratch = sizes.reduce((sum, size) => sum + 4 * size, 0);
-  return held + optimizerBytes(weights.parameters) + inputs + scratch;
+  return held + optimizerBytes(weights.parameters) + inputs + slotBytes(sizes);
 }
 
 /** Gradients and two moments, in float32. */
@@ -77,6 +75,9 @@ export function optimizerBytes({ size }: Parameters): number {
 
 function planOf(graph: Pick<Graph, "loss" | "sums">, trained: Parameters, all: readonly Parameters[]) {
   const { outputs, slices, total } = trainingGraph(graph, trained);
-  const weights = all.flatMap(({ list }) => list.map(({ tensor }) => tensor));
-  return plan(outputs, new Set([...weights, ...slices, total]));
+  return plan(outputs, new Set([...tensorsOf(all), ...slices, total]));
+}
+
+function tensorsOf(all: readonly Parameters[]): Tensor[] {
+  return all.flatMap(({ list }) => list.map(({ tensor }) => tensor));
 }

@@ -80,6 +80,11 @@ export function isFed(node: Tensor): boolean {
 
 /** Bytes that a program over this plan allocates, beside what is bound from outside. */
 export function planBytes({ slotSizes }: Plan): number {
+  return slotBytes(slotSizes);
+}
+
+/** Bytes that these slots take. */
+export function slotBytes(slotSizes: readonly number[]): number {
   return slotSizes.reduce((sum, size) => sum + 4 * size, 0);
 }
 
