@@ -128,16 +128,7 @@ export async function openModelFiles(directory: string, storage: Storage = "f32"
     return {
       model,
       values: (parameter) => valuesOf(found[model.parameters.list.indexOf(parameter)]!),
-      load(device) {
-        const weights = new Slab(device, model.parameters);
-        try {
-          readInto(weights, found);
-        } catch (error) {
-          weights[Symbol.dispose]();
-          throw error;
-        }
-        return weights;
-      },
+      load: (device) => loadSlab(device, model.parameters, found),
       [Symbol.dispose]: () => files[Symbol.dispose](),
     };
   } catch (error) {
@@ -239,6 +230,18 @@ function* partsOf({ info, file }: StoredTensor, most = PART): Generator<[part: F
     file.read(info, part, first);
     yield [part, first];
   }
+}
+
+/** A slab with these tensors' values in it. */
+export function loadSlab(device: Device, parameters: Parameters, found: readonly StoredTensor[]): Slab {
+  const slab = new Slab(device, parameters);
+  try {
+    readInto(slab, found);
+  } catch (error) {
+    slab[Symbol.dispose]();
+    throw error;
+  }
+  return slab;
 }
 
 /** Puts tensors where the slab wants them. NaN and infinity are refused by name. */

@@ -7,12 +7,12 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
-import { expectTensors, readInto, valuesOf } from "./checkpoint";
+import { expectTensors, loadSlab, readInto, valuesOf } from "./checkpoint";
 import type { Gpt2Config } from "./gpt2";
 import { type Adapter, type AdapterValues, adapterOf, HEAD, type LoraSettings, type Module, modulesOf } from "./lora";
 import { parameter, type Storage, storages } from "./parameters";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "./safetensors";
-import { Slab } from "./slab";
+import type { Slab } from "./slab";
 import type { StoredTensor } from "./weights-files";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
@@ -100,16 +100,7 @@ export function openAdapter(directory: string, config: Gpt2Config): StoredAdapte
       adapter,
       trainedOn: storageOf(file),
       values: (name) => valuesOf(found[adapter.parameters.list.indexOf(parameter(adapter.parameters, name))]!),
-      load(device) {
-        const slab = new Slab(device, adapter.parameters);
-        try {
-          readInto(slab, found);
-        } catch (error) {
-          slab[Symbol.dispose]();
-          throw error;
-        }
-        return slab;
-      },
+      load: (device) => loadSlab(device, adapter.parameters, found),
       [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {
