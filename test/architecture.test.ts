@@ -14,6 +14,7 @@ const layers = [
   "model",
   "optim",
   "text",
+  "formats",
   "data",
   "generate",
   "eval",

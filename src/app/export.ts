@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { UserError } from "../errors";
-import { copyModel, openModelFiles } from "../model/checkpoint";
-import { type GgufType, writeGguf } from "../model/gguf";
+import { copyModel, openModelFiles } from "../formats/checkpoint";
+import { type GgufType, writeGguf } from "../formats/gguf";
 import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
 
 /** A Hugging Face model directory: config.json, model.safetensors, tokenizer files. Works without a device, tensor by tensor. */

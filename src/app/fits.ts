@@ -2,13 +2,13 @@
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
-import { type Gpt2, type Gpt2Config, gpt2 } from "../model/gpt2";
+import { gpt2, type Model, type ModelConfig } from "../model/gpt2";
 import type { Parameters } from "../model/parameters";
 import type { Stage } from "../train/stage";
 import { type MemoryOptions, memoryOf, stageBytes } from "./memory";
 
 /** Throws a UserError with the numbers where a model's weights do not fit. */
-export function expectWeightsFit(device: Device, config: Gpt2Config, { bytes: needed, storage }: Parameters): void {
+export function expectWeightsFit(device: Device, config: ModelConfig, { bytes: needed, storage }: Parameters): void {
   const free = device.freeBytes();
   if (free === null || needed <= free) return;
   const small = gpt2(config, "bf16").parameters.bytes;
@@ -30,7 +30,7 @@ export function expectWeightsFit(device: Device, config: Gpt2Config, { bytes: ne
 export function expectFits(
   device: Device,
   stage: Pick<Stage, "weights" | "frozen" | "graphs">,
-  { name, model, batch }: { readonly name: string; readonly model: Gpt2; readonly batch: MemoryOptions },
+  { name, model, batch }: { readonly name: string; readonly model: Model; readonly batch: MemoryOptions },
 ): number {
   const needed = stageBytes(stage);
   const held = [stage.weights, ...stage.frozen].reduce((sum, { parameters }) => sum + parameters.bytes, 0);
@@ -44,7 +44,7 @@ export function expectFits(
 }
 
 /** The gentlest change that fits: activations computed again, fewer rows, fewer tokens. */
-function wouldFit(free: number, model: Gpt2, { rows, tokens }: MemoryOptions): string {
+function wouldFit(free: number, model: Model, { rows, tokens }: MemoryOptions): string {
   const smaller = (from: number) => Array.from({ length: Math.floor(Math.log2(from)) + 1 }, (_, i) => from >> i);
   const tries = [
     ...smaller(rows).map((rows) => ({ rows, tokens })),

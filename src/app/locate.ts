@@ -2,10 +2,10 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { UserError } from "../errors";
+import { readAdapterConfig } from "../formats/peft";
 import { dataSets, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
 import { type Console, duration } from "../log/console";
-import { readAdapterConfig } from "../model/peft";
 import { findFile } from "./embedded";
 import { isAdapter, type ModelParts, modelDirectory } from "./model";
 

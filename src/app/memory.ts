@@ -1,7 +1,7 @@
 /** How much device memory a model needs, known before anything is allocated: the plan is a pure function of the graph. */
 import { plan, planBytes, slotBytes } from "../autograd/plan";
 import { shared } from "../autograd/scratch";
-import { cacheTensors, type Gpt2 } from "../model/gpt2";
+import { cacheTensors, type Model } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
 import { input, type Tensor } from "../tensor/tensor";
@@ -27,7 +27,10 @@ export interface MemoryOptions {
 }
 
 /** Of a model whose adapters are trained if it has any, else all of it. */
-export function memoryOf(model: Gpt2, { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions): Memory {
+export function memoryOf(
+  model: Model,
+  { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions,
+): Memory {
   const { parameters, adapters, config } = model;
   const all = [parameters, ...adapters.map(({ parameters }) => parameters)];
   const weightsBytes = all.reduce((sum, { bytes }) => sum + bytes, 0);

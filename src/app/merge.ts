@@ -5,12 +5,12 @@ import { dirname } from "node:path";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { messageOf, UserError } from "../errors";
-import { copyModel, openModelFiles, type StoredModel } from "../model/checkpoint";
-import { type Gpt2, gpt2 } from "../model/gpt2";
+import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
+import { openAdapter, type StoredAdapter } from "../formats/peft";
+import { gpt2, type Model } from "../model/gpt2";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../model/half";
 import { HEAD, mergeInto, modulesOf } from "../model/lora";
 import { type Parameter, parameter, type Storage } from "../model/parameters";
-import { openAdapter, type StoredAdapter } from "../model/peft";
 import { dequantise, quantise } from "../model/quantised";
 import { bindAll, type Slab } from "../model/slab";
 import { isQuantised } from "../tensor/stored";
@@ -111,7 +111,7 @@ export function largestDifference(device: Device, a: Bound, b: Bound): number {
 }
 
 interface Bound {
-  readonly model: Gpt2;
+  readonly model: Model;
   readonly slabs: readonly Slab[];
 }
 

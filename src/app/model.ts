@@ -3,11 +3,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../device/device";
 import { messageOf, UserError } from "../errors";
+import { openModelFiles, type StoredModel } from "../formats/checkpoint";
+import { ADAPTER_CONFIG, openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
 import { Engine } from "../generate/engine";
-import { openModelFiles, type StoredModel } from "../model/checkpoint";
-import { type Gpt2, withAdapters } from "../model/gpt2";
+import { type Model, withAdapters } from "../model/gpt2";
 import type { Storage } from "../model/parameters";
-import { ADAPTER_CONFIG, openAdapter, type StoredAdapter, trainedOn } from "../model/peft";
 import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
@@ -58,7 +58,7 @@ export interface ModelParts {
 
 export interface OpenModel extends Disposable {
   readonly parts: ModelParts;
-  readonly model: Gpt2;
+  readonly model: Model;
   readonly weights: Slab;
   /** Every slab that the model reads: its weights, then those of its adapters. */
   readonly slabs: readonly Slab[];

@@ -1,10 +1,10 @@
 /** The model that a config asks for, before anything is trained or loaded. */
 
 import { existsSync } from "node:fs";
+import { checkHeads, readConfig } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
-import { checkHeads, readConfig } from "../model/checkpoint";
-import { type Gpt2, type Gpt2Config, gpt2, presets, withAdapters } from "../model/gpt2";
+import { gpt2, type Model, type ModelConfig, presets, withAdapters } from "../model/gpt2";
 import { adapterOf, targeted } from "../model/lora";
 import type { StageConfig } from "../stages";
 import type { Config } from "./config";
@@ -15,14 +15,14 @@ import type { MemoryOptions } from "./memory";
 const GPT2_VOCABULARY = 50257;
 
 /** The numbers of `model.from`'s model, or the preset's overridden by those given. */
-export async function plannedModel({ model, tokenizer }: Config, console: Console): Promise<Gpt2Config> {
+export async function plannedModel({ model, tokenizer }: Config, console: Console): Promise<ModelConfig> {
   if (model.from !== undefined)
     return releasedConfig(model.from) ?? readConfig((await locateParts(model.from, console)).base);
   return modelConfig(model, expectedVocabulary(tokenizer));
 }
 
 /** The numbers of a released model that was not fetched yet: they are known without it. */
-function releasedConfig(name: string): Gpt2Config | null {
+function releasedConfig(name: string): ModelConfig | null {
   const preset = presets[name];
   if (!preset || !isHubName(name) || existsSync(findFile(name)) || cachedModel(name)) return null;
   return { ...preset, vocabulary: GPT2_VOCABULARY, epsilon: 1e-5 };
@@ -31,8 +31,8 @@ function releasedConfig(name: string): Gpt2Config | null {
 /** What a stage trains, and in what batches: what its memory follows from. */
 export function plannedTraining(
   stage: StageConfig,
-  config: Gpt2Config,
-): { readonly model: Gpt2; readonly batch: MemoryOptions } {
+  config: ModelConfig,
+): { readonly model: Model; readonly batch: MemoryOptions } {
   const { rows, tokens = Math.min(1024, config.context) } = stage.batch;
   const batch = { rows, tokens, recompute: stage.recompute, activations: stage.activations };
   const lora = stage.kind === "sft" ? stage.lora : undefined;
@@ -56,7 +56,7 @@ function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
 }
 
 /** The preset's numbers, overridden by those given. */
-export function modelConfig({ preset, epsilon, ...given }: Config["model"], vocabulary: number): Gpt2Config {
+export function modelConfig({ preset, epsilon, ...given }: Config["model"], vocabulary: number): ModelConfig {
   const base = presets[preset]!;
   const config = {
     vocabulary,

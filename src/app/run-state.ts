@@ -2,10 +2,10 @@
 import { existsSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
+import { openModelFiles, readModel } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
-import { openModelFiles, readModel } from "../model/checkpoint";
-import { type Gpt2, gpt2 } from "../model/gpt2";
+import { gpt2, type Model } from "../model/gpt2";
 import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
 import type { StageConfig } from "../stages";
@@ -25,7 +25,7 @@ export function storageOf(stage: StageConfig): Storage {
 
 /** What goes from stage to stage: the model, its weights, the tokenizer, and where the weights are from. */
 export class RunState implements Disposable {
-  model: Gpt2;
+  model: Model;
   weights: Slab;
   tokenizer: Tokenizer;
   base: string | null;
@@ -81,7 +81,7 @@ export class RunState implements Disposable {
     this.replace(stored.model, stored.load(this.device));
   }
 
-  private replace(model: Gpt2, weights: Slab): void {
+  private replace(model: Model, weights: Slab): void {
     this.weights[Symbol.dispose]();
     this.model = model;
     this.weights = weights;

@@ -2,8 +2,8 @@ import { defineCommand } from "citty";
 import { exportGguf, exportSafetensors } from "../app/export";
 import { locateParts } from "../app/locate";
 import { UserError } from "../errors";
+import { type GgufType, ggufTypes } from "../formats/gguf";
 import { openConsole } from "../log/console";
-import { type GgufType, ggufTypes } from "../model/gguf";
 
 /** `dawngrad export`: a model for transformers, or for llama.cpp. */
 export default defineCommand({

@@ -5,11 +5,11 @@ import { locateParts } from "../app/locate";
 import { type Memory, memoryOf } from "../app/memory";
 import { plannedModel, plannedTraining } from "../app/planned";
 import { UserError } from "../errors";
+import { checkModel } from "../formats/checkpoint";
+import { openAdapter } from "../formats/peft";
 import { memory, openConsole } from "../log/console";
-import { checkModel } from "../model/checkpoint";
-import { type Gpt2, type Gpt2Config, gpt2, presets, withAdapters } from "../model/gpt2";
+import { gpt2, type Model, type ModelConfig, presets, withAdapters } from "../model/gpt2";
 import type { Adapter } from "../model/lora";
-import { openAdapter } from "../model/peft";
 import { numberOf } from "./options";
 
 /** `dawngrad inspect`: a model's or a config's parameters and memory. */
@@ -51,7 +51,7 @@ interface Shape {
   readonly recompute: boolean;
 }
 
-async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 } & Shape> {
+async function find(target: string, vocabulary: number): Promise<{ model: Model } & Shape> {
   const preset = presets[target];
   if (preset && !existsSync(target)) {
     const model = gpt2({ ...preset, vocabulary, epsilon: 1e-5 });
@@ -71,12 +71,12 @@ async function find(target: string, vocabulary: number): Promise<{ model: Gpt2 }
   return { model, rows: 1, tokens: model.config.context, recompute: false };
 }
 
-function adapterAt(path: string, config: Gpt2Config): Adapter {
+function adapterAt(path: string, config: ModelConfig): Adapter {
   using files = openAdapter(path, config);
   return files.adapter;
 }
 
-function asJson({ config, parameters }: Gpt2, needed: Memory, batch: Shape) {
+function asJson({ config, parameters }: Model, needed: Memory, batch: Shape) {
   return {
     config,
     parameters: parameters.count,
@@ -86,7 +86,7 @@ function asJson({ config, parameters }: Gpt2, needed: Memory, batch: Shape) {
   };
 }
 
-function asText({ config, parameters, adapters }: Gpt2, needed: Memory, { rows, tokens }: Shape): string {
+function asText({ config, parameters, adapters }: Model, needed: Memory, { rows, tokens }: Shape): string {
   const all = [parameters, ...adapters.map(({ parameters }) => parameters)].flatMap(({ list }) => list);
   const widest = Math.max(...all.map(({ name }) => name.length));
   const lines = all.map(({ name, shape, size, decay }) => {

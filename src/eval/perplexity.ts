@@ -5,7 +5,7 @@
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import type { Gpt2 } from "../model/gpt2";
+import type { Model } from "../model/gpt2";
 import { nextToken } from "../model/next-token";
 import { bindAll, type Slab } from "../model/slab";
 import { IGNORE } from "../ops/cross-entropy";
@@ -30,7 +30,7 @@ export interface Scored {
 const BATCH_TOKENS = 2048;
 
 export function score(
-  { device, model, slabs }: { readonly device: Device; readonly model: Gpt2; readonly slabs: readonly Slab[] },
+  { device, model, slabs }: { readonly device: Device; readonly model: Model; readonly slabs: readonly Slab[] },
   ids: Uint16Array | Uint32Array,
   { context, stride, onProgress = () => {} }: PerplexityOptions,
 ): Scored {

@@ -1,7 +1,7 @@
 /** What is published of GPT-2 124M's outputs, to check that weights, tokenizer and kernels are all right. */
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
-import type { Gpt2 } from "../model/gpt2";
+import type { Model } from "../model/gpt2";
 import type { Slab } from "../model/slab";
 import { input } from "../tensor/tensor";
 
@@ -57,7 +57,7 @@ function logProb(row: Float32Array, token: number): number {
 }
 
 /** The model's logits after each of the published tokens: [4, V]. */
-export function publishedLogits(device: Device, { model, weights }: { model: Gpt2; weights: Slab }): Float32Array {
+export function publishedLogits(device: Device, { model, weights }: { model: Model; weights: Slab }): Float32Array {
   const length = published.ids.length;
   const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
   const logits = model.logits(model.hidden(tokens, positions, { length }));

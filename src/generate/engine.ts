@@ -4,7 +4,7 @@
  */
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import type { Gpt2 } from "../model/gpt2";
+import type { Model } from "../model/gpt2";
 import type { Slab } from "../model/slab";
 import { pcg } from "../ops/random";
 import type { Sampling } from "./sampling";
@@ -24,12 +24,12 @@ export type Column = readonly (number | null)[];
 
 export class Engine implements Disposable {
   private readonly device: Device;
-  private readonly model: Gpt2;
+  private readonly model: Model;
   private readonly slabs: readonly Slab[];
   private readonly sessions = new Map<string, Session>();
 
   /** `slabs`: the weights of the model and of its adapters. */
-  constructor(device: Device, model: Gpt2, slabs: readonly Slab[]) {
+  constructor(device: Device, model: Model, slabs: readonly Slab[]) {
     this.device = device;
     this.model = model;
     this.slabs = slabs;

@@ -5,7 +5,7 @@
 import gatherSource from "../../kernels/gather.wgsl" with { type: "text" };
 import { Program } from "../autograd/program";
 import { type Buffer, type Device, linear, type Recording, type Slice, whole } from "../device/device";
-import { cacheTensors, type Gpt2 } from "../model/gpt2";
+import { cacheTensors, type Model } from "../model/gpt2";
 import { bindAll, type Slab } from "../model/slab";
 import { countTokens } from "../ops/count";
 import { crossEntropy } from "../ops/cross-entropy";
@@ -57,7 +57,7 @@ interface Adoption extends Disposable {
 /** The programs and the cache for one batch size and one capacity. */
 export class Session implements Disposable {
   private readonly device: Device;
-  private readonly model: Gpt2;
+  private readonly model: Model;
   private readonly batch: number;
   readonly capacity: number;
   private readonly buffers: Buffer[] = [];
@@ -76,7 +76,7 @@ export class Session implements Disposable {
 
   constructor(
     device: Device,
-    model: Gpt2,
+    model: Model,
     slabs: readonly Slab[],
     { batch, capacity }: { batch: number; capacity: number },
   ) {

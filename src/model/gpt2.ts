@@ -21,7 +21,7 @@ import { type Adapter, type AdaptOptions, adaptedLinear, HEAD, narrowedInput } f
 import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
 import { addProduct, embed, project, type TablePart, tableParts } from "./table";
 
-export interface Gpt2Config {
+export interface ModelConfig {
   /** Tokens in the vocabulary. */
   readonly vocabulary: number;
   /** The longest sequence: number of learned positions. */
@@ -71,8 +71,8 @@ export const presets: Readonly<Record<string, Size>> = {
   "gpt3-175b": size(96, 96, 12288, 2048),
 };
 
-export interface Gpt2 {
-  readonly config: Gpt2Config;
+export interface Model {
+  readonly config: ModelConfig;
   readonly parameters: Parameters;
   /** What is added to its linear layers. */
   readonly adapters: readonly Adapter[];
@@ -112,21 +112,21 @@ export interface Cache {
 }
 
 /** Keys and values of `batch` sequences of up to `length` positions, for each layer. */
-export function cacheTensors({ layers, width }: Gpt2Config, batch: number, length: number): Tensor[] {
+export function cacheTensors({ layers, width }: ModelConfig, batch: number, length: number): Tensor[] {
   return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
 }
 
 /** `storage`: all but f32 are to be read and not to be trained. */
-export function gpt2(config: Gpt2Config, storage: Storage = "f32"): Gpt2 {
+export function gpt2(config: ModelConfig, storage: Storage = "f32"): Model {
   return over(config, layOut(specs(config), storage), []);
 }
 
 /** The same model over the same weights, with these adapters and no others. Without any it computes what `gpt2` does. */
-export function withAdapters({ config, parameters }: Gpt2, adapters: readonly Adapter[]): Gpt2 {
+export function withAdapters({ config, parameters }: Model, adapters: readonly Adapter[]): Model {
   return over(config, parameters, adapters);
 }
 
-function over(config: Gpt2Config, parameters: Parameters, adapters: readonly Adapter[]): Gpt2 {
+function over(config: ModelConfig, parameters: Parameters, adapters: readonly Adapter[]): Model {
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
   const embedding = tableParts(weight("wte.weight"));
   const head = config.tied === false ? tableParts(weight("lm_head.weight")) : embedding;
@@ -153,7 +153,7 @@ function over(config: Gpt2Config, parameters: Parameters, adapters: readonly Ada
 }
 
 /** Weights N(0, 0.02), those that write to the residual stream smaller by sqrt(2 L), biases 0, norms 1. */
-function specs({ vocabulary, context, layers, width: C, tied }: Gpt2Config): ParameterSpec[] {
+function specs({ vocabulary, context, layers, width: C, tied }: ModelConfig): ParameterSpec[] {
   const matrix = (name: string, shape: number[], std = 0.02): ParameterSpec => ({
     name,
     shape,
@@ -206,7 +206,7 @@ const headDrop =
     dropout(x, seed, { rate, stream: 1 << 16 });
 
 function hidden(
-  { layers, heads, epsilon }: Gpt2Config,
+  { layers, heads, epsilon }: ModelConfig,
   { weight, embedding, adapters }: Weights,
   tokens: Tensor,
   positions: Tensor,

@@ -10,7 +10,7 @@ import { doraNorm, scaleColumns } from "../ops/dora";
 import { addColumns, matmul } from "../ops/matmul";
 import type { Keep } from "../ops/store";
 import type { Tensor } from "../tensor/tensor";
-import type { Gpt2Config } from "./gpt2";
+import type { ModelConfig } from "./gpt2";
 import { layOut, type ParameterSpec, type Parameters, parameter } from "./parameters";
 
 export interface LoraSettings {
@@ -41,7 +41,7 @@ export interface Adapter {
 export const HEAD = "lm_head";
 
 /** Every layer that can be adapted, the head last. */
-export function modulesOf({ layers, width: C, vocabulary }: Gpt2Config): Module[] {
+export function modulesOf({ layers, width: C, vocabulary }: ModelConfig): Module[] {
   const block = (h: string): Module[] => [
     { name: `${h}.attn.c_attn`, inputs: C, outputs: 3 * C },
     { name: `${h}.attn.c_proj`, inputs: C, outputs: C },
@@ -58,7 +58,7 @@ export function modulesOf({ layers, width: C, vocabulary }: Gpt2Config): Module[
  * The layers that patterns name: the end of a name (`attn.c_attn`, `c_proj`, `h.11.mlp.c_fc`), with * for any part of it (`h.1*.attn.*`),
  * `head`, or `all-linear`, which is all but the head.
  */
-export function targeted(config: Gpt2Config, patterns: readonly string[]): Module[] {
+export function targeted(config: ModelConfig, patterns: readonly string[]): Module[] {
   const names = (name: string) => (pattern: string) => {
     if (pattern === "all-linear") return name !== HEAD;
     const wanted = pattern === "head" ? HEAD : pattern;

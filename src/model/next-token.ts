@@ -1,6 +1,6 @@
 /** The graph of next-token prediction over a batch: its inputs, and the weighted loss. Training, evaluation and measurements share it. */
 import { input, type Tensor } from "../tensor/tensor";
-import type { Gpt2, HiddenOptions } from "./gpt2";
+import type { HiddenOptions, Model } from "./gpt2";
 
 /** What the sums of HeadLoss are called in metrics, as TRL calls them. */
 export const tokenMetrics = ["loss", "entropy", "mean_token_accuracy"] as const;
@@ -20,7 +20,7 @@ export interface NextToken {
 }
 
 export function nextToken(
-  model: Gpt2,
+  model: Model,
   { rows, length, ...options }: { readonly rows: number } & Omit<HiddenOptions, "cache">,
 ): NextToken {
   const size = rows * length;

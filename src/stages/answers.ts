@@ -4,7 +4,7 @@ import type { Scratch } from "../autograd/scratch";
 import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
 import type { Device } from "../device/device";
-import type { Gpt2, HiddenOptions } from "../model/gpt2";
+import type { HiddenOptions, Model } from "../model/gpt2";
 import { bindAll } from "../model/slab";
 import { gather } from "../ops/gather";
 import { input, type Tensor } from "../tensor/tensor";
@@ -22,7 +22,7 @@ interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
 
 /** The loss of the answers in a micro-batch. */
 export function answerGraph(
-  model: Gpt2,
+  model: Model,
   { rows, targets: count, packing, dft = false, ...options }: GraphOptions,
 ): Graph {
   const size = rows * options.length;

@@ -1,7 +1,7 @@
 /** What a stage is built from, and what it gives beside its training: a stage knows neither configs of others nor folders of runs. */
 import type { Device } from "../device/device";
 import type { Console } from "../log/console";
-import type { Gpt2 } from "../model/gpt2";
+import type { Model } from "../model/gpt2";
 import type { Slab } from "../model/slab";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Stage } from "../train/stage";
@@ -10,7 +10,7 @@ export interface Context {
   readonly device: Device;
   readonly seed: number;
   readonly tokenizer: Tokenizer;
-  readonly model: Gpt2;
+  readonly model: Model;
   readonly weights: Slab;
   /** Where `weights` are from, for adapters to name: a path, or a name on the Hub. Null where they were never saved. */
   readonly base: string | null;
@@ -21,7 +21,7 @@ export interface Context {
 
 export interface Built extends Stage, Disposable {
   /** The model with what is trained in it. */
-  readonly model: Gpt2;
+  readonly model: Model;
   /** Tokens of its longest rows. */
   readonly length: number;
   /** The tokenizer that goes with what was trained, its chat template included. */

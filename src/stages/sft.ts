@@ -11,7 +11,7 @@ import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import type { Gpt2 } from "../model/gpt2";
+import type { Model } from "../model/gpt2";
 import { tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { answerReader } from "../text/answer";
@@ -178,7 +178,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   }
 }
 
-function rowLength({ batch }: SftConfig, { config: { context } }: Gpt2): number {
+function rowLength({ batch }: SftConfig, { config: { context } }: Model): number {
   const length = batch.tokens ?? Math.min(1024, context);
   if (length <= context) return length;
   throw new UserError(`batch.tokens is ${length}, and the model's context is ${context}`, {

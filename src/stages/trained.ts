@@ -1,11 +1,11 @@
 /** What a stage trains: the whole model, or an adapter beside it. */
 import { dirname, isAbsolute, relative } from "node:path";
 import { UserError } from "../errors";
-import { readModel, writeModel } from "../model/checkpoint";
-import { type Gpt2, withAdapters } from "../model/gpt2";
+import { readModel, writeModel } from "../formats/checkpoint";
+import { readAdapter, writeAdapter } from "../formats/peft";
+import { type Model, withAdapters } from "../model/gpt2";
 import { type Adapter, adapterOf, columnNorms, HEAD, modulesOf, targeted } from "../model/lora";
 import { initialise, parameter } from "../model/parameters";
-import { readAdapter, writeAdapter } from "../model/peft";
 import { Slab } from "../model/slab";
 import { type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import type { LoraConfig } from "../train/settings";
@@ -13,7 +13,7 @@ import type { Context } from "./context";
 
 export interface Trained extends Disposable {
   /** The model with what is trained in it. */
-  readonly model: Gpt2;
+  readonly model: Model;
   /** What is trained. */
   readonly weights: Slab;
   readonly frozen: readonly Slab[];
@@ -91,7 +91,7 @@ function adapterParts(lora: LoraConfig, context: Context): Trained {
 }
 
 /** A fresh adapter; DoRA's magnitudes are the lengths of the base's columns. */
-function firstValues(adapter: Adapter, base: Gpt2, frozen: Slab, seed: number): Float32Array {
+function firstValues(adapter: Adapter, base: Model, frozen: Slab, seed: number): Float32Array {
   const values = initialise(adapter.parameters, seed);
   if (!adapter.settings.dora) return values;
   for (const { name, inputs, outputs } of modulesOf(base.config)) {

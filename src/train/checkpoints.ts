@@ -17,8 +17,8 @@ import {
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, messageOf, UserError } from "../errors";
-import { namedValues, readSlab } from "../model/checkpoint";
-import { writeSafetensors } from "../model/safetensors";
+import { namedValues, readSlab } from "../formats/checkpoint";
+import { writeSafetensors } from "../formats/safetensors";
 import type { AdamW } from "../optim/adamw";
 import type { Stage } from "./stage";
 

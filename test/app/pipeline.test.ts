@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkConfig } from "../../src/app/config";
 import { runPipeline } from "../../src/app/pipeline";
-import { openModelFiles } from "../../src/model/checkpoint";
+import { openModelFiles } from "../../src/formats/checkpoint";
 import { parameter } from "../../src/model/parameters";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";

@@ -4,7 +4,7 @@ import { Program } from "../../src/autograd/program";
 import { Engine } from "../../src/generate/engine";
 import { likeliest } from "../../src/generate/probabilities";
 import { type Sampling, sampling } from "../../src/generate/sampling";
-import type { Gpt2 } from "../../src/model/gpt2";
+import type { Model } from "../../src/model/gpt2";
 import type { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
 import { trainCharacters } from "../../src/text/characters";
@@ -26,7 +26,7 @@ function collect(engine: Engine, given: readonly number[][], options: Parameters
 }
 
 /** Greedy decoding without a cache: the whole sequence again for every token. */
-function recomputed(model: Gpt2, weights: Slab, prompt: readonly number[], count: number): number[] {
+function recomputed(model: Model, weights: Slab, prompt: readonly number[], count: number): number[] {
   const ids = [...prompt];
   for (let i = 0; i < count; i++) {
     const length = ids.length;

@@ -2,9 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { checkModel } from "../../src/formats/checkpoint";
 import { cachedModel, fetchModel, isHubName } from "../../src/hub/fetch";
 import { hubSettings } from "../../src/hub/settings";
-import { checkModel } from "../../src/model/checkpoint";
 import { temporaryFolder } from "../support/folder";
 import { COMMIT, type FakeHub, fakeHub, type Trouble } from "../support/hub";
 

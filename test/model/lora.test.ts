@@ -3,11 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
-import { loadModel } from "../../src/model/checkpoint";
-import { type Gpt2, gpt2, withAdapters } from "../../src/model/gpt2";
+import { loadModel } from "../../src/formats/checkpoint";
+import { openAdapter, readAdapter, writeAdapter } from "../../src/formats/peft";
+import { gpt2, type Model, withAdapters } from "../../src/model/gpt2";
 import { adapterOf, columnNorms, HEAD, mergeInto, modulesOf, scaleOf, targeted } from "../../src/model/lora";
 import { initialise } from "../../src/model/parameters";
-import { openAdapter, readAdapter, writeAdapter } from "../../src/model/peft";
 import { bindAll, Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { input } from "../../src/tensor/tensor";
@@ -24,12 +24,12 @@ const ids = Uint32Array.from(golden.tokens);
 const T = ids.length;
 const bound = (...slabs: Slab[]) => bindAll(slabs);
 
-function graphOf(model: Gpt2, options: { readonly recompute?: boolean } = {}) {
+function graphOf(model: Model, options: { readonly recompute?: boolean } = {}) {
   const [tokens, positions] = [input("tokens", [T], "u32"), input("positions", [T], "u32")];
   return { tokens, positions, hidden: model.hidden(tokens, positions, { length: T, ...options }) };
 }
 
-function logitsOf(model: Gpt2, ...slabs: Slab[]): Float32Array {
+function logitsOf(model: Model, ...slabs: Slab[]): Float32Array {
   const { tokens, positions, hidden } = graphOf(model);
   const logits = model.logits(hidden);
   using program = new Program(device(), [logits], { bind: bound(...slabs) });

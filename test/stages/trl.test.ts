@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Example } from "../../src/data/examples";
 import { batchArrays, fillBatch, planOf } from "../../src/data/plan";
-import { loadModel } from "../../src/model/checkpoint";
+import { loadModel } from "../../src/formats/checkpoint";
 import { withAdapters } from "../../src/model/gpt2";
 import { adapterOf, targeted } from "../../src/model/lora";
 import { Slab } from "../../src/model/slab";

@@ -1,16 +1,16 @@
 /** Small models on the test device. */
-import { type Gpt2, type Gpt2Config, gpt2 } from "../../src/model/gpt2";
+import { gpt2, type Model, type ModelConfig } from "../../src/model/gpt2";
 import { initialise } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { device } from "./device";
 
-export const toy: Gpt2Config = { vocabulary: 50, context: 32, layers: 2, heads: 2, width: 16, epsilon: 1e-5 };
+export const toy: ModelConfig = { vocabulary: 50, context: 32, layers: 2, heads: 2, width: 16, epsilon: 1e-5 };
 
 /** A model with weights ten times as large as an initialisation's, so that its choices are far apart. */
 export function toyModel(
-  config: Gpt2Config = toy,
+  config: ModelConfig = toy,
   seed = 3,
-): { model: Gpt2; weights: Slab; slabs: readonly Slab[]; values: Float32Array } & Disposable {
+): { model: Model; weights: Slab; slabs: readonly Slab[]; values: Float32Array } & Disposable {
   const model = gpt2(config);
   const values = initialise(model.parameters, seed);
   for (const { offset, size, decay } of model.parameters.list)

@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
-import { checkModel, loadModel, writeModel } from "../../src/model/checkpoint";
-import type { Gpt2 } from "../../src/model/gpt2";
+import { checkModel, loadModel, writeModel } from "../../src/formats/checkpoint";
+import type { Model } from "../../src/model/gpt2";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../../src/model/half";
 import type { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
@@ -15,7 +15,7 @@ import { largestError } from "../support/oracle";
 
 const layouts = "test/golden/layouts";
 
-function logitsOf(model: Gpt2, weights: Slab): Float32Array {
+function logitsOf(model: Model, weights: Slab): Float32Array {
   const length = golden.tokens.length;
   const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
   const logits = model.logits(model.hidden(tokens, positions, { length }));

@@ -1,8 +1,8 @@
 /** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
 import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { codeOf, messageOf, UserError } from "../errors";
+import { widened } from "../model/half";
 import { sizeOf } from "../tensor/shape";
-import { widened } from "./half";
 
 export interface TensorInfo {
   readonly name: string;

@@ -7,12 +7,20 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
+import type { ModelConfig } from "../model/gpt2";
+import {
+  type Adapter,
+  type AdapterValues,
+  adapterOf,
+  HEAD,
+  type LoraSettings,
+  type Module,
+  modulesOf,
+} from "../model/lora";
+import { parameter, type Storage, storages } from "../model/parameters";
+import type { Slab } from "../model/slab";
 import { expectTensors, loadSlab, readInto, valuesOf } from "./checkpoint";
-import type { Gpt2Config } from "./gpt2";
-import { type Adapter, type AdapterValues, adapterOf, HEAD, type LoraSettings, type Module, modulesOf } from "./lora";
-import { parameter, type Storage, storages } from "./parameters";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "./safetensors";
-import type { Slab } from "./slab";
 import type { StoredTensor } from "./weights-files";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
@@ -82,7 +90,7 @@ export interface StoredAdapter extends AdapterValues, Disposable {
 }
 
 /** Opens an adapter for a model of this config. Throws a UserError where it is for another. */
-export function openAdapter(directory: string, config: Gpt2Config): StoredAdapter {
+export function openAdapter(directory: string, config: ModelConfig): StoredAdapter {
   const { base, settings } = readAdapterConfig(directory);
   const path = join(directory, WEIGHTS);
   const file = openSafetensors(path);
@@ -123,7 +131,7 @@ function storageOf({ metadata }: SafetensorsFile): Storage {
 /** The layers that the file has matrices for, each with its rank. */
 function adaptedModules(
   stored: ReadonlyMap<string, { readonly info: { readonly shape: readonly number[] } }>,
-  config: Gpt2Config,
+  config: ModelConfig,
   path: string,
 ): (Module & { readonly rank: number })[] {
   const known = modulesOf(config);

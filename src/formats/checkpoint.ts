@@ -2,19 +2,19 @@
 import { join } from "node:path";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
+import { gpt2, type Model, type ModelConfig } from "../model/gpt2";
+import type { Parameter, Parameters, Storage } from "../model/parameters";
+import { Slab } from "../model/slab";
 import { sizeOf } from "../tensor/shape";
 import { isQuantised } from "../tensor/stored";
-import { type Gpt2, type Gpt2Config, gpt2 } from "./gpt2";
-import type { Parameter, Parameters, Storage } from "./parameters";
 import { type NamedValues, openSafetensors, writeSafetensors } from "./safetensors";
-import { Slab } from "./slab";
 import { openWeights, type StoredTensor, type WeightsFiles } from "./weights-files";
 
 /** transformers writes GPT-2's tensors with this prefix; OpenAI's own files have none. */
 const PREFIX = "transformer.";
 
 /** config.json of a GPT-2, with every key that transformers reads. */
-export function huggingFaceConfig(config: Gpt2Config, endOfText: number | null): Record<string, unknown> {
+export function huggingFaceConfig(config: ModelConfig, endOfText: number | null): Record<string, unknown> {
   return {
     activation_function: "gelu_new",
     architectures: ["GPT2LMHeadModel"],
@@ -40,7 +40,7 @@ export function huggingFaceConfig(config: Gpt2Config, endOfText: number | null):
 }
 
 /** Reads config.json. Refuses, by name, what this GPT-2 does not do. */
-export async function readConfig(directory: string): Promise<Gpt2Config> {
+export async function readConfig(directory: string): Promise<ModelConfig> {
   const path = join(directory, "config.json");
   let json: Record<string, unknown>;
   try {
@@ -87,7 +87,7 @@ export async function readConfig(directory: string): Promise<Gpt2Config> {
 }
 
 /** Heads must share the width out, in vec4s. */
-export function checkHeads({ width, heads }: Pick<Gpt2Config, "width" | "heads">, where: string): void {
+export function checkHeads({ width, heads }: Pick<ModelConfig, "width" | "heads">, where: string): void {
   if (width % (4 * heads) === 0) return;
   throw new UserError(`${where}: width ${width} is not a multiple of 4 times ${heads} heads`, {
     hint: `use a width such as ${Math.max(1, Math.round(width / 4 / heads)) * 4 * heads}`,
@@ -100,20 +100,20 @@ export async function loadModel(
   device: Device,
   directory: string,
   storage: Storage = "f32",
-): Promise<{ model: Gpt2; weights: Slab }> {
+): Promise<{ model: Model; weights: Slab }> {
   using stored = await openModelFiles(directory, storage);
   return { model: stored.model, weights: stored.load(device) };
 }
 
 /** What a model directory holds, once its tensors were found to be those of its config. Reads no values. */
-export async function checkModel(directory: string): Promise<Gpt2> {
+export async function checkModel(directory: string): Promise<Model> {
   using stored = await openModelFiles(directory);
   return stored.model;
 }
 
 /** A model's files, checked and open: its values are read one tensor at a time. */
 export interface StoredModel extends Disposable {
-  readonly model: Gpt2;
+  readonly model: Model;
   values(parameter: Parameter): Float32Array;
   /** All of them, onto the device. */
   load(device: Device): Slab;
@@ -158,7 +158,7 @@ export function readSlab(path: string, slab: Slab, prefix = PREFIX): void {
 }
 
 /** Where each parameter stands; nothing that a GPT-2 does not have may stand beside them. */
-function expectModel(files: WeightsFiles, directory: string, { parameters, config }: Gpt2): StoredTensor[] {
+function expectModel(files: WeightsFiles, directory: string, { parameters, config }: Model): StoredTensor[] {
   const found = expectTensors(files.tensors, directory, parameters, PREFIX);
   const known = new Set(found.map(({ info }) => info.name));
   for (const [name, stored] of files.tensors) {
@@ -275,7 +275,7 @@ export function namedValues(slab: Slab, prefix = PREFIX): NamedValues[] {
 /** Writes config.json and model.safetensors into an existing directory. */
 export async function writeModel(
   directory: string,
-  model: Gpt2,
+  model: Model,
   weights: Slab,
   endOfText: number | null,
 ): Promise<void> {
@@ -303,7 +303,7 @@ function storedName(name: string, prefix: string): string {
   return name === HEAD ? name : prefix + name;
 }
 
-async function writeConfig(directory: string, model: Gpt2, endOfText: number | null): Promise<void> {
+async function writeConfig(directory: string, model: Model, endOfText: number | null): Promise<void> {
   await Bun.write(
     join(directory, "config.json"),
     `${JSON.stringify(huggingFaceConfig(model.config, endOfText), null, 2)}\n`,

@@ -4,10 +4,10 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { UserError } from "../errors";
+import type { Model } from "../model/gpt2";
+import type { Parameter } from "../model/parameters";
+import { transposed } from "../model/transpose";
 import type { TokenizerFiles } from "../text/files";
-import type { Gpt2 } from "./gpt2";
-import type { Parameter } from "./parameters";
-import { transposed } from "./transpose";
 
 export const ggufTypes = ["f32", "f16", "q8_0"] as const;
 export type GgufType = (typeof ggufTypes)[number];
@@ -37,7 +37,7 @@ interface Placed {
 
 export interface GgufSource {
   readonly name: string;
-  readonly model: Gpt2;
+  readonly model: Model;
   readonly tokenizer: TokenizerFiles;
   /** A parameter's values, asked for when their turn comes. */
   values(parameter: Parameter): Float32Array;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../src/errors";
-import { openSafetensors, writeSafetensors } from "../../src/model/safetensors";
+import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors";
 import { temporaryFolder } from "../support/folder";
 
 const tensors = [
