@@ -3,7 +3,7 @@
  * tied to the token embedding (https://cdn.openai.com/better-language-models/language_models.pdf, section 2.3). Parameters
  * have the names and shapes of Hugging Face's checkpoints; Conv1D weights lie [in, out].
  */
-import { recompute } from "../autograd/gradients";
+import { recompute } from "../autograd/recompute";
 import { add } from "../ops/add";
 import { attention } from "../ops/attention";
 import { attentionDecode, cacheAppend } from "../ops/attention-decode";
@@ -255,17 +255,7 @@ function hidden(
       streams = first; // the second computation draws the same dropout masks
       return block(x, layer);
     };
-    x = recompute(again, x, ...blockWeights(weight, layer), ...adapterWeights(adapters, layer));
+    x = recompute(again, x);
   }
   return norm(x, "ln_f");
-}
-
-function blockWeights(weight: Weight, layer: number): Tensor[] {
-  const names = ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"];
-  return names.flatMap((name) => ["weight", "bias"].map((part) => weight(`h.${layer}.${name}.${part}`)));
-}
-
-function adapterWeights(adapters: readonly Adapter[], layer: number): Tensor[] {
-  const inBlock = ({ name }: { readonly name: string }) => name.startsWith(`h.${layer}.`);
-  return adapters.flatMap(({ parameters }) => parameters.list.filter(inBlock).map(({ tensor }) => tensor));
 }
