@@ -1,8 +1,11 @@
 /** Whether a model or a stage fits the device, known before anything is allocated. */
+
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
-import { gpt2, type Model, type ModelConfig } from "../model/gpt2";
+import type { ModelConfig } from "../model/architecture";
+import { type Model, modelOf } from "../model/model";
+
 import type { Parameters } from "../model/parameters";
 import type { Stage } from "../train/stage";
 import { type MemoryOptions, memoryOf, stageBytes } from "./memory";
@@ -11,7 +14,7 @@ import { type MemoryOptions, memoryOf, stageBytes } from "./memory";
 export function expectWeightsFit(device: Device, config: ModelConfig, { bytes: needed, storage }: Parameters): void {
   const free = device.freeBytes();
   if (free === null || needed <= free) return;
-  const small = gpt2(config, "bf16").parameters.bytes;
+  const small = modelOf(config, "bf16").parameters.bytes;
   throw new UserError(
     `the weights need ${memory(needed)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
     {

@@ -1,7 +1,10 @@
 /** How much device memory a model needs, known before anything is allocated: the plan is a pure function of the graph. */
+
 import { plan, planBytes, slotBytes } from "../autograd/plan";
 import { shared } from "../autograd/scratch";
-import { cacheTensors, type Model } from "../model/gpt2";
+import { cacheTensors } from "../model/architecture";
+import type { Model } from "../model/model";
+
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
 import { input, type Tensor } from "../tensor/tensor";

@@ -1,10 +1,13 @@
 /** The loss of answers: its graph over a micro-batch, and its mean over held-out examples. */
+
 import { Program } from "../autograd/program";
 import type { Scratch } from "../autograd/scratch";
 import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
 import type { Device } from "../device/device";
-import type { HiddenOptions, Model } from "../model/gpt2";
+import type { HiddenOptions } from "../model/architecture";
+import type { Model } from "../model/model";
+
 import { bindAll } from "../model/slab";
 import { gather } from "../ops/gather";
 import { input, type Tensor } from "../tensor/tensor";

@@ -2,6 +2,7 @@
  * Supervised fine-tuning: the next token of answers, and of nothing else. Names, defaults and metrics follow TRL's SFTTrainer
  * (https://huggingface.co/docs/trl/sft_trainer).
  */
+
 import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
 import { type Example, endsItself } from "../data/examples";
@@ -11,7 +12,8 @@ import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
+
 import { tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { answerReader } from "../text/answer";

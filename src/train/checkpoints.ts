@@ -3,6 +3,7 @@
  * checkpoints.json, which says which is the latest and which the best. A checkpoint appears under its name only when it is
  * whole and on disk: so a crash or a full disk leaves the previous one as it was.
  */
+
 import {
   closeSync,
   existsSync,
@@ -17,8 +18,8 @@ import {
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, messageOf, UserError } from "../errors";
-import { namedValues, readSlab } from "../formats/checkpoint";
 import { writeSafetensors } from "../formats/safetensors";
+import { namedValues, prefixed, readSlab } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
 import type { Stage } from "./stage";
 
@@ -65,7 +66,10 @@ export async function saveCheckpoint(
   try {
     await mkdir(temporary, { recursive: true });
     await stage.writeModel(temporary);
-    const moments = [...namedValues(optimizer.first, "first."), ...namedValues(optimizer.second, "second.")];
+    const moments = [
+      ...namedValues(optimizer.first, prefixed("first.")),
+      ...namedValues(optimizer.second, prefixed("second.")),
+    ];
     writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
     const state: State = { ...progress, fingerprints: stage.fingerprints };
     writeFileSync(join(temporary, "training.json"), `${JSON.stringify(state, null, 2)}\n`);
@@ -112,8 +116,8 @@ export function resumeFrom(directory: string, { latest }: Index, stage: Stage, o
     });
   stage.readModel(from);
   const moments = join(from, "optimizer.safetensors");
-  readSlab(moments, optimizer.first, "first.");
-  readSlab(moments, optimizer.second, "second.");
+  readSlab(moments, optimizer.first, prefixed("first."));
+  readSlab(moments, optimizer.second, prefixed("second."));
   return progress;
 }
 

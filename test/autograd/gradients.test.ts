@@ -87,7 +87,7 @@ describe("recompute", () => {
     const plain = gradients(block(block(x)), targets) as Tensor[];
     const again = gradients(recompute(block, recompute(block, x)), targets) as Tensor[];
     const [a, b] = [interpret(plain, feeds), interpret(again, feeds)];
-    a.forEach((values, i) => expect(largestError(b[i]!, values)).toBeLessThan(1e-14));
+    for (const [i, values] of a.entries()) expect(largestError(b[i]!, values)).toBeLessThan(1e-14);
     compare(again, feeds, 1e-5);
   });
   test("finds what was computed outside, and not given", () => {

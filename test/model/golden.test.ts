@@ -1,9 +1,11 @@
 /** The whole model against PyTorch: test/golden/gpt2.py wrote logits, loss, gradients and ten AdamW steps. */
+
 import { expect, test } from "bun:test";
 import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
-import { gpt2 } from "../../src/model/gpt2";
+import { modelOf } from "../../src/model/model";
+
 import { Slab } from "../../src/model/slab";
 import { IGNORE } from "../../src/ops";
 import { AdamW } from "../../src/optim/adamw";
@@ -18,8 +20,9 @@ type Packed = Record<string, { shape: number[]; f32: string }>;
 const floats = ({ f32 }: { f32: string }) =>
   new Float32Array(Uint8Array.from(atob(f32), (c) => c.charCodeAt(0)).buffer);
 
-const { config, batch, settings } = golden;
-const model = gpt2(config);
+const { batch, settings } = golden;
+const config = { type: "gpt2", ...golden.config };
+const model = modelOf(config);
 const size = batch.rows * batch.length;
 const values = new Float32Array(model.parameters.size);
 for (const { name, offset } of model.parameters.list) values.set(floats((golden.weights as Packed)[name]!), offset);

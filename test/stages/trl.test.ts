@@ -1,10 +1,11 @@
 /** Fine-tuning against TRL's own SFTTrainer: what it logs of four steps on a small model (test/golden/trl_sft.py). */
+
 import { describe, expect, test } from "bun:test";
 import type { Example } from "../../src/data/examples";
 import { batchArrays, fillBatch, planOf } from "../../src/data/plan";
 import { loadModel } from "../../src/formats/checkpoint";
-import { withAdapters } from "../../src/model/gpt2";
 import { adapterOf, targeted } from "../../src/model/lora";
+import { withAdapters } from "../../src/model/model";
 import { Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate } from "../../src/optim/schedule";
@@ -39,7 +40,7 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
   const { model: base, weights } = await loadModel(device(), "test/golden/layouts/transformers");
   using _base = weights;
   const settings = { rank: 4, alpha: 8, dropout: 0, rslora: false, dora: false };
-  const adapter = adapterOf(targeted(base.config, ["c_attn", "c_fc"]), settings);
+  const adapter = adapterOf(targeted(base.modules, ["c_attn", "c_fc"]), settings);
   const first = new Float32Array(adapter.parameters.size);
   for (const { name, offset, size } of adapter.parameters.list)
     if (name.endsWith("lora_A.weight")) for (let i = 0; i < size; i++) first[offset + i] = 0.2 * Math.sin(0.37 * i);

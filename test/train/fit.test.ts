@@ -1,9 +1,11 @@
 /** The training loop: resume, accumulation, overfitting, early stopping, checkpoints, and steps that are not finite. */
+
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { modelDirectory, openModel } from "../../src/app/model";
-import { gpt2 } from "../../src/model/gpt2";
+import { modelOf } from "../../src/model/model";
+
 import { initialise } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { build, type PretrainConfig, schema } from "../../src/stages/pretrain";
@@ -45,7 +47,15 @@ async function train(
     dropout: 0.1,
     ...config,
   });
-  const model = gpt2({ vocabulary: tokenizer.size, context: 32, layers: 2, heads: 2, width: 32, epsilon: 1e-5 });
+  const model = modelOf({
+    type: "gpt2",
+    vocabulary: tokenizer.size,
+    context: 32,
+    layers: 2,
+    heads: 2,
+    width: 32,
+    epsilon: 1e-5,
+  });
   using weights = new Slab(device(), model.parameters, { values: initialise(model.parameters, 1) });
   using stage = await build(settings, {
     device: device(),
