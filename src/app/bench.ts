@@ -19,7 +19,7 @@ import { matmul } from "../ops/matmul";
 import { AdamW } from "../optim/adamw";
 import { type Shape, sizeOf } from "../tensor/shape";
 import { input, schedule, type Tensor } from "../tensor/tensor";
-import { trainingProgram } from "../train/fit";
+import { trainingProgram } from "../train/program";
 
 export interface Measurement {
   readonly name: string;
@@ -113,7 +113,7 @@ function adamwSpeed(device: Device): Measurement {
     epsilon: 1e-5,
   });
   using weights = new Slab(device, parameters);
-  using optimizer = new AdamW(device, weights, { ...adam, clip: 0 });
+  using optimizer = new AdamW(device, [{ weights }], { ...adam, clip: 0 });
   const seconds = median(() => {
     optimizer.update(1e-4, 0);
     device.wait();
@@ -242,10 +242,10 @@ export function trainingStep(
   const model = adapter ? withAdapters(base, [adapter]) : base;
   const frozen = adapter ? [slab(base.parameters)] : [];
   const weights = slab(adapter ? adapter.parameters : base.parameters);
-  const optimizer = new AdamW(device, weights, adam);
+  const optimizer = new AdamW(device, [{ weights }], adam);
   const { tokens, positions, targets, weight, rowPositions, ...graph } = nextToken(model, { rows, length });
   const size = rows * length;
-  const program = trainingProgram(device, graph, { weights, frozen, optimizer });
+  const program = trainingProgram(device, graph, { trained: [{ weights }], frozen, optimizer });
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
   program.feed(positions, rowPositions);
   program.feed(weight, new Float32Array([1 / size]));

@@ -32,11 +32,14 @@ export function expectWeightsFit(device: Device, config: ModelConfig, { bytes: n
  */
 export function expectFits(
   device: Device,
-  stage: Pick<Stage, "weights" | "frozen" | "graphs">,
+  stage: Pick<Stage, "trained" | "frozen" | "graphs">,
   { name, model, batch }: { readonly name: string; readonly model: Model; readonly batch: MemoryOptions },
 ): number {
   const needed = stageBytes(stage);
-  const held = [stage.weights, ...stage.frozen].reduce((sum, { parameters }) => sum + parameters.bytes, 0);
+  const held = [...stage.trained.map(({ weights }) => weights), ...stage.frozen].reduce(
+    (sum, { parameters }) => sum + parameters.bytes,
+    0,
+  );
   const left = device.freeBytes();
   if (left === null || needed <= left + held) return needed;
   const free = left + held;

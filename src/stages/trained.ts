@@ -13,7 +13,7 @@ import { type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import type { LoraConfig } from "../train/settings";
 import type { Context } from "./context";
 
-export interface Trained extends Disposable {
+export interface TrainedModel extends Disposable {
   /** The model with what is trained in it. */
   readonly model: Model;
   /** What is trained. */
@@ -25,12 +25,12 @@ export interface Trained extends Disposable {
   read(directory: string): void;
 }
 
-export function trainedParts(lora: LoraConfig | undefined, context: Context): Trained {
+export function trainedParts(lora: LoraConfig | undefined, context: Context): TrainedModel {
   return lora ? adapterParts(lora, context) : wholeModel(context);
 }
 
 /** Nothing is frozen, and there is nothing to dispose of: the weights are the run's. */
-export function wholeModel({ model, weights }: Context): Trained {
+export function wholeModel({ model, weights }: Context): TrainedModel {
   return {
     model,
     weights,
@@ -66,7 +66,7 @@ export function checkLora(lora: LoraConfig | undefined, { model, base }: Pick<Co
     refuse("lora.dora does not go with the head", "leave head out of lora.targets");
 }
 
-function adapterParts(lora: LoraConfig, context: Context): Trained {
+function adapterParts(lora: LoraConfig, context: Context): TrainedModel {
   checkLora(lora, context);
   const { device, seed, model: base, weights: frozen } = context;
   const from = context.base!;

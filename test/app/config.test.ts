@@ -182,7 +182,7 @@ describe("a stage that does not fit the device", () => {
     const needed = memoryOf(model, batch).trainingBytes - weights;
     const error = (bytes: number) => {
       try {
-        const stage = { weights: { parameters: model.parameters } as Slab, frozen: [], graphs: [graph] };
+        const stage = { trained: [{ weights: { parameters: model.parameters } as Slab }], frozen: [], graphs: [graph] };
         expect(expectFits(holding(bytes), stage, { name: "pretrain", model, batch })).toBe(needed + weights);
       } catch (error) {
         return error as Error & { hint: string };

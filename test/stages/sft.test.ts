@@ -228,12 +228,9 @@ onEachDevice(() => {
       const controller = new AbortController();
       const stop = (stage: Stage): Stage => ({
         ...stage,
-        async *batches(first) {
-          const inner = stage.batches(first);
-          for (let i = 0; ; i++) {
-            if (i === 6) controller.abort();
-            yield (await inner.next()).value;
-          }
+        step(step, share) {
+          if (step === 6) controller.abort();
+          return stage.step(step, share);
         },
       });
       expect((await train(broken.path, { config, signal: controller.signal, change: stop })).outcome.reason).toBe(
