@@ -32,6 +32,7 @@ export {
 } from "./layer-norm";
 export { forward as matmul_forward } from "./matmul";
 export { finish as norm_finish, partial as norm_partial } from "./norm";
+export { put as parts_put, slice as parts_slice } from "./parts";
 export {
   columns as reduce_columns,
   rows as reduce_rows,

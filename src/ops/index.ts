@@ -33,6 +33,7 @@ export { gather, gatherPart } from "./gather";
 export { gelu } from "./gelu";
 export { layerNorm } from "./layer-norm";
 export { addColumns, fromColumns, matmul } from "./matmul";
+export { concat, slice } from "./parts";
 export { columnSum, mean, rowSum, sum } from "./reduce";
 export { sample } from "./sample";
 export { keepHalf, narrow, widen } from "./store";
