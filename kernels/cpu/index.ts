@@ -40,4 +40,5 @@ export {
   spread_rows as reduce_spread_rows,
 } from "./reduce";
 export { forward as sample_forward } from "./sample";
+export { place as sort_place, ranks as sort_ranks, take as sort_take } from "./sort";
 export { narrow as store_narrow, widen as store_widen } from "./store";

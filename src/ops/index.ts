@@ -2,6 +2,7 @@
 export { accumulate, add } from "./add";
 export { attention } from "./attention";
 export { attentionDecode, cacheAppend } from "./attention-decode";
+export { cosine } from "./cosine";
 export { countTokens } from "./count";
 export { crossEntropy, IGNORE, logProbs, tokenStatistics } from "./cross-entropy";
 export { doraNorm, scaleColumns } from "./dora";
@@ -34,6 +35,8 @@ export { gelu } from "./gelu";
 export { layerNorm } from "./layer-norm";
 export { addColumns, fromColumns, matmul } from "./matmul";
 export { concat, slice } from "./parts";
-export { columnSum, mean, rowSum, sum } from "./reduce";
+export { columnSum, mean, rowSum, spreadRows, sum } from "./reduce";
 export { sample } from "./sample";
+export { segmentMean, segmentSum, takeRows } from "./segments";
+export { ranks, sort } from "./sort";
 export { keepHalf, narrow, widen } from "./store";
