@@ -5,8 +5,8 @@
  * PEFT's: A is [r, in], B [out, r], although W lies [in, out].
  */
 
-import { scale } from "../ops/add";
 import { doraNorm, scaleColumns } from "../ops/dora";
+import { scale } from "../ops/elementwise";
 import { addColumns, matmul } from "../ops/matmul";
 import type { Tensor } from "../tensor/tensor";
 import { HEAD, type LinearOptions, type Module } from "./architecture";

@@ -75,6 +75,11 @@ export function rowSum(x: Tensor, factor = 1): Tensor {
   });
 }
 
+/** Each element over a row, times `factor`: [R] -> [R, C]. */
+export function spreadRows(x: Tensor, columns: number, factor = 1): Tensor {
+  return spread(x, "spread_rows", [sizeOf(x.shape), columns], { factor });
+}
+
 /** Sum of every element, times `factor`, as a tensor of one. Large tensors are summed in two steps. */
 export function sum(x: Tensor, factor = 1): Tensor {
   const size = sizeOf(x.shape);
@@ -106,5 +111,6 @@ function spread(x: Tensor, entry: "spread_rows" | "spread_columns", shape: Shape
       params: { rows, columns, chunk, factor },
       workgroups: linear(rows * columns, 64),
     }),
+    ...(entry === "spread_rows" && { vjp: (grad: Tensor) => [rowSum(grad, factor)] }),
   });
 }

@@ -73,6 +73,18 @@ export function view(x: Tensor, shape: Shape, { offset = 0, into }: Pick<Node, "
   });
 }
 
+/** x itself, through which no gradient flows. */
+export function detach(x: Tensor): Tensor {
+  return tensor({
+    name: "detach",
+    shape: x.shape,
+    dtype: x.dtype ?? "f32",
+    inputs: [x],
+    reference: (x) => x,
+    vjp: () => [null],
+  });
+}
+
 /** Everything the outputs need, in execution order. */
 export function schedule(outputs: readonly Tensor[]): Tensor[] {
   const needed = new Set(outputs);

@@ -27,7 +27,7 @@ import {
   logProbs,
   matmul,
   mean,
-  mul,
+  multiply,
   narrow,
   ones,
   rowSum,
@@ -72,8 +72,8 @@ const cases: Case[] = [
     ],
   ],
   [
-    "mul",
-    (a, b) => mul(a!, b!),
+    "multiply",
+    (a, b) => multiply(a!, b!),
     (n) => [
       [3, n],
       [3, n],
@@ -244,7 +244,7 @@ const cases: Case[] = [
     1e-5,
   ],
   ["gatherPart", (target, part, i) => gatherPart(scale(target!, 2), part!, i!, 4), (n) => [[7, n], [5, n], ids(7, 14)]],
-  ["a view of rows", (x) => gelu(view(mul(x!, x!), [1, 64], { offset: 64 })), () => [[3, 64]]],
+  ["a view of rows", (x) => gelu(view(multiply(x!, x!), [1, 64], { offset: 64 })), () => [[3, 64]]],
 ];
 
 /** Parts of gradient rules, and what is only told: they have no rule themselves. */
