@@ -24,7 +24,6 @@ import {
   IGNORE,
   keepHalf,
   layerNorm,
-  logProbs,
   matmul,
   mean,
   multiply,
@@ -191,15 +190,8 @@ const cases: Case[] = [
     4e-6,
   ],
   ["token statistics", (x, t) => tokenStatistics(scale(x!, 5), t!), (n) => [[n, 9], some(n, 9)], 1e-5],
-  [
-    "token statistics, dft",
-    (x, t) => tokenStatistics(scale(x!, 5), t!, { dft: true }),
-    (n) => [[n, 9], some(n, 9)],
-    1e-5,
-  ],
   ["token statistics of long rows", (x, t) => tokenStatistics(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
   ["cross-entropy of long rows", (x, t) => crossEntropy(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
-  ["log-probabilities", (x, t) => logProbs(x!, t!), (n) => [[n, 7], ids(n, 7)], 1e-5],
   [
     "dropout",
     (x, seed) => dropout(x!, seed!, { rate: 0.3, stream: 2 }),
