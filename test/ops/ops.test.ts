@@ -70,16 +70,6 @@ const cases: Case[] = [
       [3, n],
     ],
   ],
-  [
-    "multiply",
-    (a, b) => multiply(a!, b!),
-    (n) => [
-      [3, n],
-      [3, n],
-    ],
-  ],
-  ["scale by a number", (x) => scale(x!, -2.5), (n) => [[3, n]]],
-  ["scale by a tensor", (x, s) => scale(x!, s!), (n) => [[3, n], [1]], 4e-6],
   ["gelu", (x) => gelu(scale(x!, 4)), (n) => [[7, n]]],
   ["sum", (x) => sum(x!), (n) => [[5, n]], 4e-6],
   ["sum in two steps", (x) => sum(x!, 0.5), (n) => [[n, 512]], 1e-5],
