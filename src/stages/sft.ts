@@ -14,7 +14,6 @@ import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import type { Model } from "../model/model";
 
-import { tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { answerReader } from "../text/answer";
 import type { ChatTemplate } from "../text/template";

@@ -13,7 +13,7 @@ import { dft, nll } from "../../src/model/row-losses";
 import { bindAll } from "../../src/model/slab";
 import { tableParts } from "../../src/model/table";
 import { add, concat, IGNORE, logSigmoid, multiply, scale, slice, subtract, sum } from "../../src/ops";
-import { input, type Tensor, view } from "../../src/tensor/tensor";
+import { input, type Tensor } from "../../src/tensor/tensor";
 import golden from "../golden/log_probs.json";
 import { device, onEachDevice } from "../support/device";
 import { compare, largestError, sample } from "../support/oracle";
