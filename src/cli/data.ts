@@ -1,3 +1,4 @@
+/** `dawngrad data`: looks at data files as training would. */
 import { defineCommand } from "citty";
 import { locateData, locateModel } from "../app/locate";
 import { encodeSamples, loadSamples, reportLines, shuffled } from "../data/examples";

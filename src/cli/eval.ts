@@ -1,3 +1,4 @@
+/** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";

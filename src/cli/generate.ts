@@ -1,3 +1,4 @@
+/** `dawngrad generate`: continues prompts. */
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { type CompleteOptions, complete } from "../app/complete";
@@ -12,7 +13,6 @@ import { kebab } from "./kebab";
 import { modelArgs, openFromArgs } from "./open";
 import { all, numberOf } from "./options";
 
-/** `dawngrad generate`: continues prompts. */
 export default defineCommand({
   meta: { name: "generate", description: "continues prompts with a trained model" },
   args: {

@@ -1,9 +1,9 @@
+/** `dawngrad pretrain --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
 import { applyOverride, checkConfig } from "../app/config";
 import { all, deviceArg, numberOf } from "./options";
 import { startRun } from "./start";
 
-/** `dawngrad pretrain --data FILE`: a config of one stage from the command line. */
 export default defineCommand({
   meta: { name: "pretrain", description: "trains a new model on text" },
   args: {

@@ -1,10 +1,10 @@
+/** `dawngrad sft --model gpt2 --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
 import { applyOverride, checkConfig } from "../app/config";
 import { storages } from "../model/parameters";
 import { all, deviceArg, numberOf } from "./options";
 import { startRun } from "./start";
 
-/** `dawngrad sft --model gpt2 --data FILE`: a config of one stage from the command line. */
 export default defineCommand({
   meta: { name: "sft", description: "fine-tunes a model on instructions, conversations or text" },
   args: {

@@ -1,3 +1,4 @@
+/** `dawngrad tokenizer`: trains tokenizers, tells about them, and tries them on text. */
 import { mkdir } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
