@@ -1,8 +1,11 @@
 /** `dawngrad data`: looks at data files as training would. */
 import { defineCommand } from "citty";
 import { locateData, locateModel } from "../app/locate";
-import { encodeSamples, loadSamples, reportLines, shuffled } from "../data/examples";
+import { shuffled } from "../data/choose";
+import { encodeSamples } from "../data/examples";
 import { type Format, formats } from "../data/formats";
+import { reportLines } from "../data/report";
+import { loadSamples } from "../data/samples";
 import { showExample } from "../data/show";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";

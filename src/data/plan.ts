@@ -1,7 +1,8 @@
 /** Which examples go into which micro-batch, for every step: a function of (seed, step). */
 import { UserError } from "../errors";
 import { IGNORE } from "../ops/cross-entropy";
-import { type Example, shuffled } from "./examples";
+import { shuffled } from "./choose";
+import type { Example } from "./examples";
 
 export interface PlanOptions {
   /** Rows of a micro-batch, and tokens of a row. */

@@ -4,7 +4,8 @@
  */
 import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
-import { type Example, endsItself } from "../data/examples";
+import { endsItself } from "../data/cut";
+import type { Example } from "../data/examples";
 import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
 import { showExample } from "../data/show";
 import { UserError } from "../errors";

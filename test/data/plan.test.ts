@@ -1,7 +1,9 @@
 /** Packing, length buckets, truncation, and the order of examples: nothing is lost, nothing is counted twice. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { cutTo, type Example, holdOut, shuffled, subsetOf } from "../../src/data/examples";
+import { holdOut, shuffled, subsetOf } from "../../src/data/choose";
+import { cutTo } from "../../src/data/cut";
+import type { Example } from "../../src/data/examples";
 import { batchArrays, bestFit, fillBatch, planOf } from "../../src/data/plan";
 import { IGNORE } from "../../src/ops/cross-entropy";
 
