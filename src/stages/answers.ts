@@ -1,8 +1,9 @@
 /** The loss of answers: its graph over a micro-batch, and its mean over held-out examples. */
 import { Program } from "../autograd/program";
 import type { Scratch } from "../autograd/scratch";
+import { dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
-import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
+import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
 import type { HiddenOptions, Model } from "../model/gpt2";
 import { bindAll } from "../model/slab";
@@ -61,7 +62,7 @@ export function heldOutLoss(
   { model, slabs }: Pick<Trained, "model" | "slabs">,
   { held, scratch, rows, length, batches }: HeldOut,
 ): { loss(): number } & Disposable {
-  const plan = planOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
+  const plan = dealOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
   const count = Math.min(plan.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
     plan.step(Math.floor(((i + 0.5) * plan.stepsPerEpoch) / count)),

@@ -4,8 +4,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { optimizerBytes } from "../../src/app/memory";
 import { Program } from "../../src/autograd/program";
+import { dealOf } from "../../src/data/deal";
 import { type Example, encodeSamples } from "../../src/data/examples";
-import { batchArrays, fillBatch, planOf } from "../../src/data/plan";
+import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadSamples } from "../../src/data/samples";
 import type { Console } from "../../src/log/console";
 import { gpt2 } from "../../src/model/gpt2";
@@ -149,7 +150,7 @@ beforeAll(async () => {
 function tokenLosses(rows: number, packing: boolean, tokens = 64): number[][] {
   const model = gpt2(size);
   using weights = new Slab(device(), model.parameters, { values });
-  const plan = planOf(examples, { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
+  const plan = dealOf(examples, { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(plan.stepsPerEpoch);
   const losses: number[][] = examples.map(() => []);
   for (let step = 0; step < plan.stepsPerEpoch; step++) {

@@ -1,7 +1,8 @@
 /** Fine-tuning against TRL's own SFTTrainer: what it logs of four steps on a small model (test/golden/trl_sft.py). */
 import { describe, expect, test } from "bun:test";
+import { dealOf } from "../../src/data/deal";
 import type { Example } from "../../src/data/examples";
-import { batchArrays, fillBatch, planOf } from "../../src/data/plan";
+import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadModel } from "../../src/formats/checkpoint";
 import { withAdapters } from "../../src/model/gpt2";
 import { adapterOf, targeted } from "../../src/model/lora";
@@ -47,7 +48,7 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
   const model = lora ? withAdapters(base, [adapter]) : base;
   const trained = lora ? slab : weights;
   using optimizer = new AdamW(device(), trained, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 });
-  const plan = planOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
+  const plan = dealOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(1);
   const compiled = plan.lengths.map((length, i) => {
     const graph = answerGraph(model, { rows, length, targets: most[i]!, packing, dft });
