@@ -4,7 +4,8 @@ import { parse as parseCsv } from "csv-parse/sync";
 import { parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { type ParseError, parse as parseJson, printParseErrorCode } from "jsonc-parser";
-import { codeOf, messageOf, UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
+import { unreadable } from "../files";
 import { END_OF_TEXT } from "../text/files";
 
 export interface Row {
@@ -48,8 +49,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
   try {
     return await Bun.file(path).bytes();
   } catch (error) {
-    const why = { ENOENT: "there is no such file", EISDIR: "it is a folder" }[codeOf(error) ?? ""] ?? messageOf(error);
-    throw new UserError(`${path} cannot be read: ${why}`, { hint: "give the path of a data file" });
+    throw unreadable(path, error, { hint: "give the path of a data file" });
   }
 }
 

@@ -357,7 +357,7 @@ describe("what cannot be done is refused with one sentence", () => {
     [{ batch: { tokens: 65 } }, "batch.tokens is 65, and the model's context is 64"],
     [{ samples: { every: 1, prompts: ["long ".repeat(80)] } }, "tokens, and the model's context is 64"],
     [{ template: "nosuch" }, "there is no chat template nosuch"],
-    [{ template: "test" }, "the chat template test cannot be read: EISDIR"],
+    [{ template: "test" }, "the chat template test cannot be read: it is a folder"],
     [{ batch: { tokens: 8 } }, "no example is left"],
     [{ batch: { tokens: 35 }, strict: true }, "tokens, and 35 are allowed"],
     [{ format: "alpaca" }, "no record that can be used as alpaca"],
