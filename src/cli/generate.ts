@@ -8,7 +8,7 @@ import { codeOf, messageOf, UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
-import type { AnswerEnd } from "../text/template";
+import { type AnswerEnds, answerEnds } from "../text/answer";
 import { kebab } from "./kebab";
 import { modelArgs, openFromArgs } from "./open";
 import { all, numberOf } from "./options";
@@ -85,7 +85,7 @@ export default defineCommand({
     using opened = await openFromArgs(args, rawArgs, console);
     const template = args.chat ? templateFor(args.template, "messages", opened.tokenizer) : null;
     const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
-    const options = endingWith(template?.end ?? null, asGiven);
+    const options = template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven;
 
     if (args["top-tokens"] !== undefined) {
       const count = numberOf("top-tokens", args["top-tokens"]);
@@ -132,11 +132,13 @@ export default defineCommand({
   },
 });
 
-/** Answers end as their template ends them. */
-function endingWith(end: AnswerEnd | null, options: CompleteOptions): CompleteOptions {
-  if (end === null) return options;
-  if (end.id === null) return { ...options, stop: [...(options.stop ?? []), end.text] };
-  return { ...options, stopIds: [...(options.stopIds ?? []), end.id] };
+/** What ends an answer ends the text too. */
+function endingWith({ ids, text }: AnswerEnds, options: CompleteOptions): CompleteOptions {
+  return {
+    ...options,
+    stop: [...(options.stop ?? []), ...(text === null ? [] : [text])],
+    stopIds: [...(options.stopIds ?? []), ...ids],
+  };
 }
 
 /** Every prompt continued `samples` times, in order. */

@@ -1,4 +1,5 @@
 /** Examples that are too long: cut so that what is left is still to be learned, and still ends as answers end. */
+import { answerEnds } from "../text/answer";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 
@@ -20,11 +21,6 @@ export function cutTo({ ids, trained }: Encoded, most: number, ends: ReadonlySet
   return end > 1 ? { ids: ids.slice(0, end), trained: trained.slice(0, end) } : null;
 }
 
-/** Tokens that end an answer. */
-export function endIds(tokenizer: Tokenizer, { end }: ChatTemplate): ReadonlySet<number> {
-  return new Set([tokenizer.endOfText, end?.id].filter((id) => id !== null && id !== undefined));
-}
-
 /** How many tokens the end of the last answer has: from the end token on. None where the answer has no such token. */
 function endTokens(
   { ids, trained }: { readonly ids: ArrayLike<number>; readonly trained: ArrayLike<unknown> },
@@ -40,11 +36,11 @@ export function endsItself(
   tokenizer: Tokenizer,
   template: ChatTemplate,
 ): boolean {
-  if (endTokens({ ids, trained }, endIds(tokenizer, template)) > 0) return true;
-  const { end } = template;
-  if (trained.at(-1) !== 1 || end === null || end.id !== null) return false;
+  const ends = answerEnds(tokenizer, template);
+  if (endTokens({ ids, trained }, ends.ids) > 0) return true;
+  if (trained.at(-1) !== 1 || ends.text === null) return false;
   return tokenizer
-    .decode([...ids.slice(-2 * Buffer.byteLength(end.text))])
+    .decode([...ids.slice(-2 * Buffer.byteLength(ends.text))])
     .trimEnd()
-    .endsWith(end.text);
+    .endsWith(ends.text);
 }

@@ -1,8 +1,9 @@
 /** Samples as tokens to learn from: rendered by a template, encoded, cut to length; what could not be used is counted. */
 import { UserError } from "../errors";
+import { answerEnds } from "../text/answer";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
-import { cutTo, endIds } from "./cut";
+import { cutTo } from "./cut";
 import type { Located } from "./formats";
 import { type Report, reportOf, stopped } from "./report";
 import type { Loaded } from "./samples";
@@ -37,7 +38,7 @@ export function encodeSamples(
 ): Examples {
   const examples: Example[] = [];
   const problems = [...bad];
-  const ends = endIds(tokenizer, template);
+  const { ids: ends } = answerEnds(tokenizer, template);
   let cut = 0;
   let cutTokens = 0;
   samples.forEach((sample, i) => {
