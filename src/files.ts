@@ -19,6 +19,19 @@ export function unreadable(what: string, error: unknown, options: UserErrorOptio
   return new UserError(`${what} cannot be read: ${reasonOf(error)}`, { cause: error, ...options });
 }
 
+/** Bytes of a file as text. `what` is what the file is called where they are none. */
+export function textOf(bytes: Uint8Array, what: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw notText(what);
+  }
+}
+
+export function notText(what: string): UserError {
+  return new UserError(`${what} is not text: it holds bytes that are not UTF-8`, { hint: "convert it to UTF-8 first" });
+}
+
 /** Makes a value of parsed JSON, or throws what is wrong with it: a schema of zod's, or a check of one's own. */
 export interface Parser<T> {
   parse(value: unknown): T;

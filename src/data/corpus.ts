@@ -1,7 +1,7 @@
 /** Text files in, token ids out: each file is tokenised once, in worker threads, into a cache on disk. */
 import { join } from "node:path";
 import { reasonOf, UserError } from "../errors";
-import { unreadable, writeAside } from "../files";
+import { notText, textOf, unreadable, writeAside } from "../files";
 import { fingerprintOf } from "../fingerprint";
 import { ownCache } from "../hub/settings";
 import type { Tokenizer } from "../text/tokenizer";
@@ -56,19 +56,7 @@ export async function readText(path: string): Promise<string> {
     throw unreadable(`the corpus ${path}`, error, { hint: "give the path of a text file" });
   }
   if (bytes.length === 0) throw new UserError(`the corpus ${path} is empty`, { hint: "give the path of a text file" });
-  const text = textFrom(bytes);
-  if (text === null || text.includes("\0")) {
-    throw new UserError(`the corpus ${path} is not text: it holds bytes that are not UTF-8`, {
-      hint: "convert it to UTF-8 first",
-    });
-  }
+  const text = textOf(bytes, `the corpus ${path}`);
+  if (text.includes("\0")) throw notText(`the corpus ${path}`);
   return text;
-}
-
-function textFrom(bytes: Uint8Array): string | null {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return null;
-  }
 }
