@@ -1,13 +1,9 @@
-// Sums and scalings of whole tensors. One invocation computes one element.
+// Sums of whole tensors. One invocation computes one element.
 //   forward     y = a + b
-//   multiply    y = a * b
 //   accumulate  y += a, in place
-//   scale       y = a * factor
-//   scale_by    y = a * factor[0]
 
 struct Params {
   count: u32,
-  factor: f32,
 }
 
 override WORKGROUP: u32 = 256;
@@ -34,29 +30,5 @@ fn accumulate(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
   let i = index(id, groups);
   if (i < params.count) {
     output[i] += a[i];
-  }
-}
-
-@compute @workgroup_size(WORKGROUP)
-fn scale(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = index(id, groups);
-  if (i < params.count) {
-    output[i] = a[i] * params.factor;
-  }
-}
-
-@compute @workgroup_size(WORKGROUP)
-fn scale_by(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = index(id, groups);
-  if (i < params.count) {
-    output[i] = a[i] * b[0];
-  }
-}
-
-@compute @workgroup_size(WORKGROUP)
-fn multiply(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = index(id, groups);
-  if (i < params.count) {
-    output[i] = a[i] * b[i];
   }
 }

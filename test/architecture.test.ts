@@ -42,12 +42,8 @@ function importsOf(file: string): string[] {
 const imports = new Map(files.map((file) => [file, importsOf(file)]));
 
 // To be removed one by one: imports that close a circle, and files that are too long, until they are mended.
-const closing = [
-  "src/app/planned.ts -> src/app/config.ts",
-  "src/app/run-state.ts -> src/app/pipeline.ts",
-  "src/model/lora.ts -> src/model/gpt2.ts",
-];
-const tooLong = ["src/formats/checkpoint.ts", "src/generate/session.ts"];
+const closing = ["src/app/planned.ts -> src/app/config.ts", "src/app/run-state.ts -> src/app/pipeline.ts"];
+const tooLong = ["src/generate/session.ts"];
 const unnamed = ["src/cli/inspect.ts", "src/cli/run.ts"];
 
 /** A circle of imports, the first file of it once more at its end; null if there is none. */
@@ -122,7 +118,7 @@ test("no file of src has over 300 lines", () => {
 
 test("every op in the index is tested, and every kernel is launched by somebody", () => {
   const index = readFileSync("src/ops/index.ts", "utf8");
-  const ops = [...index.matchAll(/\{ ([^}]*) \}/g)].flatMap(([, names]) => names!.split(", "));
+  const ops = [...index.matchAll(/\{([^}]*)\}/g)].flatMap(([, names]) => names!.match(/\w+/g) ?? []);
   const tests = [...new Bun.Glob("test/**/*.ts").scanSync()].map((file) => read(file)).join("\n");
   expect(ops.filter((op) => !new RegExp(`\\b${op}\\b`).test(tests))).toEqual([]);
   const sources = files.map((file) => read(file)).join("\n");

@@ -1,10 +1,7 @@
-// Sums and scalings of whole tensors.
+// Sums of whole tensors.
 //   forward     y = a + b
-//   multiply    y = a * b
 //   accumulate  y += a, in place
-//   scale       y = a * factor
-//   scale_by    y = a * factor[0]
-import { input, number, output, param, take } from "./job";
+import { input, output, param, take } from "./job";
 import { storeFirst } from "./math";
 
 const GRAIN: u32 = 8192;
@@ -25,39 +22,5 @@ function sum(job: usize, a: usize, b: usize): void {
     let at = <usize>from << 2;
     for (; at + 16 <= end; at += 16) v128.store(y + at, f32x4.add(v128.load(a + at), v128.load(b + at)));
     if (at < end) storeFirst(y + at, f32x4.add(v128.load(a + at), v128.load(b + at)), <u32>(end - at) >> 2);
-  }
-}
-
-export function multiply(job: usize): void {
-  const count = param(job, 0);
-  const a = input(job, 0);
-  const b = input(job, 1);
-  const y = output(job);
-  for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = <usize>min(from + GRAIN, count) << 2;
-    let at = <usize>from << 2;
-    for (; at + 16 <= end; at += 16) v128.store(y + at, f32x4.mul(v128.load(a + at), v128.load(b + at)));
-    if (at < end) storeFirst(y + at, f32x4.mul(v128.load(a + at), v128.load(b + at)), <u32>(end - at) >> 2);
-  }
-}
-
-export function scale(job: usize): void {
-  scaled(job, number(job, 1));
-}
-
-export function scale_by(job: usize): void {
-  scaled(job, load<f32>(input(job, 1)));
-}
-
-function scaled(job: usize, factor: f32): void {
-  const count = param(job, 0);
-  const factors = f32x4.splat(factor);
-  const a = input(job, 0);
-  const y = output(job);
-  for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = <usize>min(from + GRAIN, count) << 2;
-    let at = <usize>from << 2;
-    for (; at + 16 <= end; at += 16) v128.store(y + at, f32x4.mul(v128.load(a + at), factors));
-    if (at < end) storeFirst(y + at, f32x4.mul(v128.load(a + at), factors), <u32>(end - at) >> 2);
   }
 }

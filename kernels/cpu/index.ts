@@ -1,13 +1,7 @@
 // Every kernel of the CPU device, exported as KERNEL_ENTRY of its WGSL twin, and what the device itself calls.
 export { begin, fail, replay, scratchBytes, serve, stop } from "./job";
 
-export {
-  accumulate as add_accumulate,
-  forward as add_forward,
-  multiply as add_multiply,
-  scale as add_scale,
-  scale_by as add_scale_by,
-} from "./add";
+export { accumulate as add_accumulate, forward as add_forward } from "./add";
 export { forward as adamw_forward } from "./adamw";
 export { backward as attention_backward, forward as attention_forward } from "./attention";
 export { append as attention_decode_append, forward as attention_decode_forward } from "./attention-decode";
@@ -25,6 +19,7 @@ export {
   norm as dora_norm,
 } from "./dora";
 export { forward as dropout_forward } from "./dropout";
+export { binary as elementwise_binary, unary as elementwise_unary } from "./elementwise";
 export { forward as fill_forward } from "./fill";
 export { forward as gather_forward, scatter as gather_scatter } from "./gather";
 export { backward as gelu_backward, forward as gelu_forward } from "./gelu";
@@ -37,6 +32,7 @@ export {
 } from "./layer-norm";
 export { forward as matmul_forward } from "./matmul";
 export { finish as norm_finish, partial as norm_partial } from "./norm";
+export { put as parts_put, slice as parts_slice } from "./parts";
 export {
   columns as reduce_columns,
   rows as reduce_rows,
@@ -44,4 +40,5 @@ export {
   spread_rows as reduce_spread_rows,
 } from "./reduce";
 export { forward as sample_forward } from "./sample";
+export { place as sort_place, ranks as sort_ranks, take as sort_take } from "./sort";
 export { narrow as store_narrow, widen as store_widen } from "./store";

@@ -34,6 +34,7 @@ export const PART = 6;
 export const STORED = 7;
 export const SEGMENTS = 8;
 export const DFT = 9;
+export const OPERATION = 10;
 
 /** Looks at a word this often before going to sleep on it: a few microseconds. */
 const SPINS = 4000;

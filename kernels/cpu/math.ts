@@ -55,6 +55,33 @@ export function log1(x: f32): f32 {
   return <f32>(<f64>n * 0.6931471805599453 + 2 * z * series);
 }
 
+/** Four natural logarithms, as log1 works them out: -Infinity of 0, NaN below. Right to 1e-7, also near 1 and of subnormal numbers. */
+@inline
+export function log4(x: v128): v128 {
+  // Subnormal numbers are made normal by 2^23.
+  const small = f32x4.lt(x, f32x4.splat(1.17549435e-38));
+  const bits = v128.bitselect(f32x4.mul(x, f32x4.splat(8388608)), x, small);
+  // Taking off the bits of sqrt(1/2) leaves n in the exponent's place, and m in [sqrt(1/2), sqrt(2)).
+  const n = i32x4.shr_s(i32x4.sub(bits, i32x4.splat(0x3f3504f3)), 23);
+  const m = i32x4.sub(bits, i32x4.shl(n, 23));
+  const power = f32x4.sub(f32x4.convert_i32x4_s(n), v128.and(small, f32x4.splat(23)));
+  const one = f32x4.splat(1);
+  const z = f32x4.div(f32x4.sub(m, one), f32x4.add(m, one));
+  const q = f32x4.mul(z, z);
+  let p = madd(f32x4.splat(1.0 / 9), q, f32x4.splat(1.0 / 7));
+  p = madd(p, q, f32x4.splat(1.0 / 5));
+  p = madd(p, q, f32x4.splat(1.0 / 3));
+  const twice = f32x4.add(z, z);
+  // log 2 in two parts, of which the first has so few bits that its product is exact.
+  const low = madd(power, f32x4.splat(-2.12194440e-4), f32x4.mul(f32x4.mul(twice, q), p));
+  const y = madd(power, f32x4.splat(0.693359375), f32x4.add(twice, low));
+  const zero = f32x4.splat(0);
+  const usual = v128.and(f32x4.gt(x, zero), f32x4.lt(x, f32x4.splat(Infinity)));
+  // Infinity and NaN stay; 0 gives -Infinity; what is below gives NaN.
+  const rest = v128.bitselect(f32x4.splat(NaN), x, f32x4.lt(x, zero));
+  return v128.bitselect(y, v128.bitselect(f32x4.splat(-Infinity), rest, f32x4.eq(x, zero)), usual);
+}
+
 /** 1 + exp(-2 u) with u = sqrt(2/pi) (x + 0.044715 x^3): gelu x = x over this, since (1 + tanh u) / 2 is 1 over it. */
 @inline
 export function geluDivisor(x: v128): v128 {

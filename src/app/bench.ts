@@ -1,12 +1,14 @@
 /** Measurements of a device: medians of several runs, each measured after a warm-up. */
+
 import { isFed } from "../autograd/plan";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import { gpt2, presets, withAdapters } from "../model/gpt2";
+import { presets } from "../model/architectures";
 import { adapterOf, targeted } from "../model/lora";
+import { modelOf, withAdapters } from "../model/model";
 import { nextToken } from "../model/next-token";
 import { initialise, type Parameters, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -17,7 +19,7 @@ import { matmul } from "../ops/matmul";
 import { AdamW } from "../optim/adamw";
 import { type Shape, sizeOf } from "../tensor/shape";
 import { input, schedule, type Tensor } from "../tensor/tensor";
-import { trainingProgram } from "../train/fit";
+import { trainingProgram } from "../train/program";
 
 export interface Measurement {
   readonly name: string;
@@ -101,9 +103,17 @@ function* passSpeed(device: Device, { name, bytes, build }: Pass): Generator<Mea
 
 /** Reads weights, both moments and gradients, writes all but the gradients: 28 bytes a parameter. */
 function adamwSpeed(device: Device): Measurement {
-  const { parameters } = gpt2({ layers: 8, heads: 4, width: 384, context: 128, vocabulary: 4096, epsilon: 1e-5 });
+  const { parameters } = modelOf({
+    type: "gpt2",
+    layers: 8,
+    heads: 4,
+    width: 384,
+    context: 128,
+    vocabulary: 4096,
+    epsilon: 1e-5,
+  });
   using weights = new Slab(device, parameters);
-  using optimizer = new AdamW(device, weights, { ...adam, clip: 0 });
+  using optimizer = new AdamW(device, [{ weights }], { ...adam, clip: 0 });
   const seconds = median(() => {
     optimizer.update(1e-4, 0);
     device.wait();
@@ -225,17 +235,17 @@ export function trainingStep(
   device: Device,
   { preset, rows, length, vocabulary, adapterOn }: TrainingSize,
 ): TrainingStep {
-  const base = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, adapterOn);
+  const base = modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, adapterOn);
   const slab = (parameters: Parameters) => new Slab(device, parameters, { values: initialise(parameters, 1) });
   const settings = { rank: 8, alpha: 16, dropout: 0, rslora: false, dora: false };
-  const adapter = adapterOn && adapterOf(targeted(base.config, ["all-linear"]), settings);
+  const adapter = adapterOn && adapterOf(targeted(base.modules, ["all-linear"]), settings);
   const model = adapter ? withAdapters(base, [adapter]) : base;
   const frozen = adapter ? [slab(base.parameters)] : [];
   const weights = slab(adapter ? adapter.parameters : base.parameters);
-  const optimizer = new AdamW(device, weights, adam);
+  const optimizer = new AdamW(device, [{ weights }], adam);
   const { tokens, positions, targets, weight, rowPositions, ...graph } = nextToken(model, { rows, length });
   const size = rows * length;
-  const program = trainingProgram(device, graph, { weights, frozen, optimizer });
+  const program = trainingProgram(device, graph, { trained: [{ weights }], frozen, optimizer });
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
   program.feed(positions, rowPositions);
   program.feed(weight, new Float32Array([1 / size]));
@@ -262,7 +272,7 @@ const decodings: readonly [preset: string, vocabulary: number][] = [
 ];
 
 function decodingSpeed(device: Device, preset: string, vocabulary: number): Measurement {
-  const model = gpt2({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
+  const model = modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 });
   using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
   using engine = new Engine(device, model, [weights]);
   const options = sampling.parse({ temperature: 0, maxTokens: 64 });

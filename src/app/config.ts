@@ -1,7 +1,9 @@
 /** A pipeline's config: TOML, read with overrides, checked against the schemas, defaults filled in. */
+
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { presets } from "../model/gpt2";
+import { presets } from "../model/architectures";
+
 import { stageSchema } from "../stages";
 import { nearest } from "../text/nearest";
 import { embeddedConfigs, findFile } from "./embedded";

@@ -1,8 +1,11 @@
 /** Whether a model or a stage fits the device, known before anything is allocated. */
+
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { memory } from "../log/console";
-import { gpt2, type Model, type ModelConfig } from "../model/gpt2";
+import type { ModelConfig } from "../model/architecture";
+import { type Model, modelOf } from "../model/model";
+
 import type { Parameters } from "../model/parameters";
 import type { Stage } from "../train/stage";
 import { type MemoryOptions, memoryOf, stageBytes } from "./memory";
@@ -11,7 +14,7 @@ import { type MemoryOptions, memoryOf, stageBytes } from "./memory";
 export function expectWeightsFit(device: Device, config: ModelConfig, { bytes: needed, storage }: Parameters): void {
   const free = device.freeBytes();
   if (free === null || needed <= free) return;
-  const small = gpt2(config, "bf16").parameters.bytes;
+  const small = modelOf(config, "bf16").parameters.bytes;
   throw new UserError(
     `the weights need ${memory(needed)} of device memory, and ${device.info.name} (${device.info.kind}) has ${memory(free)}`,
     {
@@ -29,11 +32,14 @@ export function expectWeightsFit(device: Device, config: ModelConfig, { bytes: n
  */
 export function expectFits(
   device: Device,
-  stage: Pick<Stage, "weights" | "frozen" | "graphs">,
+  stage: Pick<Stage, "trained" | "frozen" | "graphs">,
   { name, model, batch }: { readonly name: string; readonly model: Model; readonly batch: MemoryOptions },
 ): number {
   const needed = stageBytes(stage);
-  const held = [stage.weights, ...stage.frozen].reduce((sum, { parameters }) => sum + parameters.bytes, 0);
+  const held = [...stage.trained.map(({ weights }) => weights), ...stage.frozen].reduce(
+    (sum, { parameters }) => sum + parameters.bytes,
+    0,
+  );
   const left = device.freeBytes();
   if (left === null || needed <= left + held) return needed;
   const free = left + held;

@@ -1,11 +1,14 @@
 /** How much device memory a model needs, known before anything is allocated: the plan is a pure function of the graph. */
+
 import { plan, planBytes, slotBytes } from "../autograd/plan";
 import { shared } from "../autograd/scratch";
-import { cacheTensors, type Model } from "../model/gpt2";
+import { cacheTensors } from "../model/architecture";
+import type { Model } from "../model/model";
+
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
 import { input, type Tensor } from "../tensor/tensor";
-import { trainingGraph } from "../train/fit";
+import { trainingGraph } from "../train/program";
 import type { Graph, Stage } from "../train/stage";
 
 export interface Memory {
@@ -45,7 +48,7 @@ export function memoryOf(
 
   const trained = adapters.at(-1)?.parameters ?? parameters;
   const graph = nextToken(model, { rows, length, recompute, activations });
-  const training = planOf(graph, trained, all);
+  const training = planOf(graph, [trained], all);
   return {
     weightsBytes,
     inferenceBytes: weightsBytes + cacheBytes + planBytes(inference),
@@ -58,17 +61,18 @@ export function memoryOf(
 }
 
 /** What a stage takes while it trains: its weights, those it only reads, the optimizer's slabs, and its micro-batches. */
-export function stageBytes({ weights, frozen, graphs }: Pick<Stage, "weights" | "frozen" | "graphs">): number {
-  const all = [weights, ...frozen].map(({ parameters }) => parameters);
+export function stageBytes({ trained, frozen, graphs }: Pick<Stage, "trained" | "frozen" | "graphs">): number {
+  const updated = trained.map(({ weights }) => weights.parameters);
+  const all = [...updated, ...frozen.map(({ parameters }) => parameters)];
   const held = all.reduce((sum, { bytes }) => sum + bytes, 0);
   let inputs = 0;
   let sizes: readonly number[] = [];
   for (const graph of graphs.toReversed()) {
-    const { slotSizes, fedSlots } = planOf(graph, weights.parameters, all);
+    const { slotSizes, fedSlots } = planOf(graph, updated, all);
     inputs += slotBytes(slotSizes.slice(0, fedSlots));
     ({ sizes } = shared(sizes, slotSizes.slice(fedSlots)));
   }
-  return held + optimizerBytes(weights.parameters) + inputs + slotBytes(sizes);
+  return held + updated.reduce((sum, parameters) => sum + optimizerBytes(parameters), 0) + inputs + slotBytes(sizes);
 }
 
 /** Gradients and two moments, in float32. */
@@ -76,9 +80,9 @@ export function optimizerBytes({ size }: Parameters): number {
   return 3 * 4 * size;
 }
 
-function planOf(graph: Pick<Graph, "loss" | "sums">, trained: Parameters, all: readonly Parameters[]) {
+function planOf(graph: Pick<Graph, "loss" | "sums">, trained: readonly Parameters[], all: readonly Parameters[]) {
   const { outputs, slices, total } = trainingGraph(graph, trained);
-  return plan(outputs, new Set([...tensorsOf(all), ...slices, total]));
+  return plan(outputs, new Set([...tensorsOf(all), ...slices.flat(), total]));
 }
 
 function tensorsOf(all: readonly Parameters[]): Tensor[] {

@@ -1,4 +1,5 @@
 /** Adapters made part of the weights: a model directory like any other. Works without a device, tensor by tensor. */
+
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -7,9 +8,10 @@ import type { Device } from "../device/device";
 import { messageOf, UserError } from "../errors";
 import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
 import { openAdapter, type StoredAdapter } from "../formats/peft";
-import { gpt2, type Model } from "../model/gpt2";
+import { HEAD } from "../model/architecture";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../model/half";
-import { HEAD, mergeInto, modulesOf } from "../model/lora";
+import { mergeInto } from "../model/lora";
+import { type Model, modelOf } from "../model/model";
 import { type Parameter, parameter, type Storage } from "../model/parameters";
 import { dequantise, quantise } from "../model/quantised";
 import { bindAll, type Slab } from "../model/slab";
@@ -37,7 +39,7 @@ export async function mergeModel(parts: ModelParts, out: string): Promise<Merged
   const adapters: StoredAdapter[] = [];
   const temporary = `${out}.tmp`;
   try {
-    for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model.config));
+    for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model));
     const trainedOn = storageOf(adapters, parts);
     const tokenizer = await loadTokenizer(parts.tokenizer);
     await rm(temporary, { recursive: true, force: true });
@@ -77,8 +79,8 @@ function mergedModel(
 ): Pick<StoredModel, "model" | "values"> {
   const { config, parameters } = base.model;
   const untied = adapters.some(({ adapter }) => adapter.ranks.has(HEAD));
-  const model = gpt2({ ...config, ...(untied && { tied: false }) });
-  const modules = modulesOf(config);
+  const model = modelOf({ ...config, ...(untied && { tied: false }) });
+  const { modules } = base.model;
   return {
     model,
     values(wanted) {

@@ -1,4 +1,5 @@
 /** Opening a trained model: wherever a command takes a model, it takes a run, a stage, a checkpoint or a model directory. */
+
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../device/device";
@@ -6,7 +7,8 @@ import { messageOf, UserError } from "../errors";
 import { openModelFiles, type StoredModel } from "../formats/checkpoint";
 import { ADAPTER_CONFIG, openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
 import { Engine } from "../generate/engine";
-import { type Model, withAdapters } from "../model/gpt2";
+import { type Model, withAdapters } from "../model/model";
+
 import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
@@ -78,7 +80,7 @@ export interface CheckedModel extends Disposable {
 export async function checkParts(device: Device, parts: ModelParts, wanted?: Storage): Promise<CheckedModel> {
   const tokenizer = await loadTokenizer(parts.tokenizer);
   const storage = wanted ?? (parts.adapters.length ? trainedOn(parts.adapters[0]!) : "f32");
-  const stored = await openModelFiles(parts.base, storage);
+  const stored = await openModelFiles(parts.base, { storage });
   const adapters: StoredAdapter[] = [];
   const close = () => {
     for (const files of [stored, ...adapters]) files[Symbol.dispose]();
@@ -92,7 +94,7 @@ export async function checkParts(device: Device, parts: ModelParts, wanted?: Sto
       );
     }
     expectWeightsFit(device, config, parameters);
-    for (const directory of parts.adapters) adapters.push(openAdapter(directory, config));
+    for (const directory of parts.adapters) adapters.push(openAdapter(directory, stored.model));
     if (adapters.length > 1 && adapters.some(({ adapter }) => adapter.settings.dora)) {
       throw new UserError("a DoRA adapter cannot be stacked with another", { hint: "merge one of them first" });
     }

@@ -9,6 +9,7 @@ import { buildStage, type StageConfig, settingsOf } from "../stages";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { fit } from "../train/fit";
 import { lockFolder, unwritable } from "../train/lock";
+import { told } from "../train/progress";
 import { complete } from "./complete";
 import { type Config, MERGED_BASE } from "./config";
 import { expectFits } from "./fits";
@@ -107,10 +108,7 @@ async function runStage(config: StageConfig, { seed }: Config, options: RunOptio
     console,
     signal,
   });
-  const best =
-    progress.bestLoss === null
-      ? ""
-      : `, best validation loss ${progress.bestLoss.toFixed(4)} at step ${progress.bestStep}`;
+  const best = progress.best ? `, best ${told(progress.best.values)} at step ${progress.best.step}` : "";
   const resident = memory(1024 * process.resourceUsage().maxRSS);
   console.note(
     `${config.name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}; at most ${resident} of main memory`,

@@ -1,6 +1,8 @@
 /** What a config would do, as text: stages, sizes, memory. */
+
 import { type Console, memory, short } from "../log/console";
-import { gpt2 } from "../model/gpt2";
+import { modelOf } from "../model/model";
+
 import { settingsOf } from "../stages";
 import type { Config } from "./config";
 import { memoryOf } from "./memory";
@@ -10,7 +12,7 @@ import { plannedModel, plannedTraining } from "./planned";
 export async function planText(config: Config, console: Console): Promise<string> {
   const { tokenizer } = config;
   const { from } = config.model;
-  const model = gpt2(await plannedModel(config, console));
+  const model = modelOf(await plannedModel(config, console));
   const { layers, heads, width, context } = model.config;
   const lines = [
     `run ${config.name}, seed ${config.seed}`,

@@ -1,11 +1,13 @@
 /** The model that a config asks for, before anything is trained or loaded. */
 
 import { existsSync } from "node:fs";
-import { checkHeads, readConfig } from "../formats/checkpoint";
+import { readConfig } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
-import { gpt2, type Model, type ModelConfig, presets, withAdapters } from "../model/gpt2";
+import { checkHeads, type ModelConfig } from "../model/architecture";
+import { presets } from "../model/architectures";
 import { adapterOf, targeted } from "../model/lora";
+import { type Model, modelOf, withAdapters } from "../model/model";
 import type { StageConfig } from "../stages";
 import type { Config } from "./config";
 import { findFile } from "./embedded";
@@ -36,8 +38,8 @@ export function plannedTraining(
   const { rows, tokens = Math.min(1024, config.context) } = stage.batch;
   const batch = { rows, tokens, recompute: stage.recompute, activations: stage.activations };
   const lora = stage.kind === "sft" ? stage.lora : undefined;
-  const model = gpt2(config, lora?.base);
-  return { model: lora ? withAdapters(model, [adapterOf(targeted(config, lora.targets), lora)]) : model, batch };
+  const model = modelOf(config, lora?.base);
+  return { model: lora ? withAdapters(model, [adapterOf(targeted(model.modules, lora.targets), lora)]) : model, batch };
 }
 
 /** How large a tokenizer's vocabulary may become, before it is trained or read; GPT-2's for one from a file. */
@@ -59,6 +61,7 @@ function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
 export function modelConfig({ preset, epsilon, ...given }: Config["model"], vocabulary: number): ModelConfig {
   const base = presets[preset]!;
   const config = {
+    type: base.type,
     vocabulary,
     epsilon,
     layers: given.layers ?? base.layers,

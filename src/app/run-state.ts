@@ -1,11 +1,13 @@
 /** What goes from stage to stage of a run. */
+
 import { existsSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import { openModelFiles, readModel } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import type { Console } from "../log/console";
-import { gpt2, type Model } from "../model/gpt2";
+import { type Model, modelOf } from "../model/model";
+
 import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
 import type { StageConfig } from "../stages";
@@ -44,7 +46,7 @@ export class RunState implements Disposable {
     this.console = console;
     this.tokenizer = tokenizer;
     this.base = from && nameOf(config.model.from!, from.parts.base);
-    this.model = from ? from.stored.model : gpt2(modelConfig(config.model, tokenizer.size));
+    this.model = from ? from.stored.model : modelOf(modelConfig(config.model, tokenizer.size));
     this.weights = from
       ? from.stored.load(device)
       : new Slab(device, this.model.parameters, { values: initialise(this.model.parameters, config.seed) });
@@ -54,7 +56,7 @@ export class RunState implements Disposable {
   prepare(stage: StageConfig): void {
     const storage = storageOf(stage);
     if (this.model.parameters.storage === storage) return;
-    const model = gpt2(this.model.config, storage);
+    const model = modelOf(this.model.config, storage);
     const weights = new Slab(this.device, model.parameters);
     model.parameters.list.forEach((parameter, i) => {
       weights.write(parameter, this.weights.read(this.model.parameters.list[i]!));
@@ -71,7 +73,7 @@ export class RunState implements Disposable {
     if (!isAdapter(saved)) {
       if (basename(saved) === readIndex(folder)!.latest) return;
       this.console.note(`${stage.name}: the next stage goes on from its best checkpoint, ${basename(saved)}`);
-      readModel(saved, this.weights);
+      readModel(saved, this.model, this.weights);
       return;
     }
     const merged = join(folder, "merged");

@@ -1,16 +1,18 @@
 /** A small training step, on the device and in float64: whether what the device computes is right. */
+
 import { gradients } from "../autograd/gradients";
 import { interpret } from "../autograd/interpret";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
-import { gpt2 } from "../model/gpt2";
+import { modelOf } from "../model/model";
+
 import { nextToken } from "../model/next-token";
 import { initialise } from "../model/parameters";
 import type { Tensor } from "../tensor/tensor";
 
 /** The largest error of loss and gradients, relative to each tensor's largest value. */
 export function checkDevice(device: Device): number {
-  const model = gpt2({ vocabulary: 40, context: 8, layers: 1, heads: 2, width: 16, epsilon: 1e-5 });
+  const model = modelOf({ type: "gpt2", vocabulary: 40, context: 8, layers: 1, heads: 2, width: 16, epsilon: 1e-5 });
   const weights = initialise(model.parameters, 1);
   const T = 8;
   const { tokens, positions, targets, weight, loss, rowPositions } = nextToken(model, { rows: 2, length: T });

@@ -8,8 +8,9 @@ import { UserError } from "../errors";
 import { checkModel } from "../formats/checkpoint";
 import { openAdapter } from "../formats/peft";
 import { memory, openConsole } from "../log/console";
-import { gpt2, type Model, type ModelConfig, presets, withAdapters } from "../model/gpt2";
+import { presets } from "../model/architectures";
 import type { Adapter } from "../model/lora";
+import { type Model, modelOf, withAdapters } from "../model/model";
 import { numberOf } from "./options";
 
 /** `dawngrad inspect`: a model's or a config's parameters and memory. */
@@ -54,7 +55,7 @@ interface Shape {
 async function find(target: string, vocabulary: number): Promise<{ model: Model } & Shape> {
   const preset = presets[target];
   if (preset && !existsSync(target)) {
-    const model = gpt2({ ...preset, vocabulary, epsilon: 1e-5 });
+    const model = modelOf({ ...preset, vocabulary, epsilon: 1e-5 });
     return { model, rows: 1, tokens: preset.context, recompute: false };
   }
   if (target.endsWith(".toml")) {
@@ -66,13 +67,13 @@ async function find(target: string, vocabulary: number): Promise<{ model: Model 
   const plain = await checkModel(base);
   const model = withAdapters(
     plain,
-    adapters.map((path) => adapterAt(path, plain.config)),
+    adapters.map((path) => adapterAt(path, plain)),
   );
   return { model, rows: 1, tokens: model.config.context, recompute: false };
 }
 
-function adapterAt(path: string, config: ModelConfig): Adapter {
-  using files = openAdapter(path, config);
+function adapterAt(path: string, model: Model): Adapter {
+  using files = openAdapter(path, model);
   return files.adapter;
 }
 

@@ -2,10 +2,12 @@
  * Perplexity of a long text by a sliding window: each window sees `context` tokens, and only those that no window before it has
  * scored are scored. https://huggingface.co/docs/transformers/perplexity; stride = context is the plain, disjoint method.
  */
+
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
+
 import { nextToken } from "../model/next-token";
 import { bindAll, type Slab } from "../model/slab";
 import { IGNORE } from "../ops/cross-entropy";

@@ -1,7 +1,9 @@
 /** What is published of GPT-2 124M's outputs, to check that weights, tokenizer and kernels are all right. */
+
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
+
 import type { Slab } from "../model/slab";
 import { input } from "../tensor/tensor";
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { UserError } from "../errors";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
 import type { Parameter } from "../model/parameters";
 import { transposed } from "../model/transpose";
 import type { TokenizerFiles } from "../text/files";
@@ -46,10 +46,17 @@ export interface GgufSource {
 /** Writes the file and syncs it. Written in place: give it a temporary name and rename. Throws a UserError on another tokenizer. */
 export function writeGguf(path: string, source: GgufSource, type: GgufType): void {
   const { model } = source;
+  if (model.config.type !== "gpt2" || model.config.scalar)
+    throw new UserError(
+      `GGUF has no place for this model: ${model.config.scalar ? "it has a scalar head" : model.config.type}`,
+      {
+        hint: "export as safetensors",
+      },
+    );
   const metadata = metadataOf(source, type);
   let offset = 0;
   const tensors = model.parameters.list.map((parameter): Placed => {
-    const placed = { parameter, name: ggmlName(parameter.name), turned: isLinear(parameter.name), offset };
+    const placed = { parameter, name: ggmlName(parameter.name), turned: parameter.linear === true, offset };
     const kind = typeOf(parameter, placed.turned, type);
     const size = bytesOf(kind, parameter.size);
     offset += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
@@ -94,8 +101,6 @@ function ggmlName(name: string): string {
   if (!found) throw new Error(`${name} has no name in GGUF`);
   return found;
 }
-
-const isLinear = (name: string) => /\.c_(attn|proj|fc)\.weight$/.test(name);
 
 /** Vectors and positions stay float32; a row that is no multiple of a block cannot be quantized. */
 function typeOf({ name, shape }: Parameter, turned: boolean, wanted: GgufType): GgufType {

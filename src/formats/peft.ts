@@ -7,20 +7,14 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Device } from "../device/device";
 import { codeOf, messageOf, UserError } from "../errors";
-import type { ModelConfig } from "../model/gpt2";
-import {
-  type Adapter,
-  type AdapterValues,
-  adapterOf,
-  HEAD,
-  type LoraSettings,
-  type Module,
-  modulesOf,
-} from "../model/lora";
+import { HEAD, type Module } from "../model/architecture";
+import { type Adapter, type AdapterValues, adapterOf, type LoraSettings } from "../model/lora";
+import type { Model } from "../model/model";
 import { parameter, type Storage, storages } from "../model/parameters";
 import type { Slab } from "../model/slab";
-import { expectTensors, loadSlab, readInto, valuesOf } from "./checkpoint";
+
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "./safetensors";
+import { asNamed, expectTensors, loadSlab, readInto, valuesOf } from "./slabs";
 import type { StoredTensor } from "./weights-files";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
@@ -89,8 +83,8 @@ export interface StoredAdapter extends AdapterValues, Disposable {
   load(device: Device): Slab;
 }
 
-/** Opens an adapter for a model of this config. Throws a UserError where it is for another. */
-export function openAdapter(directory: string, config: ModelConfig): StoredAdapter {
+/** Opens an adapter for a model. Throws a UserError where it is for another. */
+export function openAdapter(directory: string, { modules }: Pick<Model, "modules">): StoredAdapter {
   const { base, settings } = readAdapterConfig(directory);
   const path = join(directory, WEIGHTS);
   const file = openSafetensors(path);
@@ -98,8 +92,8 @@ export function openAdapter(directory: string, config: ModelConfig): StoredAdapt
     const stored = new Map(
       [...file.tensors].map(([name, info]) => [name.replace(PREFIX, ""), { info, file }] as const),
     );
-    const adapter = adapterOf(adaptedModules(stored, config, path), settings);
-    const found = expectTensors(stored, path, adapter.parameters, "", "the adapter is for another model");
+    const adapter = adapterOf(adaptedModules(stored, modules, path), settings);
+    const found = expectTensors(stored, path, adapter.parameters.list, asNamed, "the adapter is for another model");
     const known = new Set(adapter.parameters.list.map(({ name }) => name));
     const extra = [...stored.keys()].find((name) => !known.has(name) && name !== TIED);
     if (extra) throw new UserError(`${path} has ${extra}, which is not part of a LoRA adapter of linear layers`);
@@ -131,10 +125,9 @@ function storageOf({ metadata }: SafetensorsFile): Storage {
 /** The layers that the file has matrices for, each with its rank. */
 function adaptedModules(
   stored: ReadonlyMap<string, { readonly info: { readonly shape: readonly number[] } }>,
-  config: ModelConfig,
+  known: readonly Module[],
   path: string,
 ): (Module & { readonly rank: number })[] {
-  const known = modulesOf(config);
   const end = ".lora_A.weight";
   const names = [...stored.keys()].filter((name) => name.endsWith(end)).map((name) => name.slice(0, -end.length));
   const strange = names.find((name) => !known.some((module) => module.name === name));
@@ -175,7 +168,7 @@ export function readAdapter(directory: string, weights: Slab): void {
   const stored = new Map<string, StoredTensor>(
     [...file.tensors].map(([name, info]) => [name.replace(PREFIX, ""), { info, file }]),
   );
-  readInto(weights, expectTensors(stored, path, weights.parameters, ""));
+  readInto(weights, weights.parameters.list, expectTensors(stored, path, weights.parameters.list, asNamed));
 }
 
 function configOf({ settings, ranks }: Adapter, base: string): Record<string, unknown> {

@@ -2,9 +2,11 @@
  * The decoding engine: prompts of token ids in, columns of token ids out. It knows no text. Tokens are drawn on the device, so a
  * step reads back one id a sequence.
  */
+
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
+
 import type { Slab } from "../model/slab";
 import { pcg } from "../ops/random";
 import type { Sampling } from "./sampling";

@@ -2,10 +2,13 @@
  * The programs and the cache for one batch size and one capacity. A prefill program runs whole prompts, padded on the right to a
  * power of two; a decode program runs one token a sequence over the key-value cache.
  */
+
 import gatherSource from "../../kernels/gather.wgsl" with { type: "text" };
 import { Program } from "../autograd/program";
 import { type Buffer, type Device, linear, type Recording, type Slice, whole } from "../device/device";
-import { cacheTensors, type Model } from "../model/gpt2";
+import { cacheTensors } from "../model/architecture";
+import type { Model } from "../model/model";
+
 import { bindAll, type Slab } from "../model/slab";
 import { countTokens } from "../ops/count";
 import { crossEntropy } from "../ops/cross-entropy";

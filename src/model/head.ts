@@ -3,8 +3,9 @@
  * gradient of every chunk anyway and it is linear in the gradient of the loss: so each chunk's gradient is built right
  * behind its logits, and nothing is computed twice. Liger and cut-cross-entropy do likewise: https://arxiv.org/abs/2411.09009.
  */
-import { accumulate, add, scale } from "../ops/add";
+import { accumulate, add } from "../ops/add";
 import { crossEntropyBackward, tokenStatistics } from "../ops/cross-entropy";
+import { scale } from "../ops/elementwise";
 import { zeros } from "../ops/fill";
 import { fromColumns, matmul } from "../ops/matmul";
 import { rowSum } from "../ops/reduce";

@@ -5,12 +5,11 @@
  * PEFT's: A is [r, in], B [out, r], although W lies [in, out].
  */
 
-import { scale } from "../ops/add";
 import { doraNorm, scaleColumns } from "../ops/dora";
+import { scale } from "../ops/elementwise";
 import { addColumns, matmul } from "../ops/matmul";
-import type { Keep } from "../ops/store";
 import type { Tensor } from "../tensor/tensor";
-import type { ModelConfig } from "./gpt2";
+import { HEAD, type LinearOptions, type Module } from "./architecture";
 import { layOut, type ParameterSpec, type Parameters, parameter } from "./parameters";
 
 export interface LoraSettings {
@@ -23,13 +22,6 @@ export interface LoraSettings {
   readonly dora: boolean;
 }
 
-/** A linear layer: its name, and its sizes. */
-export interface Module {
-  readonly name: string;
-  readonly inputs: number;
-  readonly outputs: number;
-}
-
 export interface Adapter {
   readonly settings: LoraSettings;
   /** The rank of each layer that is adapted. */
@@ -37,35 +29,18 @@ export interface Adapter {
   readonly parameters: Parameters;
 }
 
-/** The output head, as a layer that can be adapted. */
-export const HEAD = "lm_head";
-
-/** Every layer that can be adapted, the head last. */
-export function modulesOf({ layers, width: C, vocabulary }: ModelConfig): Module[] {
-  const block = (h: string): Module[] => [
-    { name: `${h}.attn.c_attn`, inputs: C, outputs: 3 * C },
-    { name: `${h}.attn.c_proj`, inputs: C, outputs: C },
-    { name: `${h}.mlp.c_fc`, inputs: C, outputs: 4 * C },
-    { name: `${h}.mlp.c_proj`, inputs: 4 * C, outputs: C },
-  ];
-  return [
-    ...Array.from({ length: layers }, (_, i) => block(`h.${i}`)).flat(),
-    { name: HEAD, inputs: C, outputs: vocabulary },
-  ];
-}
-
 /**
- * The layers that patterns name: the end of a name (`attn.c_attn`, `c_proj`, `h.11.mlp.c_fc`), with * for any part of it (`h.1*.attn.*`),
+ * Those of a model's layers that patterns name: the end of a name (`attn.c_attn`, `c_proj`, `h.11.mlp.c_fc`), with * for any part of it (`h.1*.attn.*`),
  * `head`, or `all-linear`, which is all but the head.
  */
-export function targeted(config: ModelConfig, patterns: readonly string[]): Module[] {
+export function targeted(modules: readonly Module[], patterns: readonly string[]): Module[] {
   const names = (name: string) => (pattern: string) => {
     if (pattern === "all-linear") return name !== HEAD;
     const wanted = pattern === "head" ? HEAD : pattern;
     const escaped = wanted.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*");
     return new RegExp(`(^|\\.)${escaped}$`).test(name);
   };
-  return modulesOf(config).filter(({ name }) => patterns.some(names(name)));
+  return modules.filter(({ name }) => patterns.some(names(name)));
 }
 
 /** An adapter's weights, laid out: A random, B zero, so that at first it changes nothing. Magnitudes are for the caller to set. */
@@ -90,18 +65,12 @@ export function scaleOf({ alpha, rslora }: LoraSettings, rank: number): number {
   return alpha / (rslora ? Math.sqrt(rank) : rank);
 }
 
-export interface AdaptOptions {
-  readonly keep: Keep;
-  /** Drops inputs of adapters, each at its own rate; absent outside training. */
-  readonly drop?: ((x: Tensor, rate: number) => Tensor) | undefined;
-}
-
 /** s dropout(x) A^T: [N, in] -> [N, r], or null where the adapter leaves the layer alone. */
 export function narrowedInput(
   { settings, ranks, parameters }: Adapter,
   name: string,
   x: Tensor,
-  { keep, drop = (x) => x }: AdaptOptions,
+  { keep, drop = (x) => x }: LinearOptions,
 ): Tensor | null {
   const rank = ranks.get(name);
   if (rank === undefined) return null;
@@ -121,7 +90,7 @@ export function adaptedLinear(
   name: string,
   { weight, bias }: Layer,
   adapters: readonly Adapter[],
-  options: AdaptOptions & { readonly product: (x: Tensor, bias?: Tensor) => Tensor },
+  options: LinearOptions & { readonly product: (x: Tensor, bias?: Tensor) => Tensor },
 ): Tensor {
   const here = adapters.filter(({ ranks }) => ranks.has(name));
   const dora = here.find(({ settings }) => settings.dora);

@@ -1,6 +1,8 @@
 /** The graph of next-token prediction over a batch: its inputs, and the weighted loss. Training, evaluation and measurements share it. */
+
 import { input, type Tensor } from "../tensor/tensor";
-import type { HiddenOptions, Model } from "./gpt2";
+import type { HiddenOptions } from "./architecture";
+import type { Model } from "./model";
 
 /** What the sums of HeadLoss are called in metrics, as TRL calls them. */
 export const tokenMetrics = ["loss", "entropy", "mean_token_accuracy"] as const;

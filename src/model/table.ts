@@ -1,12 +1,11 @@
 /** A table of one row a token, in parts that each fit one binding of any device: GPT-2's 154 MB of embeddings are two. */
 
-import { accumulate } from "../ops/add";
 import { zeros } from "../ops/fill";
 import { gather, gatherPart } from "../ops/gather";
 import { addColumns, matmul } from "../ops/matmul";
 import { matrixOf, sizeOf } from "../tensor/shape";
 import { bytesOf, isHalf } from "../tensor/stored";
-import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
+import { type Tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 
 /** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
 export const BINDING_BYTES = 128 << 20;
@@ -32,24 +31,7 @@ export function tableParts(table: Tensor, most = BINDING_BYTES): TablePart[] {
   return Array.from({ length: Math.ceil(rows / size) }, (_, i) => {
     const first = i * size;
     const part = Math.min(size, rows - first);
-    const vjp = (grad: Tensor) => [widened(grad, table.shape, first * columns)];
-    return { tensor: view(table, [part, columns], { offset: first * columns, vjp }), first, rows: part };
-  });
-}
-
-/** A part's gradient in a table of zeros. */
-function widened(grad: Tensor, shape: readonly number[], offset: number): Tensor {
-  const whole = zeros(shape);
-  const written = accumulate(view(whole, grad.shape, { offset }), grad);
-  return tensor({
-    name: "widened",
-    shape,
-    inputs: [whole, written],
-    reference: (_, value) => {
-      const y = new Float64Array(sizeOf(shape));
-      y.set(value!, offset);
-      return y;
-    },
+    return { tensor: view(table, [part, columns], { offset: first * columns }), first, rows: part };
   });
 }
 

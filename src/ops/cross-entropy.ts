@@ -2,7 +2,7 @@
 import source from "../../kernels/cross-entropy.wgsl" with { type: "text" };
 import { expectShape, matrixOf, sizeOf } from "../tensor/shape";
 import { type Tensor, tensor } from "../tensor/tensor";
-import { scale } from "./add";
+import { scale } from "./elementwise";
 import { rowGroups, rowLanes } from "./reduce";
 
 /** The target that counts for nothing: its loss and its gradient are zero. */

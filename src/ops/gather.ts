@@ -65,8 +65,12 @@ export function gatherPart(target: Tensor, part: Tensor, ids: Tensor, first: num
   });
 }
 
-/** The gradient of a table: each row is the sum of x over the places that it was read for, in a fixed order. */
-function scatter(x: Tensor, ids: Tensor, { tableRows, first = 0 }: { tableRows: number; first?: number }): Tensor {
+/** The gradient of a table: each row is the sum of x over the places that it was read for, in a fixed order. Other ids count for nothing. */
+export function scatter(
+  x: Tensor,
+  ids: Tensor,
+  { tableRows, first = 0 }: { tableRows: number; first?: number },
+): Tensor {
   const { rows, columns } = matrixOf("scatter", "x", x.shape);
   expectShape("scatter", "ids", [sizeOf(ids.shape)], [rows]);
   const onto = (target: Tensor): Tensor =>
@@ -89,6 +93,7 @@ function scatter(x: Tensor, ids: Tensor, { tableRows, first = 0 }: { tableRows: 
         params: { rows, columns, table_rows: tableRows, first },
         workgroups: linear(rows, 1),
       }),
+      vjp: (grad) => [grad, gatherPart(zeros([rows, columns]), grad, ids, first), null],
       into: onto,
     });
   return onto(zeros([tableRows, columns]));

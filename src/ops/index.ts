@@ -1,16 +1,42 @@
 /** The public list of ops. */
-export { accumulate, add, mul, scale } from "./add";
+export { accumulate, add } from "./add";
 export { attention } from "./attention";
 export { attentionDecode, cacheAppend } from "./attention-decode";
+export { cosine } from "./cosine";
 export { countTokens } from "./count";
 export { crossEntropy, IGNORE, logProbs, tokenStatistics } from "./cross-entropy";
 export { doraNorm, scaleColumns } from "./dora";
 export { dropout } from "./dropout";
+export {
+  above,
+  abs,
+  atMost,
+  clamp,
+  divide,
+  exp,
+  inside,
+  log,
+  logSigmoid,
+  maximum,
+  minimum,
+  multiply,
+  relu,
+  scale,
+  shift,
+  sigmoid,
+  sign,
+  sqrt,
+  square,
+  subtract,
+} from "./elementwise";
 export { fill, ones, zeros } from "./fill";
 export { gather, gatherPart } from "./gather";
 export { gelu } from "./gelu";
 export { layerNorm } from "./layer-norm";
 export { addColumns, fromColumns, matmul } from "./matmul";
-export { columnSum, mean, rowSum, sum } from "./reduce";
+export { concat, slice } from "./parts";
+export { columnSum, mean, rowSum, spreadRows, sum } from "./reduce";
 export { sample } from "./sample";
+export { segmentMean, segmentSum, takeRows } from "./segments";
+export { ranks, sort } from "./sort";
 export { keepHalf, narrow, widen } from "./store";

@@ -23,7 +23,6 @@ export function columnSum(x: Tensor): Tensor {
   const source = rows > 2 * CHUNK ? chunkSums(x, CHUNK) : x;
   const sums = chunkSums(source, matrixOf("columnSum", "x", source.shape).rows);
   return view(sums, [columns], {
-    vjp: (grad) => [view(grad, [1, columns])],
     into: (target) => view(sums.into!(view(target, [1, columns])), [columns]),
   });
 }
@@ -76,13 +75,18 @@ export function rowSum(x: Tensor, factor = 1): Tensor {
   });
 }
 
+/** Each element over a row, times `factor`: [R] -> [R, C]. */
+export function spreadRows(x: Tensor, columns: number, factor = 1): Tensor {
+  return spread(x, "spread_rows", [sizeOf(x.shape), columns], { factor });
+}
+
 /** Sum of every element, times `factor`, as a tensor of one. Large tensors are summed in two steps. */
 export function sum(x: Tensor, factor = 1): Tensor {
   const size = sizeOf(x.shape);
   const width = 256;
-  const flat = view(x, [1, size], { vjp: (grad) => [view(grad, x.shape)] });
+  const flat = view(x, [1, size]);
   if (size <= 2 * width || size % width !== 0) return rowSum(flat, factor);
-  const rows = view(x, [size / width, width], { vjp: (grad) => [view(grad, x.shape)] });
+  const rows = view(x, [size / width, width]);
   const partial = rowSum(rows);
   return sum(partial, factor);
 }
@@ -107,5 +111,6 @@ function spread(x: Tensor, entry: "spread_rows" | "spread_columns", shape: Shape
       params: { rows, columns, chunk, factor },
       workgroups: linear(rows * columns, 64),
     }),
+    ...(entry === "spread_rows" && { vjp: (grad: Tensor) => [rowSum(grad, factor)] }),
   });
 }

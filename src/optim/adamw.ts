@@ -1,4 +1,4 @@
-/** AdamW and clipping by the global norm, over the slabs: two recordings, no readback on ordinary steps. */
+/** AdamW and clipping by the global norm, over slabs: one recording measures, one applies, no readback on ordinary steps. */
 import adamwSource from "../../kernels/adamw.wgsl" with { type: "text" };
 import fillSource from "../../kernels/fill.wgsl" with { type: "text" };
 import normSource from "../../kernels/norm.wgsl" with { type: "text" };
@@ -15,13 +15,22 @@ export interface AdamWOptions {
   readonly clip: number;
 }
 
+/** One of the slabs that are trained together: their gradients have one norm, and are clipped as one. */
+export interface Trained {
+  readonly weights: Slab;
+  /** What the learning rate is multiplied with; 1 if absent. */
+  readonly rate?: number;
+  /** Tells its moments apart in a checkpoint where there are several, such as critic. */
+  readonly name?: string;
+}
+
 export interface UpdateStats {
-  /** Of the gradients, before clipping. */
+  /** Of all gradients, before clipping. */
   readonly norm: number;
   /** The first step whose loss or gradients were not finite; the weights are those before it. */
   readonly badStep: number | null;
-  /** What was added up in the gradient slab's tail over the step. */
-  readonly tail: Float32Array;
+  /** What was added up over the step: the loss and what else is told. */
+  readonly sums: Float32Array;
 }
 
 /** Elements behind the gradients: the loss and the metrics of a step are added up there. */
@@ -31,77 +40,106 @@ const PARTIALS = 256;
 /** Stands for the square of what is not finite: larger than any sum of squares that trains. */
 const LIMIT = 3e38;
 
+/** A run of one slab's elements. */
 interface Window {
+  /** Which of the trained slabs. */
+  readonly of: number;
   readonly offset: number;
   readonly count: number;
 }
 
 export class AdamW implements Disposable {
-  readonly gradients: Slab;
-  readonly first: Slab;
-  readonly second: Slab;
+  /** Of each trained slab. */
+  readonly gradients: readonly Slab[];
+  /** What a resumed run must have, by name: the moments. */
+  readonly state: readonly (readonly [name: string, slab: Slab])[];
   private readonly device: Device;
   private readonly options: AdamWOptions;
-  private readonly schedule: Buffer;
+  private readonly rates: readonly number[];
+  /** Of each trained slab: its learning rate, the moments' corrections, the step. */
+  private readonly schedules: readonly Buffer[];
   private readonly stats: Buffer;
   private readonly partials: Buffer;
   private readonly zeroing: Recording;
-  private readonly updating: Recording;
+  private readonly measuring: Recording;
+  private readonly applying: Recording;
   private readonly scheduleValues = new Float32Array(4);
   private readonly statsValues = new Float32Array(3);
-  private readonly tailValues = new Float32Array(TAIL);
+  private readonly sumsValues = new Float32Array(TAIL);
 
-  constructor(device: Device, weights: Slab, options: AdamWOptions) {
+  constructor(device: Device, trained: readonly Trained[], options: AdamWOptions) {
     this.device = device;
     this.options = options;
-    const { parameters } = weights;
-    if (parameters.storage !== "f32")
-      throw new Error(`weights that are stored in ${parameters.storage} cannot be trained`);
-    this.gradients = new Slab(device, parameters, { tail: TAIL });
-    this.first = new Slab(device, parameters);
-    this.second = new Slab(device, parameters);
-    this.schedule = device.allocate(16);
+    this.rates = trained.map(({ rate = 1 }) => rate);
+    const layouts = trained.map(({ weights }) => weights.parameters);
+    for (const { storage } of layouts)
+      if (storage !== "f32") throw new Error(`weights that are stored in ${storage} cannot be trained`);
+    this.gradients = layouts.map((parameters, i) => new Slab(device, parameters, { tail: i === 0 ? TAIL : 0 }));
+    const moments = layouts.map((parameters) => [new Slab(device, parameters), new Slab(device, parameters)] as const);
+    this.state = trained.flatMap(({ name }, i) => {
+      const prefix = name === undefined ? "" : `${name}.`;
+      return [[`${prefix}first`, moments[i]![0]] as const, [`${prefix}second`, moments[i]![1]] as const];
+    });
+    if (new Set(this.state.map(([name]) => name)).size < this.state.length)
+      throw new Error("slabs that are trained together need names of their own");
+    this.schedules = trained.map(() => device.allocate(16));
     this.stats = device.allocate(16);
-    const windows = windowsOf(parameters.size + TAIL, device.traits.maxBindingBytes);
+    const windows = this.gradients.flatMap((slab, of) =>
+      windowsOf(of, slab.parameters.size + (of === 0 ? TAIL : 0), device.traits.maxBindingBytes),
+    );
     this.partials = device.allocate(4 * PARTIALS * windows.length);
     this.zeroing = device.record(windows.map((window) => this.zeroWindow(window)));
-    this.updating = device.record([
-      ...this.normDispatches(windows),
-      ...windows.flatMap((window) => this.adamWindow(weights, window)),
-    ]);
+    this.measuring = device.record(this.normDispatches(windows));
+    this.applying = device.record(
+      windows.flatMap((window) => this.adamWindow(trained[window.of]!.weights, moments[window.of]!, window)),
+    );
   }
 
-  /** Clears the gradients and the tail, before a step's first micro-batch. */
+  /** Clears the gradients and the sums, before a step's first micro-batch. */
   zero(): void {
     this.zeroing.replay();
   }
 
-  /** One step with learning rate `lr`; `step` counts from 0. */
-  update(lr: number, step: number): void {
+  /** The norm of the gradients and their health, for a step with learning rate `rate`; `step` counts from 0. */
+  measure(rate: number, step: number): void {
     const { beta1, beta2 } = this.options;
-    this.scheduleValues.set([lr, 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1), step]);
-    this.device.upload(whole(this.schedule), this.scheduleValues);
-    this.updating.replay();
+    this.schedules.forEach((schedule, i) => {
+      this.scheduleValues.set([rate * this.rates[i]!, 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1), step]);
+      this.device.upload(whole(schedule), this.scheduleValues);
+    });
+    this.measuring.replay();
   }
 
-  /** Norm, health and tail after the last update. Waits for the device. */
+  /** Changes the weights by what was measured; not at all where that was not finite. */
+  apply(): void {
+    this.applying.replay();
+  }
+
+  /** Both, where one process has all gradients. */
+  update(rate: number, step: number): void {
+    this.measure(rate, step);
+    this.apply();
+  }
+
+  /** Norm, health and sums after the last update. Waits for the device. */
   read(): UpdateStats {
     this.device.download(whole(this.stats), this.statsValues);
-    this.device.download(this.tail, this.tailValues);
+    this.device.download(this.sums, this.sumsValues);
     const [norm = 0, , bad = 0] = this.statsValues;
-    return { norm, badStep: bad > 0 ? bad - 1 : null, tail: this.tailValues };
+    return { norm, badStep: bad > 0 ? bad - 1 : null, sums: this.sumsValues };
   }
 
-  /** Where a step's loss and metrics are added up. */
-  get tail(): Slice {
-    return this.gradients.slice(this.gradients.parameters.size, TAIL);
+  /** Where a step's loss and metrics are added up: behind the first slab's gradients. */
+  get sums(): Slice {
+    const first = this.gradients[0]!;
+    return first.slice(first.parameters.size, TAIL);
   }
 
-  private zeroWindow({ offset, count }: Window): Dispatch {
+  private zeroWindow({ of, offset, count }: Window): Dispatch {
     return {
       kernel: { name: "fill", source: fillSource, entry: "forward" },
       params: { count, value: 0 },
-      output: this.gradients.slice(offset, count),
+      output: this.gradients[of]!.slice(offset, count),
       inputs: [],
       workgroups: linear(count, 256),
     };
@@ -115,27 +153,27 @@ export class AdamW implements Disposable {
       constants: { LANES: this.device.traits.software ? 8 : 64 },
     });
     const { clip } = this.options;
-    const { size } = this.gradients.parameters;
-    const partial = windows.map(
-      ({ offset, count }, i): Dispatch => ({
+    const partial = windows.map(({ of, offset, count }, i): Dispatch => {
+      const slab = this.gradients[of]!;
+      return {
         kernel: kernel("partial"),
-        params: { count: Math.min(count, size - offset), first: i * PARTIALS, clip, limit: LIMIT },
+        params: { count: Math.min(count, slab.parameters.size - offset), first: i * PARTIALS, clip, limit: LIMIT },
         output: whole(this.partials),
-        inputs: [this.gradients.slice(offset, count)],
+        inputs: [slab.slice(offset, count)],
         workgroups: [PARTIALS, 1, 1],
-      }),
-    );
+      };
+    });
     const finish: Dispatch = {
       kernel: kernel("finish"),
       params: { count: windows.length * PARTIALS, first: 0, clip, limit: LIMIT },
       output: whole(this.stats),
-      inputs: [whole(this.partials), whole(this.schedule), this.tail],
+      inputs: [whole(this.partials), whole(this.schedules[0]!), this.sums],
       workgroups: [1, 1, 1],
     };
     return [...partial, finish];
   }
 
-  private adamWindow(weights: Slab, { offset, count }: Window): Dispatch[] {
+  private adamWindow(weights: Slab, [first, second]: readonly [Slab, Slab], { of, offset, count }: Window): Dispatch[] {
     const { parameters } = weights;
     const here = Math.min(count, parameters.size - offset);
     if (here <= 0) return [];
@@ -147,24 +185,24 @@ export class AdamW implements Disposable {
         kernel: { name: "adamw", source: adamwSource, entry: "forward" },
         params: { count: here, decayed, beta1, beta2, epsilon, decay: weightDecay },
         output: part(weights),
-        inputs: [part(this.first), part(this.second), part(this.gradients), whole(this.stats), whole(this.schedule)],
+        inputs: [part(first), part(second), part(this.gradients[of]!), whole(this.stats), whole(this.schedules[of]!)],
         workgroups: linear(here, 256),
       },
     ];
   }
 
   [Symbol.dispose](): void {
-    this.zeroing[Symbol.dispose]();
-    this.updating[Symbol.dispose]();
-    for (const slab of [this.gradients, this.first, this.second]) slab[Symbol.dispose]();
-    for (const buffer of [this.schedule, this.stats, this.partials]) buffer.free();
+    for (const recording of [this.zeroing, this.measuring, this.applying]) recording[Symbol.dispose]();
+    for (const slab of [...this.gradients, ...this.state.map(([, slab]) => slab)]) slab[Symbol.dispose]();
+    for (const buffer of [...this.schedules, this.stats, this.partials]) buffer.free();
   }
 }
 
 /** Runs of at most what one binding may hold. */
-function windowsOf(size: number, maxBindingBytes: number): Window[] {
+function windowsOf(of: number, size: number, maxBindingBytes: number): Window[] {
   const most = Math.floor(maxBindingBytes / 256) * 64;
   return Array.from({ length: Math.ceil(size / most) }, (_, i) => ({
+    of,
     offset: i * most,
     count: Math.min(most, size - i * most),
   }));

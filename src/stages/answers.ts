@@ -1,16 +1,20 @@
 /** The loss of answers: its graph over a micro-batch, and its mean over held-out examples. */
+
 import { Program } from "../autograd/program";
 import type { Scratch } from "../autograd/scratch";
 import { dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
-import type { HiddenOptions, Model } from "../model/gpt2";
+import type { HiddenOptions } from "../model/architecture";
+import type { Model } from "../model/model";
+
 import { bindAll } from "../model/slab";
 import { gather } from "../ops/gather";
 import { input, type Tensor } from "../tensor/tensor";
-import type { Graph } from "../train/stage";
-import type { Trained } from "./trained";
+import { tick } from "../train/fit";
+import type { Evaluation, Graph } from "../train/stage";
+import type { TrainedModel } from "./trained";
 
 interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
   readonly rows: number;
@@ -56,12 +60,12 @@ export interface HeldOut {
   readonly batches: number;
 }
 
-/** Loss a token of the held-out examples, without dropout. */
+/** Loss a token of the held-out examples, without dropout; null where it was interrupted. */
 export function heldOutLoss(
   device: Device,
-  { model, slabs }: Pick<Trained, "model" | "slabs">,
+  { model, slabs }: Pick<TrainedModel, "model" | "slabs">,
   { held, scratch, rows, length, batches }: HeldOut,
-): { loss(): number } & Disposable {
+): { loss(signal?: AbortSignal): Promise<number | null> } & Disposable {
   const plan = dealOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
   const count = Math.min(plan.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
@@ -85,9 +89,11 @@ export function heldOutLoss(
     return made;
   };
   return {
-    loss() {
+    async loss(signal) {
       let nats = 0;
       for (const { micro } of chosen) {
+        await tick();
+        if (signal?.aborted) return null;
         for (const { graph: at, rows } of micro) {
           const { graph, program, arrays } = compile(at);
           fillBatch(held, rows, plan.lengths[at]!, arrays);
@@ -103,4 +109,9 @@ export function heldOutLoss(
       for (const { program } of compiled.values()) program[Symbol.dispose]();
     },
   };
+}
+
+/** A loss as what `fit` chooses checkpoints by. */
+export function lossAsEvaluation(loss: number | null): Evaluation | null {
+  return loss === null ? null : { values: { validation_loss: loss }, score: -loss };
 }

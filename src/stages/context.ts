@@ -1,7 +1,9 @@
 /** What a stage is built from, and what it gives beside its training: a stage knows neither configs of others nor folders of runs. */
+
 import type { Device } from "../device/device";
 import type { Console } from "../log/console";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
+
 import type { Slab } from "../model/slab";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Stage } from "../train/stage";

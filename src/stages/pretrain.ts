@@ -12,8 +12,11 @@ import { sampling } from "../generate/sampling";
 import { percentages } from "../log/console";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
+import { tick } from "../train/fit";
 import { dropout, kept, optim, samplePrompts, stageName, steps, type Training, training } from "../train/settings";
 import type { Batch } from "../train/stage";
+import type { Share } from "../train/world";
+import { lossAsEvaluation } from "./answers";
 import type { Built, Context } from "./context";
 import { wholeModel } from "./trained";
 
@@ -64,11 +67,13 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
   const engine = new Engine(device, model, slabs);
   const prompts = samplePrompts(config.samples).map((prompt) => tokenizer.encode(prompt));
   engine.expectPrompts(prompts);
+  const into = windowOf(batch);
+  const drop = new Uint32Array(1);
   return {
     model,
     length,
     tokenizer,
-    weights,
+    trained: [{ weights }],
     frozen,
     graphs: [
       {
@@ -82,16 +87,13 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     names: tokenMetrics,
     fingerprints: { data: fingerprintOf([train, validation]) },
     steps: config.optim.steps,
-    counts: (step) => ({
-      num_tokens: step * size * accumulate,
-      epoch: (step * size * accumulate) / train.length,
-    }),
-    batches: (firstStep) => batches(firstStep * accumulate),
-    evaluate: held.loss,
-    start: () => [],
+    round: 1,
+    step: microBatches,
+    evaluate: async (signal) => lossAsEvaluation(await held.loss(signal)),
+    start: async () => [],
     samples: () => writeSamples(config, context, engine, prompts),
-    writeModel: (directory) => write(directory, tokenizer),
-    readModel: read,
+    write: (directory) => write(directory, tokenizer),
+    read,
     [Symbol.dispose]() {
       held[Symbol.dispose]();
       engine[Symbol.dispose]();
@@ -99,13 +101,14 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     },
   };
 
-  async function* batches(first: number): AsyncGenerator<Batch, never> {
-    const into = windowOf(batch);
-    const drop = new Uint32Array(1);
-    for (let index = first; ; index++) {
+  async function* microBatches(step: number, { rank, size: ranks }: Share): AsyncGenerator<Batch> {
+    const epoch = ((step + 1) * size * accumulate) / train.length;
+    for (let micro = rank; micro < accumulate; micro += ranks) {
+      const index = step * accumulate + micro;
       randomWindows(train, batch, { seed, index, into });
       drop[0] = index;
-      yield { graph: 0, values: { ...into, ...(dropped && { dropoutSeed: drop }) } };
+      const values = { ...into, ...(dropped && { dropoutSeed: drop }) };
+      yield { graph: 0, values, tokens: size, ...(micro === 0 && { metrics: { epoch } }) };
     }
   }
 }
@@ -147,10 +150,12 @@ function evaluation(
   const into = windowOf(batch);
   const one = new Float32Array(1);
   return {
-    loss() {
+    async loss(signal: AbortSignal): Promise<number | null> {
       const program = compiled();
       let total = 0;
       for (let index = 0; index < evaluate.batches; index++) {
+        await tick();
+        if (signal.aborted) return null;
         evenWindows(from, batch, { index, count: evaluate.batches, into });
         program.feed(tokens, into.tokens);
         program.feed(targets, into.targets);

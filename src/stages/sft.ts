@@ -2,6 +2,7 @@
  * Supervised fine-tuning: the next token of answers, and of nothing else. Names, defaults and metrics follow TRL's SFTTrainer
  * (https://huggingface.co/docs/trl/sft_trainer).
  */
+
 import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
 import { endsItself } from "../data/cut";
@@ -13,7 +14,8 @@ import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
-import type { Model } from "../model/gpt2";
+import type { Model } from "../model/model";
+
 import { tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
 import { answerReader } from "../text/answer";
@@ -32,7 +34,8 @@ import {
   training,
 } from "../train/settings";
 import type { Batch } from "../train/stage";
-import { answerGraph, heldOutLoss, valuesOf } from "./answers";
+import type { Share } from "../train/world";
+import { answerGraph, heldOutLoss, lossAsEvaluation, valuesOf } from "./answers";
 import type { Built, Context } from "./context";
 import { readExamples, records } from "./examples";
 import { checkLora, trainedParts } from "./trained";
@@ -126,11 +129,13 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const engine = new Engine(device, model, trained.slabs);
   const prompts = samplePrompts(config.samples).map((content) => template.prompt([{ role: "user", content }]));
   engine.expectPrompts(prompts);
+  const weight = new Float32Array(1);
+  const drop = new Uint32Array(1);
   return {
     model,
     length,
     tokenizer,
-    weights: trained.weights,
+    trained: [{ weights: trained.weights }],
     frozen: trained.frozen,
     graphs,
     scratch,
@@ -140,11 +145,10 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       ...(config.lora && { "base model": context.weights.fingerprint() }),
     },
     steps: total,
-    counts: (step) => ({ num_tokens: plan.tokensBefore(step), epoch: step / plan.stepsPerEpoch }),
-    microBatches: (step) => plan.step(step).micro.length,
-    batches,
-    evaluate: measured.loss,
-    start: () => [
+    round: 1,
+    step: microBatches,
+    evaluate: async (signal) => lossAsEvaluation(await measured.loss(signal)),
+    start: async () => [
       ...lines,
       ...startLines(config, {
         train,
@@ -153,29 +157,31 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
         tokenizer,
         template,
         colour: context.console.colour,
-        loss: measured.loss(),
+        loss: (await measured.loss())!,
       }),
     ],
     samples: () => writeSamples(config, { engine, prompts, tokenizer, template, seed }),
-    writeModel: (directory) => trained.write(directory, tokenizer),
-    readModel: trained.read,
+    write: (directory) => trained.write(directory, tokenizer),
+    read: trained.read,
     [Symbol.dispose]() {
       for (const owned of [measured, engine, scratch, trained]) owned[Symbol.dispose]();
     },
   };
 
-  async function* batches(first: number): AsyncGenerator<Batch, never> {
-    const weight = new Float32Array(1);
-    const drop = new Uint32Array(1);
-    for (let step = first; ; step++) {
-      const { micro, targets } = plan.step(step);
-      for (const [i, { graph, rows }] of micro.entries()) {
-        const into = arrays[graph]!;
-        fillBatch(train, rows, plan.lengths[graph]!, into);
-        weight[0] = 1 / targets;
-        drop[0] = step * accumulate + i;
-        yield { graph, values: { ...valuesOf(into, config.packing), weight, ...(dropping && { dropoutSeed: drop }) } };
-      }
+  async function* microBatches(step: number, { rank, size }: Share): AsyncGenerator<Batch> {
+    const { micro, targets } = plan.step(step);
+    for (const [i, { graph, rows }] of micro.entries()) {
+      if (i % size !== rank) continue;
+      const into = arrays[graph]!;
+      fillBatch(train, rows, plan.lengths[graph]!, into);
+      weight[0] = 1 / targets;
+      drop[0] = step * accumulate + i;
+      yield {
+        graph,
+        values: { ...valuesOf(into, config.packing), weight, ...(dropping && { dropoutSeed: drop }) },
+        tokens: rows.flat().reduce((sum, example) => sum + train[example]!.ids.length, 0),
+        ...(i === 0 && { metrics: { epoch: (step + 1) / plan.stepsPerEpoch } }),
+      };
     }
   }
 }

@@ -1,17 +1,19 @@
 /** What a stage trains: the whole model, or an adapter beside it. */
+
 import { dirname, isAbsolute, relative } from "node:path";
 import { UserError } from "../errors";
 import { readModel, writeModel } from "../formats/checkpoint";
 import { readAdapter, writeAdapter } from "../formats/peft";
-import { type Model, withAdapters } from "../model/gpt2";
-import { type Adapter, adapterOf, columnNorms, HEAD, modulesOf, targeted } from "../model/lora";
+import { HEAD } from "../model/architecture";
+import { type Adapter, adapterOf, columnNorms, targeted } from "../model/lora";
+import { type Model, withAdapters } from "../model/model";
 import { initialise, parameter } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import type { LoraConfig } from "../train/settings";
 import type { Context } from "./context";
 
-export interface Trained extends Disposable {
+export interface TrainedModel extends Disposable {
   /** The model with what is trained in it. */
   readonly model: Model;
   /** What is trained. */
@@ -23,12 +25,12 @@ export interface Trained extends Disposable {
   read(directory: string): void;
 }
 
-export function trainedParts(lora: LoraConfig | undefined, context: Context): Trained {
+export function trainedParts(lora: LoraConfig | undefined, context: Context): TrainedModel {
   return lora ? adapterParts(lora, context) : wholeModel(context);
 }
 
 /** Nothing is frozen, and there is nothing to dispose of: the weights are the run's. */
-export function wholeModel({ model, weights }: Context): Trained {
+export function wholeModel({ model, weights }: Context): TrainedModel {
   return {
     model,
     weights,
@@ -38,7 +40,7 @@ export function wholeModel({ model, weights }: Context): Trained {
       await writeModel(directory, model, weights, tokenizer.endOfText);
       await writeTokenizer(directory, tokenizer.files);
     },
-    read: (directory) => readModel(directory, weights),
+    read: (directory) => readModel(directory, model, weights),
     [Symbol.dispose]() {},
   };
 }
@@ -46,7 +48,7 @@ export function wholeModel({ model, weights }: Context): Trained {
 /** Throws a UserError where there is no such adapter for this model. Costs nothing: to be asked before data are read. */
 export function checkLora(lora: LoraConfig | undefined, { model, base }: Pick<Context, "model" | "base">): void {
   if (!lora) return;
-  const modules = targeted(model.config, lora.targets);
+  const modules = targeted(model.modules, lora.targets);
   const refuse = (message: string, hint: string) => {
     throw new UserError(message, { hint, exitCode: 2 });
   };
@@ -64,11 +66,11 @@ export function checkLora(lora: LoraConfig | undefined, { model, base }: Pick<Co
     refuse("lora.dora does not go with the head", "leave head out of lora.targets");
 }
 
-function adapterParts(lora: LoraConfig, context: Context): Trained {
+function adapterParts(lora: LoraConfig, context: Context): TrainedModel {
   checkLora(lora, context);
   const { device, seed, model: base, weights: frozen } = context;
   const from = context.base!;
-  const modules = targeted(base.config, lora.targets);
+  const modules = targeted(base.modules, lora.targets);
   const adapter = adapterOf(modules, lora);
   const weights = new Slab(device, adapter.parameters, { values: firstValues(adapter, base, frozen, seed) });
   return {
@@ -94,7 +96,7 @@ function adapterParts(lora: LoraConfig, context: Context): Trained {
 function firstValues(adapter: Adapter, base: Model, frozen: Slab, seed: number): Float32Array {
   const values = initialise(adapter.parameters, seed);
   if (!adapter.settings.dora) return values;
-  for (const { name, inputs, outputs } of modulesOf(base.config)) {
+  for (const { name, inputs, outputs } of base.modules) {
     if (!adapter.ranks.has(name)) continue;
     const weight = frozen.read(parameter(base.parameters, `${name}.weight`));
     const { offset } = parameter(adapter.parameters, `${name}.lora_magnitude_vector`);

@@ -55,12 +55,8 @@ export function input(name: string, shape: Shape, dtype: DType = "f32"): Tensor 
   return tensor({ name, shape, dtype, inputs: [] });
 }
 
-/** Part of `x`, from element `offset` on, under another shape. No copy and, unless `vjp` is given, no gradient. */
-export function view(
-  x: Tensor,
-  shape: Shape,
-  { offset = 0, vjp, into }: Pick<Node, "offset" | "vjp" | "into"> = {},
-): Tensor {
+/** Part of `x`, from element `offset` on, under another shape. No copy. Its gradient rule is `gradients()`' own. */
+export function view(x: Tensor, shape: Shape, { offset = 0, into }: Pick<Node, "offset" | "into"> = {}): Tensor {
   const size = sizeOf(shape);
   if (offset % VIEW_ALIGNMENT !== 0)
     throw new ShapeError(`view: offset ${offset} is not a multiple of ${VIEW_ALIGNMENT}`);
@@ -73,8 +69,19 @@ export function view(
     inputs: [x],
     offset,
     reference: (x) => x.subarray(offset, offset + size),
-    ...(vjp && { vjp }),
     ...(into && { into }),
+  });
+}
+
+/** x itself, through which no gradient flows. */
+export function detach(x: Tensor): Tensor {
+  return tensor({
+    name: "detach",
+    shape: x.shape,
+    dtype: x.dtype ?? "f32",
+    inputs: [x],
+    reference: (x) => x,
+    vjp: () => [null],
   });
 }
 

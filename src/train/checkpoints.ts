@@ -3,6 +3,7 @@
  * checkpoints.json, which says which is the latest and which the best. A checkpoint appears under its name only when it is
  * whole and on disk: so a crash or a full disk leaves the previous one as it was.
  */
+
 import {
   closeSync,
   existsSync,
@@ -16,28 +17,13 @@ import {
 } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { namedValues, readSlab } from "../formats/checkpoint";
 import { writeSafetensors } from "../formats/safetensors";
+import { namedValues, prefixed, readSlab } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
-import type { Stage } from "./stage";
-
-/** Where a run stands after `step` finished steps. */
-export interface Progress {
-  readonly step: number;
-  readonly bestLoss: number | null;
-  readonly bestStep: number | null;
-  /** Evaluations since the best one. */
-  readonly worse: number;
-  /** Seconds of training, over all sittings. */
-  readonly seconds: number;
-}
-
-/** What training.json holds. */
-interface State extends Progress {
-  /** As the stage has them; files of older versions have none. */
-  readonly fingerprints?: Readonly<Record<string, string>>;
-}
+import type { Progress } from "./progress";
+import type { Json, Stage } from "./stage";
 
 interface Index {
   readonly latest: string;
@@ -64,15 +50,16 @@ export async function saveCheckpoint(
   const temporary = join(directory, `.${name}.tmp`);
   try {
     await mkdir(temporary, { recursive: true });
-    await stage.writeModel(temporary);
-    const moments = [...namedValues(optimizer.first, "first."), ...namedValues(optimizer.second, "second.")];
+    await stage.write(temporary);
+    const moments = optimizer.state.flatMap(([name, slab]) => namedValues(slab, prefixed(`${name}.`)));
     writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
-    const state: State = { ...progress, fingerprints: stage.fingerprints };
+    const { fingerprints } = stage;
+    const state = { ...progress, fingerprints, ...(stage.state && { state: stage.state.save() }) };
     writeFileSync(join(temporary, "training.json"), `${JSON.stringify(state, null, 2)}\n`);
     for (const file of readdirSync(temporary)) sync(join(temporary, file));
     await rm(join(directory, name), { recursive: true, force: true });
     await rename(temporary, join(directory, name));
-    const best = progress.bestStep === null ? null : nameOf(progress.bestStep);
+    const best = progress.best && nameOf(progress.best.step);
     writeIndex(directory, { latest: name, best, finished });
     prune(directory, { latest: name, best, keep });
   } catch (error) {
@@ -104,17 +91,72 @@ export function readIndex(directory: string): Index | null {
 /** Loads the latest checkpoint's weights and optimizer state onto the device. Throws a UserError where what it is trained on has changed. */
 export function resumeFrom(directory: string, { latest }: Index, stage: Stage, optimizer: AdamW): Progress {
   const from = join(directory, latest);
-  const { fingerprints = {}, ...progress } = JSON.parse(readFileSync(join(from, "training.json"), "utf8")) as State;
+  const { fingerprints, state, progress } = readTraining(join(from, "training.json"));
   const changed = Object.keys(fingerprints).find((name) => fingerprints[name] !== stage.fingerprints[name]);
   if (changed !== undefined)
     throw new UserError(`the ${changed} that ${directory} was trained on so far has changed`, {
       hint: "bring it back as it was, or choose another folder with --out",
     });
-  stage.readModel(from);
+  stage.read(from);
   const moments = join(from, "optimizer.safetensors");
-  readSlab(moments, optimizer.first, "first.");
-  readSlab(moments, optimizer.second, "second.");
-  return progress;
+  for (const [name, slab] of optimizer.state) readSlab(moments, slab, prefixed(`${name}.`));
+  if (state !== undefined) stage.state?.load(state as Json);
+  return { ...progress, tokens: progress.tokens ?? tokensAt(join(directory, "metrics.jsonl"), progress.step) };
+}
+
+const trainingSchema = z.object({
+  step: z.int().min(0),
+  best: z.object({ step: z.int().min(0), score: z.number(), values: z.record(z.string(), z.number()) }).nullish(),
+  worse: z.int().min(0),
+  evaluated: z.int().min(0).optional(),
+  tokens: z.number().min(0).optional(),
+  seconds: z.number().min(0),
+  fingerprints: z.record(z.string(), z.string()).default({}),
+  state: z.unknown().optional(),
+  // Older files name the best evaluation by its loss.
+  bestLoss: z.number().nullish(),
+  bestStep: z.int().nullish(),
+});
+
+function readTraining(path: string) {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw unreadable(path, messageOf(error));
+  }
+  const result = trainingSchema.safeParse(json);
+  if (!result.success) throw unreadable(path, z.prettifyError(result.error).replaceAll("\n", " "));
+  const { fingerprints, state, bestLoss, bestStep, best, ...rest } = result.data;
+  const older =
+    bestLoss == null || bestStep == null
+      ? null
+      : { step: bestStep, score: -bestLoss, values: { validation_loss: bestLoss } };
+  return { fingerprints, state, progress: { ...rest, best: best ?? older, evaluated: rest.evaluated ?? rest.step } };
+}
+
+function unreadable(path: string, why: string): UserError {
+  return new UserError(`${path} cannot be read: ${why}`, {
+    hint: "the checkpoint is damaged; remove its folder to go on from an older one",
+  });
+}
+
+/** What the metrics say was read by then: older checkpoints do not. */
+function tokensAt(path: string, step: number): number {
+  if (!existsSync(path)) return 0;
+  const lines = readFileSync(path, "utf8")
+    .split("\n")
+    .filter((line) => line.includes('"num_tokens"'));
+  const counts = lines.flatMap((line) => {
+    try {
+      const read = JSON.parse(line) as { readonly step: number; readonly num_tokens: number };
+      return read.step <= step ? [read] : [];
+    } catch {
+      return [];
+    }
+  });
+  const last = counts.at(-1);
+  return last ? Math.round((last.num_tokens * step) / last.step) : 0;
 }
 
 function writeIndex(directory: string, index: Index): void {

@@ -1,21 +1,16 @@
 /** The training loop. The only one. */
-import { gradients } from "../autograd/gradients";
-import { Program } from "../autograd/program";
-import type { Scratch } from "../autograd/scratch";
 import type { Device } from "../device/device";
-import { UserError } from "../errors";
-import { type Console, duration, short } from "../log/console";
+import type { Console } from "../log/console";
 import { openMetrics } from "../log/metrics";
-import type { Parameters } from "../model/parameters";
-import { bindAll, type Slab } from "../model/slab";
-import { accumulate } from "../ops/add";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
-import { sizeOf } from "../tensor/shape";
-import { input, type Tensor } from "../tensor/tensor";
-import { type Progress, readIndex, resumeFrom, saveCheckpoint } from "./checkpoints";
+import { readIndex, resumeFrom, saveCheckpoint } from "./checkpoints";
+import { badStepError } from "./diagnosis";
+import { programsOf } from "./program";
+import { beginning, type Progress, type Speed, statusLine, stopwatch, told } from "./progress";
 import type { Training } from "./settings";
-import type { Batch, Graph, Stage } from "./stage";
+import type { Stage } from "./stage";
+import { alone, type World } from "./world";
 
 export interface Fit {
   readonly name: string;
@@ -26,6 +21,7 @@ export interface Fit {
   readonly console: Console;
   /** Aborted by Ctrl-C: the step under way is finished and saved. */
   readonly signal: AbortSignal;
+  readonly world?: World;
 }
 
 export interface Outcome {
@@ -34,226 +30,122 @@ export interface Outcome {
 }
 
 /** Trains a stage from its latest checkpoint, if it has one, to its last step. Every step is a function of (seed, step). */
-export async function fit(stage: Stage, { name, device, settings, directory, console, signal }: Fit): Promise<Outcome> {
-  const { optim, evaluate, save, samples, logEvery, batch } = settings;
-  using optimizer = new AdamW(device, stage.weights, optim);
-  const index = readIndex(directory);
-  let progress: Progress = index
-    ? resumeFrom(directory, index, stage, optimizer)
-    : { step: 0, bestLoss: null, bestStep: null, worse: 0, seconds: 0 };
+export async function fit(
+  stage: Stage,
+  { name, device, settings, directory, console, signal, world = alone }: Fit,
+): Promise<Outcome> {
+  const { optim, evaluate, save, samples, logEvery } = settings;
   const { steps } = stage;
-  if (index?.finished || progress.step >= steps) return { reason: "finished", progress };
+  using optimizer = new AdamW(device, stage.trained, optim);
+  const index = readIndex(directory);
+  let progress: Progress = index ? resumeFrom(directory, index, stage, optimizer) : beginning;
+  if (index?.finished) return { reason: "finished", progress };
   if (index) console.note(`${name}: resuming after step ${progress.step}`);
 
   using programs = programsOf(device, stage, optimizer);
   const metrics = openMetrics(directory, progress.step);
-  const batches = stage.batches(progress.step);
-  const clock = stopwatch(progress.seconds);
-  const store = async (finished: boolean) =>
-    saveCheckpoint(directory, stage, optimizer, { progress, keep: save.keep, finished });
+  const clock = stopwatch(progress);
+  // Between a round's steps a stage without state cannot be saved.
+  const span = stage.state ? 1 : stage.round;
+  const due = (every: number) => {
+    const { step } = progress;
+    const before = Math.max(0, step - (step % span || span));
+    return every > 0 && (step === steps || Math.floor(step / every) > Math.floor(before / every));
+  };
 
-  if (!index) for (const line of stage.start()) console.note(line);
-  if (samples.before && !index) for (const sample of stage.samples()) console.note(sample);
+  if (!index) {
+    for (const line of await stage.start()) console.note(line);
+    if (samples.before) for (const sample of stage.samples()) console.note(sample);
+  }
   const first = progress.step;
+  // What was due when the run was stopped is done before anything else.
+  let owed = first > 0 && due(evaluate.every) && progress.evaluated < first;
   let speed: Speed = { steps: 0, tokens: 0 };
-  for (let step = first; ; step++) {
-    optimizer.zero();
-    for (let micro = 0; micro < (stage.microBatches?.(step) ?? batch.accumulate); micro++) {
-      programs.run((await batches.next()).value);
-    }
-    const rate = learningRate({ ...optim, kind: optim.schedule, steps }, step);
-    optimizer.update(rate, step);
-    await tick();
-
-    const done = step + 1;
-    if (done === first + 1) {
-      // The first step also compiles the kernels, which says nothing about the speed.
-      device.wait();
-      clock.lap(done, stage.counts(done).num_tokens);
-    }
-    const last = done === steps || signal.aborted;
-    const due = (every: number) => every > 0 && (done % every === 0 || (last && !signal.aborted));
-    progress = { ...progress, step: done };
-    if (due(logEvery) || due(evaluate.every) || due(save.every) || last) {
-      const { norm, badStep, tail } = optimizer.read();
-      if (badStep !== null) throw await badStepError(badStep, { stage, programs, optimizer, directory });
-      progress = { ...progress, seconds: clock.seconds() };
-      if (due(logEvery)) {
-        const sums = Object.fromEntries(stage.names.map((name, i) => [name, tail[i]!]));
-        const counts = stage.counts(done);
-        if (done > first + 1) speed = clock.lap(done, counts.num_tokens);
-        metrics.write(done, {
-          ...sums,
-          learning_rate: rate,
-          grad_norm: norm,
-          ...counts,
-          tokens_per_second: speed.tokens,
-        });
-        console.status(statusLine(name, { done, steps, loss: tail[0]!, rate, norm, speed }));
-      }
+  for (; ; owed = false) {
+    if (!owed && progress.step < steps) await trainStep();
+    const last = progress.step === steps;
+    const between = progress.step % span === 0 || last;
+    if (signal.aborted && between) {
+      await store(false);
+      return over("interrupted");
     }
     const trained = performance.now();
-    let better = false;
-    if (due(evaluate.every)) {
-      const loss = stage.evaluate();
-      better = progress.bestLoss === null || loss < progress.bestLoss;
-      progress = better
-        ? { ...progress, bestLoss: loss, bestStep: done, worse: 0 }
-        : { ...progress, worse: progress.worse + 1 };
-      metrics.write(done, { validation_loss: loss });
-      console.note(`${name}  step ${done}/${steps}  validation loss ${loss.toFixed(4)}${better ? "  best" : ""}`);
-    }
-    if (due(samples.every)) for (const sample of stage.samples()) console.note(sample);
+    const better = between && due(evaluate.every) && (await measure());
+    if (between && due(samples.every) && !signal.aborted) for (const sample of stage.samples()) console.note(sample);
+    const missed = due(evaluate.every) && progress.evaluated < progress.step;
     const tired = evaluate.patience > 0 && progress.worse >= evaluate.patience;
-    if (better || due(save.every) || last || tired) {
-      await store((done === steps && !signal.aborted) || tired);
-    }
+    const finished = (last && !missed) || tired;
+    if (between && (better || due(save.every) || finished || signal.aborted)) await store(finished);
     clock.leaveOut(trained);
-    if (last || tired) {
-      console.done();
-      return { reason: tired ? "stopped early" : done === steps ? "finished" : "interrupted", progress };
+    if (finished) return over(tired ? "stopped early" : "finished");
+    if (signal.aborted && between) return over("interrupted");
+  }
+
+  async function trainStep(): Promise<void> {
+    const { step } = progress;
+    const host: Record<string, number> = {};
+    let tokens = 0;
+    optimizer.zero();
+    for await (const batch of stage.step(step, world)) {
+      programs.run(batch);
+      tokens += batch.tokens;
+      for (const [key, value] of Object.entries(batch.metrics ?? {})) host[key] = (host[key] ?? 0) + value;
     }
+    const rate = learningRate({ ...optim, kind: optim.schedule, steps }, step);
+    await world.sum(optimizer.gradients);
+    optimizer.measure(rate, step);
+    optimizer.apply();
+    await world.gather(stage.trained.map(({ weights }) => weights));
+    await tick();
+    progress = { ...progress, step: step + 1, tokens: progress.tokens + tokens };
+    if (progress.step === first + 1) {
+      // The first step also compiles the kernels, which says nothing about the speed.
+      device.wait();
+      clock.lap(progress);
+    }
+    const { step: done } = progress;
+    const logged = done % logEvery === 0 || done === steps;
+    if (!logged && !due(evaluate.every) && !due(save.every) && !signal.aborted) return;
+    const { norm, badStep, sums } = optimizer.read();
+    if (badStep !== null) throw await badStepError(badStep, { stage, programs, optimizer, directory, share: world });
+    progress = { ...progress, seconds: clock.seconds() };
+    if (!logged) return;
+    if (done > first + 1) speed = clock.lap(progress);
+    metrics.write(done, {
+      ...Object.fromEntries(stage.names.map((name, i) => [name, sums[i]!])),
+      learning_rate: rate,
+      grad_norm: norm,
+      num_tokens: progress.tokens,
+      ...host,
+      tokens_per_second: speed.tokens,
+    });
+    console.status(statusLine(name, { done, steps, loss: sums[0]!, rate, norm, speed }));
+  }
+
+  /** Whether the weights are the best so far. An evaluation that was interrupted stays owed. */
+  async function measure(): Promise<boolean> {
+    const found = await stage.evaluate(signal);
+    if (!found) return false;
+    const { step } = progress;
+    const better = progress.best === null || found.score > progress.best.score;
+    progress = { ...progress, evaluated: step, worse: better ? 0 : progress.worse + 1 };
+    if (better) progress = { ...progress, best: { ...found, step } };
+    metrics.write(step, found.values);
+    console.note(`${name}  step ${step}/${steps}  ${told(found.values)}${better ? "  best" : ""}`);
+    return better;
+  }
+
+  function store(finished: boolean): Promise<void> {
+    return saveCheckpoint(directory, stage, optimizer, { progress, keep: save.keep, finished });
+  }
+
+  function over(reason: Outcome["reason"]): Outcome {
+    console.done();
+    return { reason, progress };
   }
 }
 
-/** The compiled graphs of a stage. */
-interface Programs extends Disposable {
-  run(batch: Batch): void;
-}
-
-function programsOf(device: Device, { graphs, scratch, weights, frozen }: Stage, optimizer: AdamW): Programs {
-  const largestFirst = graphs.toReversed().map((graph) => {
-    const program = trainingProgram(device, graph, { weights, frozen, optimizer, scratch });
-    for (const [input, values] of Object.entries(graph.constants)) program.feed(graph.inputs[input]!, values);
-    return program;
-  });
-  const programs = largestFirst.toReversed();
-  return {
-    run({ graph, values }) {
-      const program = programs[graph]!;
-      for (const [input, value] of Object.entries(values)) program.feed(graphs[graph]!.inputs[input]!, value);
-      program.run();
-    },
-    [Symbol.dispose]() {
-      for (const program of programs) program[Symbol.dispose]();
-    },
-  };
-}
-
-export interface Trained {
-  readonly weights: Slab;
-  readonly frozen?: readonly Slab[];
-  readonly optimizer: AdamW;
-  readonly scratch?: Scratch;
-}
-
-/** One micro-batch forward and backward: gradients and sums are added onto the optimizer's slab. */
-export function trainingProgram(
-  device: Device,
-  graph: Pick<Graph, "loss" | "sums">,
-  { weights, frozen = [], optimizer, scratch }: Trained,
-): Program {
-  const { outputs, slices, total } = trainingGraph(graph, weights.parameters);
-  const bind = new Map([
-    ...bindAll([weights, ...frozen]),
-    ...optimizer.gradients.bind(slices),
-    [total, { ...optimizer.tail, sizeBytes: 4 * sizeOf(total.shape) }] as const,
-  ]);
-  return new Program(device, outputs, { bind, ...(scratch && { scratch }) });
-}
-
-export interface TrainingGraph {
-  readonly outputs: readonly Tensor[];
-  /** What each parameter's gradient is added onto: to be bound to the gradient slab. */
-  readonly slices: readonly Tensor[];
-  /** What the sums are added onto. */
-  readonly total: Tensor;
-}
-
-/** The graph of a micro-batch with its backward pass. */
-export function trainingGraph({ loss, sums }: Pick<Graph, "loss" | "sums">, parameters: Parameters): TrainingGraph {
-  const targets = parameters.list.map(({ tensor }) => tensor);
-  const slices = targets.map(({ name, shape }) => input(`gradient of ${name}`, shape));
-  const total = input("sums of the step", sums.shape);
-  const updated = gradients(loss, targets, { into: new Map(targets.map((target, i) => [target, slices[i]!])) });
-  return { outputs: [...updated.filter((grad) => grad !== null), accumulate(total, sums)], slices, total };
-}
-
 /** Lets signals and timers run between steps. */
-function tick(): Promise<void> {
+export function tick(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-interface Status {
-  readonly done: number;
-  readonly steps: number;
-  readonly loss: number;
-  readonly rate: number;
-  readonly norm: number;
-  readonly speed: Speed;
-}
-
-/** A second. */
-interface Speed {
-  readonly steps: number;
-  readonly tokens: number;
-}
-
-function statusLine(name: string, { done, steps, loss, rate, norm, speed }: Status): string {
-  const left = speed.steps > 0 ? `  ${short(speed.tokens)} tok/s  eta ${duration((steps - done) / speed.steps)}` : "";
-  return `${name}  step ${done}/${steps}  loss ${loss.toFixed(4)}  lr ${rate.toExponential(2)}  norm ${norm.toFixed(2)}${left}`;
-}
-
-/** Seconds in all, and the speed between laps without the time spent on anything but training. */
-function stopwatch(before: number) {
-  const start = performance.now();
-  let lapStart = start;
-  let lapStep = 0;
-  let lapTokens = 0;
-  let besides = 0;
-  return {
-    seconds: () => before + (performance.now() - start) / 1000,
-    /** Leaves out the time since `then`. */
-    leaveOut(then: number) {
-      besides += performance.now() - then;
-    },
-    lap(step: number, tokens: number): Speed {
-      const now = performance.now();
-      const seconds = (now - lapStart - besides) / 1000;
-      const speed = { steps: (step - lapStep) / seconds, tokens: (tokens - lapTokens) / seconds };
-      besides = 0;
-      lapStep = step;
-      lapTokens = tokens;
-      lapStart = now;
-      return speed;
-    },
-  };
-}
-
-interface Scene {
-  readonly stage: Stage;
-  readonly programs: Programs;
-  readonly optimizer: AdamW;
-  readonly directory: string;
-}
-
-/** Runs the bad step once more, on weights that it did not change, to say where it went wrong. */
-async function badStepError(step: number, { stage, programs, optimizer, directory }: Scene): Promise<UserError> {
-  const { value } = await stage.batches(step).next();
-  optimizer.zero();
-  programs.run(value);
-  const loss = optimizer.read().tail[0]!;
-  const gradient = optimizer.gradients.download();
-  const { list } = stage.weights.parameters;
-  const bad = list.filter(({ offset, size }) =>
-    gradient.subarray(offset, offset + size).some((v) => !Number.isFinite(v)),
-  );
-  const where = bad.length
-    ? `gradients of ${bad.length} of ${list.length} tensors are not finite, ${bad.at(-1)!.name} among them`
-    : "";
-  const cause = Number.isFinite(loss) ? where : `the loss is ${loss}${where && `; ${where}`}`;
-  const saved = readIndex(directory);
-  return new UserError(`step ${step + 1} is not finite: ${cause || "its gradients are too large"}`, {
-    hint: `lower optim.lr or raise optim.warmup; ${saved ? `the last good checkpoint is ${directory}/${saved.latest}` : "no checkpoint was saved yet"}`,
-  });
 }

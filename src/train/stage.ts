@@ -1,9 +1,14 @@
 /** What a training stage must say; everything else about training is `fit`'s. */
 import type { Scratch } from "../autograd/scratch";
 import type { Slab } from "../model/slab";
+import type { Trained } from "../optim/adamw";
 import type { Tensor } from "../tensor/tensor";
+import type { Share } from "./world";
 
 export type Values = Readonly<Record<string, Float32Array | Uint32Array>>;
+
+/** What JSON can hold. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** The graph of one micro-batch. A stage may have several, such as one for each length of its rows. */
 export interface Graph {
@@ -21,43 +26,54 @@ export interface Batch {
   /** Which of the stage's graphs it is for. */
   readonly graph: number;
   readonly values: Values;
+  /** Tokens that it reads, padding left out. */
+  readonly tokens: number;
+  /** What only the host knows of it, such as rewards and lengths: added up over the step, so each is already divided by its count. */
+  readonly metrics?: Readonly<Record<string, number>>;
 }
 
-/** How far a run has come after some steps. */
-export interface Counts {
-  /** Tokens that were read, padding left out. */
-  readonly num_tokens: number;
-  /** Passes over the data. */
-  readonly epoch: number;
+/** What was measured on held-out data. */
+export interface Evaluation {
+  /** By the names that metrics have: validation_loss. */
+  readonly values: Readonly<Record<string, number>>;
+  /** The larger the better: chooses the best checkpoint. */
+  readonly score: number;
 }
 
-export interface Stage {
-  /** What is trained. Anything else in the graph is frozen simply by not being listed here. */
-  readonly weights: Slab;
-  /** Weights that the graph reads besides. They cost no gradients and no moments. */
+export interface Stage extends Disposable {
+  /** What is trained: a model, an adapter, or several such as a policy and its critic. Anything else in the graphs is frozen. */
+  readonly trained: readonly Trained[];
+  /** Weights that the graphs read besides. They cost no gradients and no moments. */
   readonly frozen: readonly Slab[];
   /** The largest last. */
   readonly graphs: readonly Graph[];
   /** What training and evaluation work out on the way: they take turns. */
   readonly scratch: Scratch;
-  /** What the elements of `sums` are called; the first is the loss. */
+  /** What the first elements of `sums` are called; the first is the loss. */
   readonly names: readonly string[];
   /** Of what it is trained on, by name, such as data: a run does not go on with another. */
   readonly fingerprints: Readonly<Record<string, string>>;
   /** Optimizer steps in all. */
   readonly steps: number;
-  counts(step: number): Counts;
-  /** Micro-batches of a step, where that is not always `batch.accumulate`. */
-  microBatches?(step: number): number;
-  /** Micro-batches from a step on: a function of (seed, step). On-policy stages sample the policy in here. */
-  batches(firstStep: number): AsyncIterator<Batch>;
-  /** Loss on held-out data. */
-  evaluate(): number;
+  /**
+   * Steps on one rollout; 1 where data are given. A round that is cut off goes on from `state`; of a stage without any it begins again,
+   * since checkpoints are then saved only between rounds.
+   */
+  readonly round: number;
+  /**
+   * The micro-batches of a step as they become known, of which a rank yields its share: a function of (seed, step), of the weights at
+   * the round's start, and of `state`. A step may be asked for again.
+   */
+  step(step: number, share: Share): AsyncIterable<Batch>;
+  /** Measures held-out data; null where `signal` was aborted first. */
+  evaluate(signal: AbortSignal): Promise<Evaluation | null>;
   /** Lines that say, before the first step, what is measured and what it should be. */
-  start(): string[];
+  start(): Promise<string[]>;
   /** A few continuations, to be read. */
   samples(): string[];
   /** Writes what was trained into a directory, and reads it back. */
-  writeModel(directory: string): Promise<void>;
-  readModel(directory: string): void;
+  write(directory: string): Promise<void>;
+  read(directory: string): void;
+  /** What else a resumed run must know: a rollout under way, an adaptive coefficient. Kept in the checkpoint. */
+  readonly state?: { save(): Json; load(json: Json): void };
 }

@@ -7,7 +7,9 @@ import { memoryOf } from "../../src/app/memory";
 import { planText } from "../../src/app/plan-text";
 import { modelConfig } from "../../src/app/planned";
 import type { Device } from "../../src/device/device";
-import { gpt2, presets } from "../../src/model/gpt2";
+import { presets } from "../../src/model/architectures";
+import { modelOf } from "../../src/model/model";
+
 import { nextToken } from "../../src/model/next-token";
 import type { Slab } from "../../src/model/slab";
 import { nearest } from "../../src/text/nearest";
@@ -143,7 +145,15 @@ describe("--set", () => {
 
 test("numbers override a preset", () => {
   const config = modelConfig({ preset: "gpt2", layers: 3, epsilon: 1e-5 }, 50257);
-  expect(config).toEqual({ vocabulary: 50257, layers: 3, heads: 12, width: 768, context: 1024, epsilon: 1e-5 });
+  expect(config).toEqual({
+    type: "gpt2",
+    vocabulary: 50257,
+    layers: 3,
+    heads: 12,
+    width: 768,
+    context: 1024,
+    epsilon: 1e-5,
+  });
 });
 
 test("near words are found, far ones are not", () => {
@@ -152,7 +162,7 @@ test("near words are found, far ones are not", () => {
 });
 
 test("memory of GPT-2 is known without a device: four slabs and the activations for training", () => {
-  const model = gpt2({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
+  const model = modelOf({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
   const plain = memoryOf(model, { rows: 1, tokens: 256, recompute: false });
   expect(plain.weightsBytes).toBeGreaterThanOrEqual(4 * model.parameters.count);
   expect(plain.weightsBytes).toBeLessThan(4.01 * model.parameters.count);
@@ -162,7 +172,7 @@ test("memory of GPT-2 is known without a device: four slabs and the activations 
 });
 
 describe("a stage that does not fit the device", () => {
-  const model = gpt2({ ...presets.tiny!, vocabulary: 4096, epsilon: 1e-5 });
+  const model = modelOf({ ...presets.tiny!, vocabulary: 4096, epsilon: 1e-5 });
   const holding = (bytes: number) =>
     ({ freeBytes: () => bytes, info: { name: "a device", kind: "cpu" } }) as unknown as Device;
   const weights = 4 * model.parameters.size;
@@ -172,7 +182,7 @@ describe("a stage that does not fit the device", () => {
     const needed = memoryOf(model, batch).trainingBytes - weights;
     const error = (bytes: number) => {
       try {
-        const stage = { weights: { parameters: model.parameters } as Slab, frozen: [], graphs: [graph] };
+        const stage = { trained: [{ weights: { parameters: model.parameters } as Slab }], frozen: [], graphs: [graph] };
         expect(expectFits(holding(bytes), stage, { name: "pretrain", model, batch })).toBe(needed + weights);
       } catch (error) {
         return error as Error & { hint: string };
@@ -190,12 +200,12 @@ describe("a stage that does not fit the device", () => {
 });
 
 test("weights that do not fit are refused with what would", () => {
-  const { config } = gpt2({ ...presets["gpt2-xl"]!, vocabulary: 50257, epsilon: 1e-5 });
+  const { config } = modelOf({ ...presets["gpt2-xl"]!, vocabulary: 50257, epsilon: 1e-5 });
   const holding = (bytes: number) =>
     ({ freeBytes: () => bytes, info: { name: "a device", kind: "cpu" } }) as unknown as Device;
   const refusal = (bytes: number, storage: "f32" | "bf16") => {
     try {
-      expectWeightsFit(holding(bytes), config, gpt2(config, storage).parameters);
+      expectWeightsFit(holding(bytes), config, modelOf(config, storage).parameters);
     } catch (error) {
       return error as Error & { hint: string };
     }

@@ -1,4 +1,5 @@
 /** Adapters on disk: found with their base, stacked, left out, and merged into a model of its own. */
+
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { openModel } from "../../src/app/model";
 import { writeModel } from "../../src/formats/checkpoint";
 import { writeAdapter } from "../../src/formats/peft";
 import { adapterOf, targeted } from "../../src/model/lora";
+import { modelOf } from "../../src/model/model";
 import { initialise, type Storage } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { trainCharacters } from "../../src/text/characters";
@@ -44,7 +46,13 @@ async function write(
   }
   const directory = join(folder, name);
   mkdirSync(directory, { recursive: true });
-  const adapter = adapterOf(targeted(toy, patterns), { rank: 4, alpha: 4, dropout: 0, rslora: false, dora });
+  const adapter = adapterOf(targeted(modelOf(toy).modules, patterns), {
+    rank: 4,
+    alpha: 4,
+    dropout: 0,
+    rslora: false,
+    dora,
+  });
   const values = initialise(adapter.parameters, seed);
   for (const { name, offset, size } of adapter.parameters.list)
     if (name.endsWith("lora_B.weight")) for (let i = offset; i < offset + size; i++) values[i] = Math.sin(i * seed) / 4;

@@ -6,7 +6,7 @@ import { isFed, plan } from "../../src/autograd/plan";
 import { printGraph } from "../../src/autograd/print";
 import { Program } from "../../src/autograd/program";
 import { Scratch, shared } from "../../src/autograd/scratch";
-import { accumulate, add, gelu, mul } from "../../src/ops";
+import { accumulate, add, gelu, multiply } from "../../src/ops";
 import { input, type Tensor, view } from "../../src/tensor/tensor";
 import { device } from "../support/device";
 import { compare, sample } from "../support/oracle";
@@ -21,7 +21,7 @@ function graphOf(choices: readonly (readonly [number, number, number])[]): Tenso
   for (const [op, a, b] of choices) {
     const length = b % 2 ? 64 : 128;
     if (op === 0) nodes.push(add(sized(length, a), sized(length, b)));
-    else if (op === 1) nodes.push(mul(sized(length, a), sized(length, b)));
+    else if (op === 1) nodes.push(multiply(sized(length, a), sized(length, b)));
     else if (op === 2) nodes.push(gelu(sized(length, a)));
     else nodes.push(view(sized(128, a), [64], { offset: b % 2 ? 64 : 0 }));
   }
@@ -79,7 +79,7 @@ describe("in-place nodes", () => {
     const [x, y] = [input("x", [4]), input("y", [4])];
     const before = gelu(x);
     const onto = accumulate(before, y);
-    expect(() => plan([onto, mul(before, y)])).toThrow(/overwritten it in place/);
+    expect(() => plan([onto, multiply(before, y)])).toThrow(/overwritten it in place/);
   });
 });
 
@@ -109,7 +109,7 @@ describe("scratch memory", () => {
     using scratch = new Scratch(device());
     const programs = [64, 16, 32].map((length) => {
       const x = input("x", [length]);
-      const y = mul(gelu(x), x);
+      const y = multiply(gelu(x), x);
       const program = new Program(device(), [y], { scratch });
       program.feed(x, Float32Array.from(sample(length, length)));
       return { x, y, program, length };

@@ -1,4 +1,5 @@
 /** GGUF files, read by Hugging Face's own reader: metadata, tensor list, and values at the places that it gives. */
+
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,7 +8,8 @@ import { Template } from "@huggingface/jinja";
 import { exportGguf, exportSafetensors } from "../../src/app/export";
 import { loadModel, openModelFiles, writeModel } from "../../src/formats/checkpoint";
 import { type GgufType, quantized } from "../../src/formats/gguf";
-import { gpt2 } from "../../src/model/gpt2";
+import { modelOf } from "../../src/model/model";
+
 import { initialise, parameter } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { trainBpe } from "../../src/text/bpe";
@@ -24,7 +26,15 @@ const { size: vocabulary } = tokenizerFrom(files);
 
 /** A model directory with the tokenizer, its vocabulary padded by two. */
 async function made(folder: string, tokenizer = files): Promise<string> {
-  const model = gpt2({ vocabulary: vocabulary + 2, context: 16, layers: 2, heads: 2, width: 32, epsilon: 1e-5 });
+  const model = modelOf({
+    type: "gpt2",
+    vocabulary: vocabulary + 2,
+    context: 16,
+    layers: 2,
+    heads: 2,
+    width: 32,
+    epsilon: 1e-5,
+  });
   using weights = new Slab(device("cpu"), model.parameters, { values: initialise(model.parameters, 9) });
   await writeModel(folder, model, weights, vocabulary - 1);
   await writeTokenizer(folder, tokenizer);

@@ -1,11 +1,12 @@
 /** Checkpoints as others write them: test/golden/layouts.py made one small GPT-2 in every layout, and its logits by PyTorch. */
+
 import { describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
 import { checkModel, loadModel, writeModel } from "../../src/formats/checkpoint";
-import type { Model } from "../../src/model/gpt2";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../../src/model/half";
+import type { Model } from "../../src/model/model";
 import type { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
 import golden from "../golden/layouts/logits.json";
@@ -112,7 +113,7 @@ describe("what does not fit is refused with its name and shapes", () => {
       "fewer layers than tensors",
       "transformers",
       config({ n_layer: 1 }),
-      /a tensor transformer\.h\.1\.\S+ \[16\S* that a GPT-2 does not have/,
+      /a tensor transformer\.h\.1\.\S+ \[16\S* that a model of type gpt2 does not have/,
     ],
     ["another vocabulary", "openai", config({ vocab_size: 40 }), /wte\.weight has shape \[37,16\], expected \[40,16\]/],
     ["another inner width", "openai", config({ n_inner: 60 }), /n_inner is 60/],

@@ -4,7 +4,8 @@ import { Program } from "../../src/autograd/program";
 import { Engine } from "../../src/generate/engine";
 import { likeliest } from "../../src/generate/probabilities";
 import { type Sampling, sampling } from "../../src/generate/sampling";
-import type { Model } from "../../src/model/gpt2";
+import type { Model } from "../../src/model/model";
+
 import type { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
 import { trainCharacters } from "../../src/text/characters";

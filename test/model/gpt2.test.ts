@@ -3,8 +3,9 @@ import { memoryOf } from "../../src/app/memory";
 import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { plan, planBytes } from "../../src/autograd/plan";
-import { gpt2, presets } from "../../src/model/gpt2";
+import { presets } from "../../src/model/architectures";
 import { headLoss } from "../../src/model/head";
+import { modelOf } from "../../src/model/model";
 import { nextToken } from "../../src/model/next-token";
 import { initialise, parameter } from "../../src/model/parameters";
 import { embed, project, tableParts } from "../../src/model/table";
@@ -21,19 +22,19 @@ test.each([
   ["gpt2-large", 774_030_080],
   ["gpt2-xl", 1_557_611_200],
 ])("%s has %i parameters", (preset, count) => {
-  expect(gpt2({ ...presets[preset]!, vocabulary: 50257, epsilon: 1e-5 }).parameters.count).toBe(count);
+  expect(modelOf({ ...presets[preset]!, vocabulary: 50257, epsilon: 1e-5 }).parameters.count).toBe(count);
 });
 
 test("GPT-3's eight sizes are there, in order of size", () => {
   const sizes = Object.keys(presets).filter((name) => name.startsWith("gpt3"));
-  const counts = sizes.map((name) => gpt2({ ...presets[name]!, vocabulary: 50257, epsilon: 1e-5 }).parameters.count);
+  const counts = sizes.map((name) => modelOf({ ...presets[name]!, vocabulary: 50257, epsilon: 1e-5 }).parameters.count);
   expect(sizes.length).toBe(8);
   expect(counts).toEqual(counts.toSorted((a, b) => a - b));
   expect(counts.at(-1)! / 1e9).toBeCloseTo(175, -1);
 });
 
 describe("initialisation", () => {
-  const model = gpt2({ ...toy, layers: 8, width: 64 });
+  const model = modelOf({ ...toy, layers: 8, width: 64 });
   const values = initialise(model.parameters, 5);
   const stdOf = (name: string) => {
     const { offset, size } = parameter(model.parameters, name);
@@ -100,7 +101,7 @@ describe("the chunked head", () => {
 });
 
 test("recompute needs less memory and gives the same gradients, dropout included", () => {
-  const model = gpt2({ ...toy, layers: 3 });
+  const model = modelOf({ ...toy, layers: 3 });
   const values = initialise(model.parameters, 1);
   const T = 8;
   const [tokens, positions, targets] = ["tokens", "positions", "targets"].map((name) => input(name, [2 * T], "u32"));
@@ -177,7 +178,7 @@ describe("a table in parts", () => {
 });
 
 test("activations kept in bf16 change the gradients by what rounding does", () => {
-  const model = gpt2({ ...toy, layers: 3, width: 64 });
+  const model = modelOf({ ...toy, layers: 3, width: 64 });
   const values = initialise(model.parameters, 1);
   const T = 16;
   const parameters = model.parameters.list.map(({ tensor }) => tensor);
@@ -206,7 +207,7 @@ test("activations kept in bf16 change the gradients by what rounding does", () =
 });
 
 test("activations kept in bf16 take less memory", () => {
-  const model = gpt2({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
+  const model = modelOf({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
   const bytes = (activations: "f32" | "bf16") => {
     const { trainingBytes, weightsBytes } = memoryOf(model, { rows: 4, tokens: 1024, recompute: false, activations });
     return trainingBytes - 4 * weightsBytes;

@@ -1,17 +1,19 @@
 /** Adapters: PEFT's own files, logits and gradients (test/golden/peft_adapters.py), merging, stacking, and what they must not change. */
+
 import { describe, expect, test } from "bun:test";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
 import { loadModel } from "../../src/formats/checkpoint";
 import { openAdapter, readAdapter, writeAdapter } from "../../src/formats/peft";
-import { gpt2, type Model, withAdapters } from "../../src/model/gpt2";
-import { adapterOf, columnNorms, HEAD, mergeInto, modulesOf, scaleOf, targeted } from "../../src/model/lora";
+import { HEAD } from "../../src/model/architecture";
+import { adapterOf, columnNorms, mergeInto, scaleOf, targeted } from "../../src/model/lora";
+import { type Model, modelOf, withAdapters } from "../../src/model/model";
 import { initialise } from "../../src/model/parameters";
 import { bindAll, Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { input } from "../../src/tensor/tensor";
-import { trainingProgram } from "../../src/train/fit";
+import { trainingProgram } from "../../src/train/program";
 import golden from "../golden/peft/results.json";
 import { device, onEachDevice } from "../support/device";
 import { temporaryFolder } from "../support/folder";
@@ -47,7 +49,7 @@ onEachDevice(() => {
     test("gives PEFT's logits; switched off, the base's, bit for bit", async () => {
       const { model, weights } = await loadModel(device(), base);
       using _weights = weights;
-      using files = openAdapter(folder(name), model.config);
+      using files = openAdapter(folder(name), model);
       using adapter = files.load(device());
       expect(
         largestError(logitsOf(withAdapters(model, [files.adapter]), weights, adapter), wanted.logits),
@@ -59,9 +61,9 @@ onEachDevice(() => {
     test.each([false, true])("gives PEFT's loss and gradients, recompute %p", async (recompute) => {
       const { model, weights } = await loadModel(device(), base);
       using _weights = weights;
-      using files = openAdapter(folder(name), model.config);
+      using files = openAdapter(folder(name), model);
       using adapter = files.load(device());
-      using optimizer = new AdamW(device(), adapter, {
+      using optimizer = new AdamW(device(), [{ weights: adapter }], {
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,
@@ -72,7 +74,11 @@ onEachDevice(() => {
       const [targets, weight] = [input("targets", [T], "u32"), input("weight", [1])];
       const { tokens, positions, hidden } = graphOf(adapted, { recompute });
       const graph = adapted.loss(hidden, targets, weight);
-      using program = trainingProgram(device(), graph, { weights: adapter, frozen: [weights], optimizer });
+      using program = trainingProgram(device(), graph, {
+        trained: [{ weights: adapter }],
+        frozen: [weights],
+        optimizer,
+      });
       program.feed(tokens, ids);
       program.feed(
         positions,
@@ -86,26 +92,26 @@ onEachDevice(() => {
       optimizer.zero();
       program.run();
       optimizer.update(0, 0);
-      expect(Math.abs(optimizer.read().tail[0]! / wanted.loss - 1)).toBeLessThan(1e-5);
+      expect(Math.abs(optimizer.read().sums[0]! / wanted.loss - 1)).toBeLessThan(1e-5);
       for (const parameter of adapter.parameters.list) {
         const expected = (wanted.gradients as Record<string, number[]>)[parameter.name]!;
-        expect(largestError(optimizer.gradients.read(parameter), expected), parameter.name).toBeLessThan(2e-4);
+        expect(largestError(optimizer.gradients[0]!.read(parameter), expected), parameter.name).toBeLessThan(2e-4);
       }
     });
 
     test("merged gives the same logits", async () => {
       const { model, weights } = await loadModel(device(), base);
       using _weights = weights;
-      using files = openAdapter(folder(name), model.config);
+      using files = openAdapter(folder(name), model);
       const untied = name === "head";
-      const merged = gpt2({ ...model.config, ...(untied && { tied: false }) });
+      const merged = modelOf({ ...model.config, ...(untied && { tied: false }) });
       using onto = new Slab(device(), merged.parameters);
       for (const p of merged.parameters.list) {
         const source = model.parameters.list.find(
           (q) => q.name === (p.name === "lm_head.weight" ? "wte.weight" : p.name),
         )!;
         const values = weights.read(source);
-        const module = modulesOf(model.config).find((m) => `${m.name}.weight` === p.name);
+        const module = model.modules.find((m) => `${m.name}.weight` === p.name);
         if (module) mergeInto(values, module, files);
         onto.write(p, values);
       }
@@ -117,14 +123,14 @@ onEachDevice(() => {
   test("stacked adapters add up", async () => {
     const { model, weights } = await loadModel(device(), base);
     using _weights = weights;
-    using one = openAdapter(folder("lora"), model.config);
-    using two = openAdapter(folder("rslora"), model.config);
+    using one = openAdapter(folder("lora"), model);
+    using two = openAdapter(folder("rslora"), model);
     using a = one.load(device());
     using b = two.load(device());
     using onto = new Slab(device(), model.parameters);
     for (const p of model.parameters.list) {
       const values = weights.read(p);
-      const module = modulesOf(model.config).find((m) => `${m.name}.weight` === p.name);
+      const module = model.modules.find((m) => `${m.name}.weight` === p.name);
       if (module) for (const files of [one, two]) mergeInto(values, module, files);
       onto.write(p, values);
     }
@@ -134,7 +140,7 @@ onEachDevice(() => {
 
   test.each([false, true])("a new adapter changes nothing at first, DoRA %p", (dora) => {
     using made = toyModel();
-    const adapter = adapterOf(targeted(toy, ["all-linear", ...(dora ? [] : ["head"])]), {
+    const adapter = adapterOf(targeted(modelOf(toy).modules, ["all-linear", ...(dora ? [] : ["head"])]), {
       rank: 4,
       alpha: 8,
       dropout: 0,
@@ -142,7 +148,7 @@ onEachDevice(() => {
       dora,
     });
     const values = initialise(adapter.parameters, 1);
-    for (const { name, inputs, outputs } of modulesOf(toy)) {
+    for (const { name, inputs, outputs } of modelOf(toy).modules) {
       const magnitude = adapter.parameters.list.find((p) => p.name === `${name}.lora_magnitude_vector`);
       const weight = made.model.parameters.list.find((p) => p.name === `${name}.weight`);
       if (magnitude) values.set(columnNorms(made.weights.read(weight!), inputs, outputs), magnitude.offset);
@@ -158,10 +164,10 @@ onEachDevice(() => {
     using temporary = temporaryFolder();
     using made = toyModel();
     const settings = { rank: 3, alpha: 5, dropout: 0.1, rslora: true, dora: false };
-    const adapter = adapterOf(targeted(toy, ["c_proj", "head"]), settings);
+    const adapter = adapterOf(targeted(modelOf(toy).modules, ["c_proj", "head"]), settings);
     using slab = new Slab(device(), adapter.parameters, { values: initialise(adapter.parameters, 9) });
     await writeAdapter(temporary.path, { adapter, weights: slab, base: "gpt2", trainedOn: "nf4" });
-    using again = openAdapter(temporary.path, made.model.config);
+    using again = openAdapter(temporary.path, made.model);
     expect(again).toMatchObject({ base: "gpt2", trainedOn: "nf4" });
     expect(again.adapter.settings).toEqual(settings);
     using loaded = again.load(device());
@@ -173,7 +179,7 @@ onEachDevice(() => {
 });
 
 describe("patterns", () => {
-  const names = (...patterns: string[]) => targeted(toy, patterns).map(({ name }) => name);
+  const names = (...patterns: string[]) => targeted(modelOf(toy).modules, patterns).map(({ name }) => name);
   test("name the ends of layers' names", () => {
     expect(names("attn.c_attn")).toEqual(["h.0.attn.c_attn", "h.1.attn.c_attn"]);
     expect(names("c_proj")).toHaveLength(4);
@@ -190,15 +196,15 @@ describe("patterns", () => {
 });
 
 describe("an adapter that does not fit is refused with one sentence", () => {
-  const config = { vocabulary: 37, context: 12, layers: 2, heads: 2, width: 16, epsilon: 1e-5 };
+  const config = { type: "gpt2", vocabulary: 37, context: 12, layers: 2, heads: 2, width: 16, epsilon: 1e-5 };
   test("of another width, with more layers, or with another head", () => {
-    expect(() => openAdapter(folder("lora"), { ...config, width: 32 })).toThrow(
+    expect(() => openAdapter(folder("lora"), modelOf({ ...config, width: 32 }))).toThrow(
       "lora_A.weight has shape [4,16], expected [4,32]",
     );
-    expect(() => openAdapter(folder("lora"), { ...config, layers: 1 })).toThrow(
+    expect(() => openAdapter(folder("lora"), modelOf({ ...config, layers: 1 }))).toThrow(
       "adapts h.1.attn.c_attn, which the model does not have",
     );
-    expect(() => openAdapter(folder("head"), { ...config, vocabulary: 40 })).toThrow(
+    expect(() => openAdapter(folder("head"), modelOf({ ...config, vocabulary: 40 }))).toThrow(
       "lm_head.lora_B.weight has shape [37,3]",
     );
   });
@@ -216,6 +222,6 @@ describe("an adapter that does not fit is refused with one sentence", () => {
     const text = readFileSync(path, "utf8");
     expect(text).toContain(from);
     writeFileSync(path, text.replace(from, to));
-    expect(() => openAdapter(temporary.path, config)).toThrow(`adapter_config.json: ${key}`);
+    expect(() => openAdapter(temporary.path, modelOf(config))).toThrow(`adapter_config.json: ${key}`);
   });
 });

@@ -36,10 +36,10 @@ onEachDevice(() => {
       ["infinity", Number.POSITIVE_INFINITY],
     ])("%s in one gradient is found, and the weights stay as they were", (_name, bad) => {
       using toy = toyModel();
-      using optimizer = new AdamW(device(), toy.weights, options);
+      using optimizer = new AdamW(device(), [{ weights: toy.weights }], options);
       const step = (gradient: Float32Array, at: number) => {
         optimizer.zero();
-        device().upload(optimizer.gradients.slice(0, gradient.length), gradient);
+        device().upload(optimizer.gradients[0]!.slice(0, gradient.length), gradient);
         optimizer.update(1e-3, at);
       };
       const good = new Float32Array(toy.model.parameters.size).fill(0.01);
@@ -55,22 +55,22 @@ onEachDevice(() => {
     });
     test("a loss that is not finite is found with good gradients", () => {
       using toy = toyModel();
-      using optimizer = new AdamW(device(), toy.weights, options);
+      using optimizer = new AdamW(device(), [{ weights: toy.weights }], options);
       optimizer.zero();
-      device().upload(optimizer.tail, new Float32Array([Number.NaN]));
+      device().upload(optimizer.sums, new Float32Array([Number.NaN]));
       optimizer.update(1e-3, 4);
       expect(optimizer.read().badStep).toBe(4);
     });
     test("gradients are scaled down to the clip norm", () => {
       using toy = toyModel();
-      using optimizer = new AdamW(device(), toy.weights, { ...options, clip: 0.5 });
+      using optimizer = new AdamW(device(), [{ weights: toy.weights }], { ...options, clip: 0.5 });
       const { size } = toy.model.parameters;
       optimizer.zero();
-      device().upload(optimizer.gradients.slice(0, size), new Float32Array(size).fill(2));
+      device().upload(optimizer.gradients[0]!.slice(0, size), new Float32Array(size).fill(2));
       optimizer.update(1e-3, 0);
       const norm = 2 * Math.sqrt(size);
       expect(optimizer.read().norm).toBeCloseTo(norm, 2);
-      expect(optimizer.first.download()[0]!).toBeCloseTo((0.1 * 2 * 0.5) / norm, 7);
+      expect(optimizer.state[0]![1].download()[0]!).toBeCloseTo((0.1 * 2 * 0.5) / norm, 7);
     });
   });
 });

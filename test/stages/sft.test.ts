@@ -1,4 +1,5 @@
 /** Fine-tuning: the same losses however rows are made up, exact resume, adapters that leave their base alone, and what is said before. */
+
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +10,8 @@ import { type Example, encodeSamples } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadSamples } from "../../src/data/samples";
 import type { Console } from "../../src/log/console";
-import { gpt2 } from "../../src/model/gpt2";
 import { adapterOf, targeted } from "../../src/model/lora";
+import { modelOf } from "../../src/model/model";
 import { initialise, type Storage } from "../../src/model/parameters";
 import { bitsPerWeight } from "../../src/model/quantised";
 import { Slab } from "../../src/model/slab";
@@ -40,8 +41,8 @@ const records = Array.from({ length: 16 }, (_, i) => ({
 }));
 const alphabet = "\nabcdefghijklmnopqrstuvwxyz ?:UA<|>_S.";
 const tokenizer = tokenizerFrom(trainCharacters([alphabet + JSON.stringify(records)]));
-const size = { vocabulary: tokenizer.size, context: 64, layers: 2, heads: 2, width: 32, epsilon: 1e-5 };
-const shape = gpt2(size);
+const size = { type: "gpt2", vocabulary: tokenizer.size, context: 64, layers: 2, heads: 2, width: 32, epsilon: 1e-5 };
+const shape = modelOf(size);
 const values = initialise(shape.parameters, 1);
 
 interface Trial {
@@ -85,7 +86,7 @@ async function train(
     logEvery: 1,
     ...config,
   });
-  const model = gpt2(size, storage);
+  const model = modelOf(size, storage);
   using weights = new Slab(device(), model.parameters, { values: from });
   const console: Console = { colour: false, note: (text) => notes.push(text), status() {}, done() {} };
   using stage = await build(sft, {
@@ -148,7 +149,7 @@ beforeAll(async () => {
 
 /** The loss of every target, example by example, with rows made up so. */
 function tokenLosses(rows: number, packing: boolean, tokens = 64): number[][] {
-  const model = gpt2(size);
+  const model = modelOf(size);
   using weights = new Slab(device(), model.parameters, { values });
   const plan = dealOf(examples, { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(plan.stepsPerEpoch);
@@ -229,12 +230,9 @@ onEachDevice(() => {
       const controller = new AbortController();
       const stop = (stage: Stage): Stage => ({
         ...stage,
-        async *batches(first) {
-          const inner = stage.batches(first);
-          for (let i = 0; ; i++) {
-            if (i === 6) controller.abort();
-            yield (await inner.next()).value;
-          }
+        step(step, share) {
+          if (step === 6) controller.abort();
+          return stage.step(step, share);
         },
       });
       expect((await train(broken.path, { config, signal: controller.signal, change: stop })).outcome.reason).toBe(
@@ -299,7 +297,7 @@ onEachDevice(() => {
         save: { every: 40 },
       };
       const { base: after } = await train(folder.path, { config, storage: base });
-      const model = gpt2(size, base);
+      const model = modelOf(size, base);
       using before = new Slab(device(), model.parameters, { values });
       expect(after).toEqual(before.download());
       const lines = training(folder.path);
@@ -387,11 +385,19 @@ test("names and defaults are TRL's", () => {
 });
 
 test("a LoRA adapter of rank 8 needs less than a tenth of the optimizer's memory, and nf4 at most 4.6 bits a weight", () => {
-  const micro = gpt2({ vocabulary: 640, context: 256, layers: 2, heads: 4, width: 128, epsilon: 1e-5 });
+  const micro = modelOf({
+    type: "gpt2",
+    vocabulary: 640,
+    context: 256,
+    layers: 2,
+    heads: 4,
+    width: 128,
+    epsilon: 1e-5,
+  });
   const lora = { rank: 8, alpha: 16, dropout: 0, rslora: false, dora: false };
-  const adapter = adapterOf(targeted(micro.config, ["all-linear", "head"]), lora);
+  const adapter = adapterOf(targeted(micro.modules, ["all-linear", "head"]), lora);
   expect(optimizerBytes(adapter.parameters) / optimizerBytes(micro.parameters)).toBeLessThan(0.1);
-  const linear = gpt2(micro.config, "nf4").parameters.list.filter(({ linear }) => linear);
+  const linear = modelOf(micro.config, "nf4").parameters.list.filter(({ linear }) => linear);
   const bits =
     linear.reduce((sum, { sizeBytes }) => sum + 8 * sizeBytes, 0) / linear.reduce((sum, { size }) => sum + size, 0);
   expect(bits).toBeLessThan(4.6);

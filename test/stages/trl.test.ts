@@ -1,16 +1,17 @@
 /** Fine-tuning against TRL's own SFTTrainer: what it logs of four steps on a small model (test/golden/trl_sft.py). */
+
 import { describe, expect, test } from "bun:test";
 import { dealOf } from "../../src/data/deal";
 import type { Example } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadModel } from "../../src/formats/checkpoint";
-import { withAdapters } from "../../src/model/gpt2";
 import { adapterOf, targeted } from "../../src/model/lora";
+import { withAdapters } from "../../src/model/model";
 import { Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate } from "../../src/optim/schedule";
 import { answerGraph, valuesOf } from "../../src/stages/answers";
-import { trainingProgram } from "../../src/train/fit";
+import { trainingProgram } from "../../src/train/program";
 import golden from "../golden/trl_sft.json";
 import { device, onEachDevice } from "../support/device";
 
@@ -40,19 +41,29 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
   const { model: base, weights } = await loadModel(device(), "test/golden/layouts/transformers");
   using _base = weights;
   const settings = { rank: 4, alpha: 8, dropout: 0, rslora: false, dora: false };
-  const adapter = adapterOf(targeted(base.config, ["c_attn", "c_fc"]), settings);
+  const adapter = adapterOf(targeted(base.modules, ["c_attn", "c_fc"]), settings);
   const first = new Float32Array(adapter.parameters.size);
   for (const { name, offset, size } of adapter.parameters.list)
     if (name.endsWith("lora_A.weight")) for (let i = 0; i < size; i++) first[offset + i] = 0.2 * Math.sin(0.37 * i);
   using slab = new Slab(device(), adapter.parameters, { values: first });
   const model = lora ? withAdapters(base, [adapter]) : base;
   const trained = lora ? slab : weights;
-  using optimizer = new AdamW(device(), trained, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 });
+  using optimizer = new AdamW(device(), [{ weights: trained }], {
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 0,
+    clip: 1,
+  });
   const plan = dealOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(1);
   const compiled = plan.lengths.map((length, i) => {
     const graph = answerGraph(model, { rows, length, targets: most[i]!, packing, dft });
-    const program = trainingProgram(device(), graph, { weights: trained, frozen: lora ? [weights] : [], optimizer });
+    const program = trainingProgram(device(), graph, {
+      trained: [{ weights: trained }],
+      frozen: lora ? [weights] : [],
+      optimizer,
+    });
     return { graph, program, arrays: batchArrays(rows, length, most[i]!), length };
   });
   const logged: Logged[] = [];
@@ -68,8 +79,8 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
     }
     const schedule = { kind: "linear", lr: 1e-2, steps: 4, warmup: 0, floor: 0, decay: 0 } as const;
     optimizer.update(learningRate(schedule, step), step);
-    const { norm, tail } = optimizer.read();
-    logged.push({ loss: tail[0]!, entropy: tail[1]!, mean_token_accuracy: tail[2]!, grad_norm: norm });
+    const { norm, sums } = optimizer.read();
+    logged.push({ loss: sums[0]!, entropy: sums[1]!, mean_token_accuracy: sums[2]!, grad_norm: norm });
   }
   for (const { program } of compiled) program[Symbol.dispose]();
   return logged;

@@ -74,6 +74,12 @@ export function checkKernels(op: Op, given: readonly Given[], tolerance = 2e-6, 
   compare([y, ...grads], feeds, tolerance);
 }
 
+/** The same of an op that has no gradient rule. */
+export function checkForward(op: Op, given: readonly Given[], tolerance = 2e-6, seed = 1): void {
+  const { y, feeds } = build(op, given, seed);
+  compare([y], feeds, tolerance);
+}
+
 /** What these outputs mean against what they are on the CPU device and on the adapter, there by each choice of kernels. */
 export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, Values>, tolerance: number): void {
   const wanted = interpret(outputs, feeds);

@@ -1,11 +1,14 @@
 /** The training loop: resume, accumulation, overfitting, early stopping, checkpoints, and steps that are not finite. */
+
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { modelDirectory, openModel } from "../../src/app/model";
-import { gpt2 } from "../../src/model/gpt2";
+import { modelOf } from "../../src/model/model";
+
 import { initialise } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
+import { lossAsEvaluation } from "../../src/stages/answers";
 import { build, type PretrainConfig, schema } from "../../src/stages/pretrain";
 import { trainCharacters } from "../../src/text/characters";
 import { tokenizerFrom } from "../../src/text/tokenizer";
@@ -45,7 +48,15 @@ async function train(
     dropout: 0.1,
     ...config,
   });
-  const model = gpt2({ vocabulary: tokenizer.size, context: 32, layers: 2, heads: 2, width: 32, epsilon: 1e-5 });
+  const model = modelOf({
+    type: "gpt2",
+    vocabulary: tokenizer.size,
+    context: 32,
+    layers: 2,
+    heads: 2,
+    width: 32,
+    epsilon: 1e-5,
+  });
   using weights = new Slab(device(), model.parameters, { values: initialise(model.parameters, 1) });
   using stage = await build(settings, {
     device: device(),
@@ -80,16 +91,15 @@ function history(folder: string): Line[] {
   });
 }
 
-/** A stage that is interrupted after its n-th micro-batch, as by Ctrl-C. */
+/** A stage that is interrupted in its n-th step, as by Ctrl-C. */
 const interruptedAt =
   (n: number, controller: AbortController) =>
   (stage: Stage): Stage => ({
     ...stage,
-    async *batches(first) {
-      const inner = stage.batches(first);
-      for (let i = 1; ; i++) {
-        if (i === n) controller.abort();
-        yield (await inner.next()).value;
+    async *step(step, share) {
+      for await (const batch of stage.step(step, share)) {
+        if (step + 1 === n) controller.abort();
+        yield batch;
       }
     },
   });
@@ -116,10 +126,9 @@ onEachDevice(() => {
       await train(whole.path);
       const crash = (stage: Stage): Stage => ({
         ...stage,
-        async *batches(first) {
-          const inner = stage.batches(first);
-          for (let i = 1; i < 8; i++) yield (await inner.next()).value;
-          throw new Error("crash");
+        step(step, share) {
+          if (step === 7) throw new Error("crash");
+          return stage.step(step, share);
         },
       });
       expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
@@ -154,10 +163,7 @@ onEachDevice(() => {
     using folder = temporaryFolder();
     const same = (stage: Stage): Stage => ({
       ...stage,
-      async *batches() {
-        const { value } = await stage.batches(0).next();
-        for (;;) yield value;
-      },
+      step: (_step, share) => stage.step(0, share),
     });
     await train(folder.path, {
       config: {
@@ -176,9 +182,12 @@ onEachDevice(() => {
     const losses = [3, 2, 2.5, 2.4, 2.3];
     const outcome = await train(folder.path, {
       config: { optim: { steps: 100, lr: 1e-3 }, evaluate: { every: 2, patience: 2 }, save: { every: 50, keep: 1 } },
-      change: (stage) => ({ ...stage, evaluate: () => losses.shift()! }),
+      change: (stage) => ({ ...stage, evaluate: async () => lossAsEvaluation(losses.shift()!) }),
     });
-    expect(outcome).toMatchObject({ reason: "stopped early", progress: { step: 8, bestStep: 4, bestLoss: 2 } });
+    expect(outcome).toMatchObject({
+      reason: "stopped early",
+      progress: { step: 8, best: { step: 4, score: -2, values: { validation_loss: 2 } } },
+    });
     expect(modelDirectory(join(folder.path, "stage"))).toBe(join(folder.path, "stage", "step-000004"));
     expect((await train(folder.path, { config: { optim: { steps: 100, lr: 1e-3 } } })).reason).toBe("finished");
   });
@@ -188,7 +197,9 @@ onEachDevice(() => {
       using folder = temporaryFolder();
       await train(folder.path, {
         config: { save: { every: 1, keep: 2 }, evaluate: { every: 3 } },
-        change: ((losses) => (stage: Stage) => ({ ...stage, evaluate: () => losses.shift()! }))([1, 2, 3, 4]),
+        change: ((losses) => (stage: Stage) => ({ ...stage, evaluate: async () => lossAsEvaluation(losses.shift()!) }))(
+          [1, 2, 3, 4],
+        ),
       });
       const steps = readdirSync(join(folder.path, "stage")).filter((name) => name.includes("step"));
       expect(steps.sort()).toEqual(["step-000003", "step-000011", "step-000012"]);
@@ -211,8 +222,8 @@ onEachDevice(() => {
       let saves = 0;
       const full = (stage: Stage): Stage => ({
         ...stage,
-        async writeModel(directory) {
-          await stage.writeModel(directory);
+        async write(directory) {
+          await stage.write(directory);
           if (++saves === 2) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
         },
       });
@@ -241,12 +252,10 @@ onEachDevice(() => {
     using folder = temporaryFolder();
     const spoil = (stage: Stage): Stage => ({
       ...stage,
-      async *batches(first) {
-        const inner = stage.batches(first);
-        for (let step = first; ; step++) {
-          const { value } = await inner.next();
+      async *step(step, share) {
+        for await (const batch of stage.step(step, share)) {
           const weight = new Float32Array([step === 6 ? Number.NaN : 1 / 64]);
-          yield { ...value, values: { ...value.values, weight } };
+          yield { ...batch, values: { ...batch.values, weight } };
         }
       },
     });

@@ -26,6 +26,7 @@ const constants = [
   "STORED",
   "SEGMENTS",
   "DFT",
+  "OPERATION",
 ];
 /** Constants that only say how a GPU shares out the work. */
 const sharing = new Set(["LANES", "ROWS", "WORKGROUP", "STAGED", "KEYS"]);

@@ -1,0 +1,111 @@
+/** What a kind of model must say: its sizes, its weights, its forward pass. All else about models is the same for every kind. */
+import { UserError } from "../errors";
+import type { Keep } from "../ops/store";
+import { input, type Tensor } from "../tensor/tensor";
+import type { ParameterSpec } from "./parameters";
+
+/** The sizes that every kind has; an architecture may add its own. */
+export interface ModelConfig {
+  /** Which architecture: `model_type` in config.json. */
+  readonly type: string;
+  /** Tokens in the vocabulary. */
+  readonly vocabulary: number;
+  /** The longest sequence. */
+  readonly context: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Channels of the residual stream. */
+  readonly width: number;
+  readonly epsilon: number;
+  /** false: the head has a table of its own, lm_head.weight, instead of the token embedding. */
+  readonly tied?: boolean;
+  /** A head of one number a position beside the language head, which is then tied: `score.weight` [1, C]. */
+  readonly scalar?: boolean;
+}
+
+export interface Architecture {
+  /** config.json's `model_type`. */
+  readonly type: string;
+  readonly presets: Readonly<Record<string, Pick<ModelConfig, "type" | "layers" | "heads" | "width" | "context">>>;
+  /** Every weight but those of the heads, in the order of the files. */
+  specs(config: ModelConfig): ParameterSpec[];
+  /** Every linear layer but the head: for adapters, quantisation and files. Its matrix is `NAME.weight`, its bias `NAME.bias`. */
+  modules(config: ModelConfig): Module[];
+  /** The token embedding, to which the head may be tied: [V, C]. */
+  readonly embedding: string;
+  /** Sequences of one length -> the last layer's normalised rows [B T, C]. */
+  hidden(config: ModelConfig, layers: Layers, tokens: Tensor, positions: Tensor, options: HiddenOptions): Tensor;
+  /** Reads config.json. Throws a UserError that begins with `where` for what this architecture does not do. */
+  fromJson(json: Readonly<Record<string, unknown>>, where: string): ModelConfig;
+  /** config.json, with every key that transformers reads. */
+  toJson(config: ModelConfig, endOfText: number | null): Record<string, unknown>;
+  /** How its files differ from its weights' names. */
+  readonly files: {
+    /** What transformers writes before the names of all but the heads. */
+    readonly prefix: string;
+    /** Tensors that are no weights, such as the masks that older versions kept. */
+    readonly passedOver: RegExp;
+  };
+}
+
+/** A linear layer: its name, and its sizes. */
+export interface Module {
+  readonly name: string;
+  readonly inputs: number;
+  readonly outputs: number;
+}
+
+/** The output head, as a layer that can be adapted. */
+export const HEAD = "lm_head";
+/** The scalar head's only weight. */
+export const SCORE = "score.weight";
+
+/** The weights as a forward pass uses them. */
+export interface Layers {
+  weight(name: string): Tensor;
+  /** The embedding's rows of these tokens: [N] -> [N, C]. */
+  embed(tokens: Tensor): Tensor;
+  /** x W + b, however W is stored, with what adapters add. */
+  linear(x: Tensor, name: string, options: LinearOptions): Tensor;
+}
+
+export interface LinearOptions {
+  readonly keep: Keep;
+  /** Drops inputs of adapters, each at its own rate; absent outside training. */
+  readonly drop?: ((x: Tensor, rate: number) => Tensor) | undefined;
+}
+
+export interface HiddenOptions {
+  /** Tokens in each sequence. */
+  readonly length: number;
+  /** Applied where the architecture drops; adapters drop at rates of their own. */
+  readonly dropout?: { readonly rate: number; readonly seed: Tensor };
+  /** For rows that hold several documents: where in its row each token's document begins. */
+  readonly starts?: Tensor | undefined;
+  /** Frees each block's activations and computes them again in the backward pass. */
+  readonly recompute?: boolean;
+  /** How activations are kept for the backward pass. */
+  readonly activations?: "f32" | "bf16";
+  readonly cache?: Cache;
+}
+
+/** Where keys and values go while decoding: one tensor [B, length, 2 C] a layer. After the pass `layers` holds the new ones. */
+export interface Cache {
+  readonly layers: Tensor[];
+  /** First position of the new tokens of each sequence: [B] (u32). */
+  readonly positions: Tensor;
+}
+
+/** Keys and values of `batch` sequences of up to `length` positions, for each layer. */
+export function cacheTensors({ layers, width }: ModelConfig, batch: number, length: number): Tensor[] {
+  return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
+}
+
+/** Heads must share the width out, in vec4s. */
+export function checkHeads({ width, heads }: Pick<ModelConfig, "width" | "heads">, where: string): void {
+  if (width % (4 * heads) === 0) return;
+  throw new UserError(`${where}: width ${width} is not a multiple of 4 times ${heads} heads`, {
+    hint: `use a width such as ${Math.max(1, Math.round(width / 4 / heads)) * 4 * heads}`,
+    exitCode: 2,
+  });
+}

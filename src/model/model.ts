@@ -1,0 +1,130 @@
+/** A model: an architecture's forward pass over weights in slabs, with adapters, the language head and the scalar head. */
+import { dropout } from "../ops/dropout";
+import { matmul } from "../ops/matmul";
+import { keepWhole } from "../ops/store";
+import { sizeOf } from "../tensor/shape";
+import { isQuantised } from "../tensor/stored";
+import { type Tensor, view } from "../tensor/tensor";
+import {
+  HEAD,
+  type HiddenOptions,
+  type Layers,
+  type LinearOptions,
+  type ModelConfig,
+  type Module,
+  SCORE,
+} from "./architecture";
+import { architectureOf } from "./architectures";
+import { type HeadLoss, headLoss } from "./head";
+import { type Adapter, adaptedLinear, narrowedInput } from "./lora";
+import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
+import { addProduct, embed, project, tableParts } from "./table";
+
+export interface Model {
+  readonly config: ModelConfig;
+  readonly parameters: Parameters;
+  /** Every layer that can be adapted, the head last. */
+  readonly modules: readonly Module[];
+  /** What is added to its linear layers. */
+  readonly adapters: readonly Adapter[];
+  /** Sequences of one length -> the last layer's normalised rows [B T, C]. */
+  hidden(tokens: Tensor, positions: Tensor, options: HiddenOptions): Tensor;
+  /** Rows [N, C] -> logits [N, V]. */
+  logits(hidden: Tensor): Tensor;
+  /** The cross-entropy of the targets summed, times weight, and what else is told of them; the logits by chunks. */
+  loss(hidden: Tensor, targets: Tensor, weight: Tensor, options?: LossOptions): HeadLoss;
+  /** Rows [N, C] -> the scalar head's [N]. Throws where the model has none. */
+  scores(hidden: Tensor): Tensor;
+}
+
+export interface LossOptions {
+  /** What an adapter on the head does not see. */
+  readonly dropout?: HiddenOptions["dropout"];
+  readonly dft?: boolean | undefined;
+}
+
+/** `storage`: all but f32 are to be read and not to be trained. */
+export function modelOf(config: ModelConfig, storage: Storage = "f32"): Model {
+  const architecture = architectureOf(config.type, "model");
+  const linear = new Set(architecture.modules(config).map(({ name }) => `${name}.weight`));
+  const specs = [...architecture.specs(config), ...headSpecs(config)];
+  return over(
+    config,
+    layOut(
+      specs.map((spec) => ({ ...spec, linear: linear.has(spec.name) })),
+      storage,
+    ),
+    [],
+  );
+}
+
+/** The same model over the same weights, with these adapters and no others. Without any it computes what `modelOf` does. */
+export function withAdapters({ config, parameters }: Model, adapters: readonly Adapter[]): Model {
+  return over(config, parameters, adapters);
+}
+
+/** Of a head's own table, and of the scalar head: N(0, 0.02). */
+function headSpecs({ vocabulary, width, tied, scalar }: ModelConfig): ParameterSpec[] {
+  const matrix = (name: string, rows: number) => ({ name, shape: [rows, width], init: { std: 0.02 }, decay: true });
+  return [
+    ...(tied === false && !scalar ? [matrix(`${HEAD}.weight`, vocabulary)] : []),
+    ...(scalar ? [matrix(SCORE, 1)] : []),
+  ];
+}
+
+function over(config: ModelConfig, parameters: Parameters, adapters: readonly Adapter[]): Model {
+  const architecture = architectureOf(config.type, "model");
+  const weight = (name: string): Tensor => parameter(parameters, name).tensor;
+  const embedding = tableParts(weight(architecture.embedding));
+  const head = config.tied === false && !config.scalar ? tableParts(weight(`${HEAD}.weight`)) : embedding;
+  const layers: Layers = {
+    weight,
+    embed: (tokens) => embed(embedding, tokens),
+    linear: (x, name, options) => linear(x, name, { weight, adapters, ...options }),
+  };
+  /** What adds to the logits: the head's own table, and the adapters'. */
+  const terms = (x: Tensor, options: LinearOptions = { keep: keepWhole }) => [
+    { x, parts: head },
+    ...adapters.flatMap((adapter) => {
+      const narrow = narrowedInput(adapter, HEAD, x, options);
+      if (!narrow) return [];
+      return [{ x: narrow, parts: tableParts(parameter(adapter.parameters, `${HEAD}.lora_B.weight`).tensor) }];
+    }),
+  ];
+  return {
+    config,
+    parameters,
+    modules: [...architecture.modules(config), { name: HEAD, inputs: config.width, outputs: config.vocabulary }],
+    adapters,
+    hidden: (tokens, positions, options) => architecture.hidden(config, layers, tokens, positions, options),
+    logits(rows) {
+      const [own, ...more] = terms(rows);
+      return more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
+    },
+    loss: (rows, targets, weight, { dropout, dft } = {}) =>
+      headLoss(terms(rows, { keep: keepWhole, drop: dropout && headDrop(dropout) }), { targets, weight, dft }),
+    scores(rows) {
+      if (!config.scalar) throw new Error("this model has no scalar head");
+      const y = matmul(rows, weight(SCORE), { transposeB: true });
+      return view(y, [sizeOf(y.shape)]);
+    },
+  };
+}
+
+interface Linear extends LinearOptions {
+  readonly weight: (name: string) => Tensor;
+  readonly adapters: readonly Adapter[];
+}
+
+function linear(x: Tensor, name: string, { weight, adapters, keep, drop }: Linear): Tensor {
+  const layer = { weight: weight(`${name}.weight`), bias: weight(`${name}.bias`) };
+  const product = (x: Tensor, bias?: Tensor) =>
+    matmul(x, layer.weight, { transposeB: isQuantised(layer.weight.dtype), keep, ...(bias && { bias }) });
+  return adaptedLinear(x, name, layer, adapters, { product, keep, drop });
+}
+
+/** A stream of its own, apart from those inside the model. */
+const headDrop =
+  ({ seed }: NonNullable<HiddenOptions["dropout"]>) =>
+  (x: Tensor, rate: number) =>
+    dropout(x, seed, { rate, stream: 1 << 16 });
