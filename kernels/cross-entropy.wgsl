@@ -1,22 +1,19 @@
 // Cross-entropy of rows of logits with target ids. LANES invocations share a row. Targets of IGNORE count for nothing.
 //   forward    y[r] = log(sum over c of exp x[r, c]) - x[r, target]
-//   statistics three rows of length R: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest
-//              logit, else 0
-//   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = y[r] + x[r, target]
-// With DFT (https://arxiv.org/abs/2508.05629) each token's loss is weighted by its probability p, a constant:
-//   statistics four rows: p y, the entropy, the hit, y
-//   backward   `losses` are these four rows, and grad[r] is p times as large
-// `grad` has one element for each row, or one for all.
+//   statistics [R, 4]: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest logit, else 0;
+//              the mean of x[r]
+//   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = losses[r] + x[r, target]
+// `losses` has one element for each row, or is the first column of `statistics`; `grad` one for each row, or one for all.
 
 struct Params {
   rows: u32,
   columns: u32,
   grad_step: u32,
+  loss_step: u32,
 }
 
 override LANES: u32 = 64;
 override ROWS: u32 = 4;
-override DFT: bool = false;
 
 const IGNORE = 0xffffffffu;
 
@@ -110,36 +107,32 @@ fn statistics(
   let largest = largest_logit(start, local);
   var total = 0.0;
   var weighted = 0.0;
+  var lower = 0.0;
   for (var c = local.x; c < params.columns; c += LANES) {
     let below = x[start + c] - largest;
     let weight = exp(below);
     total += weight;
     weighted += weight * below;
+    lower += below;
   }
   total = row_sum(total, local);
   weighted = row_sum(weighted, local);
+  lower = row_sum(lower, local);
   if (local.x != 0 || row >= params.rows) {
     return;
   }
   let label = targets[row];
   if (label == IGNORE) {
-    output[row] = 0.0;
-    output[params.rows + row] = 0.0;
-    output[2u * params.rows + row] = 0.0;
-    if (DFT) {
-      output[3u * params.rows + row] = 0.0;
+    for (var i = 0u; i < 4u; i++) {
+      output[4u * row + i] = 0.0;
     }
     return;
   }
   let chosen = x[start + min(label, params.columns - 1u)];
-  let surprise = log(total) + largest - chosen;
-  output[row] = surprise;
-  if (DFT) {
-    output[row] = exp(-surprise) * surprise;
-    output[3u * params.rows + row] = surprise;
-  }
-  output[params.rows + row] = log(total) - weighted / total;
-  output[2u * params.rows + row] = select(0.0, 1.0, chosen >= largest);
+  output[4u * row] = log(total) + largest - chosen;
+  output[4u * row + 1u] = log(total) - weighted / total;
+  output[4u * row + 2u] = select(0.0, 1.0, chosen >= largest);
+  output[4u * row + 3u] = largest + lower / f32(params.columns);
 }
 
 @compute @workgroup_size(LANES, ROWS)
@@ -160,9 +153,8 @@ fn backward(
     }
     return;
   }
-  let surprise = losses[select(0u, 3u * params.rows, DFT) + row];
-  let lse = surprise + x[start + min(label, params.columns - 1u)];
-  let g = grad[row * params.grad_step] * select(1.0, exp(-surprise), DFT);
+  let lse = losses[row * params.loss_step] + x[start + min(label, params.columns - 1u)];
+  let g = grad[row * params.grad_step];
   for (var c = local.x; c < params.columns; c += LANES) {
     output[start + c] = g * (exp(x[start + c] - lse) - select(0.0, 1.0, c == label));
   }

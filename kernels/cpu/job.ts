@@ -33,8 +33,7 @@ export const HEAD = 5;
 export const PART = 6;
 export const STORED = 7;
 export const SEGMENTS = 8;
-export const DFT = 9;
-export const OPERATION = 10;
+export const OPERATION = 9;
 
 /** Looks at a word this often before going to sleep on it: a few microseconds. */
 const SPINS = 4000;

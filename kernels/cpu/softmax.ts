@@ -38,19 +38,23 @@ export function expSum(x: usize, largest: f32, count: u32): f32 {
   return sumLanes(f32x4.add(s0, s1));
 }
 
-/** The sums of w[i] = exp(x[i] - largest), stored at `to`, and of w[i] (x[i] - largest), stored behind it. */
+/** The sums of w[i] = exp(x[i] - largest), stored at `to`, of w[i] (x[i] - largest) and of x[i] - largest, stored behind it. */
 export function expMoments(x: usize, largest: f32, count: u32, to: usize): void {
   const top = f32x4.splat(largest);
   let total = f32x4.splat(0);
   let moment = f32x4.splat(0);
+  let lower = f32x4.splat(0);
   for (let i: u32 = 0; i < count; i += 4) {
-    const below = f32x4.sub(count - i >= 4 ? v128.load(x) : loadFirst(x, count - i, LEAST), top);
+    const whole = count - i >= 4;
+    const below = f32x4.sub(whole ? v128.load(x) : loadFirst(x, count - i, LEAST), top);
     const weight = exp4(below);
     total = f32x4.add(total, weight);
     // Far below the weight is zero, and the logit may be infinite: their product must not be NaN.
     moment = f32x4.add(moment, f32x4.mul(weight, f32x4.pmax(below, f32x4.splat(-104))));
+    lower = f32x4.add(lower, whole ? below : f32x4.sub(loadFirst(x, count - i, largest), top));
     x += 16;
   }
   store<f32>(to, sumLanes(total));
   store<f32>(to, sumLanes(moment), 4);
+  store<f32>(to, sumLanes(lower), 8);
 }

@@ -1,14 +1,15 @@
 /**
- * The output head and its loss, by chunks of rows, so that the logits of a whole batch are never stored. Training needs the
- * gradient of every chunk anyway and it is linear in the gradient of the loss: so each chunk's gradient is built right
- * behind its logits, and nothing is computed twice. Liger and cut-cross-entropy do likewise: https://arxiv.org/abs/2411.09009.
+ * The output head by chunks of rows, so that the logits of a whole batch are never stored. A loss that is a sum over rows, each of
+ * whose gradients needs that row alone, has its gradient built right behind each chunk's logits, and nothing is computed twice: it
+ * is linear in the gradient of the loss. Liger and cut-cross-entropy do likewise: https://arxiv.org/abs/2411.09009. Log-probabilities
+ * for any other loss are in log-probs.ts.
  */
 import { accumulate, add } from "../ops/add";
-import { crossEntropyBackward, tokenStatistics } from "../ops/cross-entropy";
 import { scale } from "../ops/elementwise";
 import { zeros } from "../ops/fill";
 import { fromColumns, matmul } from "../ops/matmul";
-import { rowSum } from "../ops/reduce";
+import { concat } from "../ops/parts";
+import { columnSum } from "../ops/reduce";
 import { expectShape, matrixOf, sizeOf } from "../tensor/shape";
 import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 import { addProduct, project, type TablePart } from "./table";
@@ -29,73 +30,133 @@ export interface HeadTerm {
   readonly parts: readonly TablePart[];
 }
 
+/** A loss that is a weighted sum over rows, and whose gradient at a row needs that row alone. */
+export interface RowLoss {
+  /** What is told, the loss first: a name for each column of `values`. */
+  readonly metrics: readonly string[];
+  /**
+   * Of n rows of logits [n, V], the rows' values, each [n, k], the first column of the first the loss; and the gradient of the logits,
+   * [n, V], of the sum of weight times loss. `rows` gives the chunk's part of a tensor [N] or [N, k]; `weights` is [n], or [1] for all.
+   */
+  chunk(
+    logits: Tensor,
+    rows: (x: Tensor) => Tensor,
+    weights: Tensor,
+  ): { readonly values: readonly Tensor[]; readonly dLogits: Tensor };
+}
+
 export interface HeadLoss {
-  /** [1]: weight * the sum of -log softmax(logits)[target] over all rows whose target is not IGNORE. */
+  /** [1]: the sum over all rows of weight times loss. */
   readonly loss: Tensor;
-  /** [3], with dft [4]: the same sum, that of the entropies, the number of targets that are the likeliest token, with dft the loss without its weights; each times weight. */
+  /** [k]: for each of `metrics` the sum over all rows of weight times value. */
   readonly sums: Tensor;
+  readonly metrics: readonly string[];
 }
 
-export interface HeadOptions {
-  /** [N] (u32). */
-  readonly targets: Tensor;
-  /** [1]: 1 / number of targets for means. */
-  readonly weight: Tensor;
-  /** Weights each target's loss by its probability: https://arxiv.org/abs/2508.05629. */
-  readonly dft?: boolean | undefined;
+export interface ChunkOptions {
   /** A multiple of 64; chosen by the vocabulary if absent. */
-  readonly rowsAtOnce?: number;
+  readonly rowsAtOnce?: number | undefined;
 }
 
-/** The loss of the logits that all terms add up to. */
-export function headLoss(
+/** The loss of the logits that all terms add up to. `weights`: [N], or [1] for all rows; 1 / their number for a mean. */
+export function rowLoss(
   terms: readonly HeadTerm[],
-  { targets, weight, dft = false, rowsAtOnce }: HeadOptions,
+  { metrics, chunk }: RowLoss,
+  weights: Tensor,
+  options: ChunkOptions = {},
 ): HeadLoss {
-  const { rows: N } = matrixOf("headLoss", "x", terms[0]!.x.shape);
-  expectShape("headLoss", "targets", targets.shape, [N]);
+  const chunks = chunksOf(terms, options);
+  const { rows: N } = matrixOf("rowLoss", "x", terms[0]!.x.shape);
+  const each = sizeOf(weights.shape) > 1;
+  if (each) expectShape("rowLoss", "weights", weights.shape, [N]);
+  const gradient = headGradient(terms, chunks);
+  let totals: Tensor[] | null = null;
+  for (const part of chunks) {
+    const rowWeights = each ? part.rows(weights) : weights;
+    const { values, dLogits } = chunk(part.logits(), part.rows, rowWeights);
+    const sums = values.map((value) => weightedSum(value, rowWeights));
+    totals = totals ? totals.map((total, i) => add(total, sums[i]!)) : sums;
+    gradient.add(part, dLogits);
+  }
+  const sums = totals!.length === 1 ? totals![0]! : concat(totals!);
+  expectShape("rowLoss", "the values of a row", sums.shape, [metrics.length]);
+  const { dx, dParts } = gradient.whole();
+  const loss = tensor({
+    name: "rowLoss",
+    shape: [1],
+    inputs: [sums, ...inputsOf(terms)],
+    reference: (sums) => sums.subarray(0, 1),
+    vjp: (grad) => [
+      null,
+      ...terms.flatMap((_, i) => [scale(dx[i]!, grad), ...dParts[i]!.map((dPart) => scale(dPart, grad))]),
+    ],
+  });
+  return { loss, sums, metrics };
+}
+
+/** [n, k] -> [k]. */
+function weightedSum(values: Tensor, weights: Tensor): Tensor {
+  const { rows, columns } = matrixOf("rowLoss", "values", values.shape);
+  if (sizeOf(weights.shape) === 1 && rows > 1) return scale(columnSum(values), weights);
+  return view(matmul(view(weights, [1, rows]), values), [columns]);
+}
+
+/** Some rows of the batch. */
+export interface Chunk {
+  readonly first: number;
+  readonly count: number;
+  /** The chunk's part of a tensor of one row or number for each row of the batch. */
+  rows(x: Tensor): Tensor;
+  /** What all terms add up to: [count, V]. Computed anew at each call. */
+  logits(): Tensor;
+}
+
+export function chunksOf(terms: readonly HeadTerm[], { rowsAtOnce }: ChunkOptions = {}): Chunk[] {
+  const { rows: N } = matrixOf("the head", "x", terms[0]!.x.shape);
   const size = rowsAtOnce ?? chunkRows(terms[0]!.parts.reduce((sum, { rows }) => sum + rows, 0));
-  const several = N > size;
+  return Array.from({ length: Math.ceil(N / size) }, (_, i) => {
+    const first = i * size;
+    const count = Math.min(size, N - first);
+    const rows = (x: Tensor) =>
+      count === N ? x : view(x, [count, ...x.shape.slice(1)], { offset: first * sizeOf(x.shape.slice(1)) });
+    const logits = () => {
+      const [own, ...more] = terms.map(({ x, parts }) => ({ x: rows(x), parts }));
+      return more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
+    };
+    return { first, count, rows, logits };
+  });
+}
+
+/** What a node whose gradient is `headGradient`'s lists as inputs, in its order. */
+export function inputsOf(terms: readonly HeadTerm[]): Tensor[] {
+  return terms.flatMap(({ x, parts }) => [x, ...parts.map(({ tensor }) => tensor)]);
+}
+
+/** The gradients of every term's rows and table, added up chunk by chunk. */
+export function headGradient(terms: readonly HeadTerm[], chunks: readonly Chunk[]) {
+  const several = chunks.length > 1;
   const grads = terms.map(({ x, parts }) => ({
     dx: several ? zeros(x.shape) : null,
     dChunks: [] as Tensor[],
     dParts: parts.map((): Tensor | undefined => undefined),
   }));
-  let sums: Tensor | null = null;
-  for (let first = 0; first < N; first += size) {
-    const rows = Math.min(size, N - first);
-    const rowsOf = (x: Tensor) =>
-      several ? view(x, [rows, ...x.shape.slice(1)], { offset: first * sizeOf(x.shape.slice(1)) }) : x;
-    const [own, ...more] = terms.map(({ x, parts }) => ({ x: rowsOf(x), parts }));
-    const logits = more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
-    const statistics = tokenStatistics(logits, rowsOf(targets), { dft });
-    const part = scale(rowSum(statistics), weight);
-    sums = sums ? add(sums, part) : part;
-
-    const losses = dft ? statistics : view(statistics, [rows]);
-    const dLogits = crossEntropyBackward(logits, rowsOf(targets), losses, weight, { dft });
-    for (const [i, { x, parts }] of [own!, ...more].entries()) {
-      const backward = partsBackward(dLogits, x, parts);
-      const { dx, dChunks, dParts } = grads[i]!;
-      const target = dx && rowsOf(dx);
-      dChunks.push(backward.dx.reduce((sum: Tensor | null, part) => (sum ? accumulate(sum, part) : part), target)!);
-      backward.dParts.forEach((part, j) => {
-        dParts[j] = dParts[j] ? accumulate(dParts[j], part) : part;
-      });
-    }
-  }
-  const dAll = grads.map(({ dx, dChunks }) => (dx ? joined(dx, dChunks) : dChunks[0]!));
-  const loss = tensor({
-    name: "headLoss",
-    shape: [1],
-    inputs: [sums!, ...terms.flatMap(({ x, parts }) => [x, ...parts.map(({ tensor }) => tensor)])],
-    reference: (sums) => sums.subarray(0, 1),
-    vjp: (grad) => [
-      null,
-      ...grads.flatMap(({ dParts }, i) => [scale(dAll[i]!, grad), ...dParts.map((dPart) => scale(dPart!, grad))]),
-    ],
-  });
-  return { loss, sums: sums! };
+  return {
+    add({ rows }: Chunk, dLogits: Tensor): void {
+      for (const [i, { x, parts }] of terms.entries()) {
+        const backward = partsBackward(dLogits, rows(x), parts);
+        const { dx, dChunks, dParts } = grads[i]!;
+        const target = dx && rows(dx);
+        dChunks.push(backward.dx.reduce((sum: Tensor | null, part) => (sum ? accumulate(sum, part) : part), target)!);
+        backward.dParts.forEach((part, j) => {
+          dParts[j] = dParts[j] ? accumulate(dParts[j], part) : part;
+        });
+      }
+    },
+    whole: () => ({
+      dx: grads.map(({ dx, dChunks }) => (dx ? joined(dx, dChunks) : dChunks[0]!)),
+      dParts: grads.map(({ dParts }) => dParts.map((part) => part!)),
+    }),
+  };
 }
 
 /** The gradients of x, to be added up, and of each part of the table. */
@@ -109,8 +170,8 @@ function partsBackward(dLogits: Tensor, x: Tensor, parts: readonly TablePart[]):
   };
 }
 
-/** The whole of a tensor whose parts were written in place. */
-function joined(whole: Tensor, parts: readonly Tensor[]): Tensor {
+/** The whole of a tensor whose parts, one behind the other, were written in place. */
+export function joined(whole: Tensor, parts: readonly Tensor[]): Tensor {
   return tensor({
     name: "joined",
     shape: whole.shape,

@@ -15,7 +15,8 @@ import {
   SCORE,
 } from "./architecture";
 import { architectureOf } from "./architectures";
-import { type HeadLoss, headLoss } from "./head";
+import { type HeadLoss, type RowLoss, rowLoss } from "./head";
+import { type LogProbOptions, type LogProbs, logProbs } from "./log-probs";
 import { type Adapter, adaptedLinear, narrowedInput } from "./lora";
 import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
 import { addProduct, embed, project, tableParts } from "./table";
@@ -31,16 +32,17 @@ export interface Model {
   hidden(tokens: Tensor, positions: Tensor, options: HiddenOptions): Tensor;
   /** Rows [N, C] -> logits [N, V]. */
   logits(hidden: Tensor): Tensor;
-  /** The cross-entropy of the targets summed, times weight, and what else is told of them; the logits by chunks. */
-  loss(hidden: Tensor, targets: Tensor, weight: Tensor, options?: LossOptions): HeadLoss;
+  /** A loss of rows [N, C], summed by weights [N] or [1]; the logits by chunks. */
+  loss(hidden: Tensor, loss: RowLoss, weights: Tensor, options?: HeadOptions): HeadLoss;
+  /** The log-probabilities of targets [N] after rows [N, C], with gradients; the logits by chunks. */
+  logProbs(hidden: Tensor, targets: Tensor, options?: HeadOptions & LogProbOptions): LogProbs;
   /** Rows [N, C] -> the scalar head's [N]. Throws where the model has none. */
   scores(hidden: Tensor): Tensor;
 }
 
-export interface LossOptions {
+export interface HeadOptions {
   /** What an adapter on the head does not see. */
   readonly dropout?: HiddenOptions["dropout"];
-  readonly dft?: boolean | undefined;
 }
 
 /** `storage`: all but f32 are to be read and not to be trained. */
@@ -91,6 +93,8 @@ function over(config: ModelConfig, parameters: Parameters, adapters: readonly Ad
       return [{ x: narrow, parts: tableParts(parameter(adapter.parameters, `${HEAD}.lora_B.weight`).tensor) }];
     }),
   ];
+  const inTraining = (x: Tensor, dropout: HiddenOptions["dropout"]) =>
+    terms(x, { keep: keepWhole, drop: dropout && headDrop(dropout) });
   return {
     config,
     parameters,
@@ -101,8 +105,8 @@ function over(config: ModelConfig, parameters: Parameters, adapters: readonly Ad
       const [own, ...more] = terms(rows);
       return more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
     },
-    loss: (rows, targets, weight, { dropout, dft } = {}) =>
-      headLoss(terms(rows, { keep: keepWhole, drop: dropout && headDrop(dropout) }), { targets, weight, dft }),
+    loss: (rows, loss, weights, { dropout } = {}) => rowLoss(inTraining(rows, dropout), loss, weights),
+    logProbs: (rows, targets, { dropout, ...options } = {}) => logProbs(inTraining(rows, dropout), targets, options),
     scores(rows) {
       if (!config.scalar) throw new Error("this model has no scalar head");
       const y = matmul(rows, weight(SCORE), { transposeB: true });

@@ -3,8 +3,9 @@
 import { input, type Tensor } from "../tensor/tensor";
 import type { HiddenOptions } from "./architecture";
 import type { Model } from "./model";
+import { nll } from "./row-losses";
 
-/** What the sums of HeadLoss are called in metrics, as TRL calls them. */
+/** What is logged of them: the first sums of HeadLoss, by the names of TRL. */
 export const tokenMetrics = ["loss", "entropy", "mean_token_accuracy"] as const;
 
 export interface NextToken {
@@ -15,7 +16,7 @@ export interface NextToken {
   /** [1]: 1 / number of targets makes the loss their mean. */
   readonly weight: Tensor;
   readonly loss: Tensor;
-  /** [3]: see HeadLoss. */
+  /** [4]: see HeadLoss. */
   readonly sums: Tensor;
   /** What to feed `positions`: 0 to length - 1 in each row. */
   readonly rowPositions: Uint32Array;
@@ -30,7 +31,7 @@ export function nextToken(
   const positions = input("positions", [size], "u32");
   const targets = input("targets", [size], "u32");
   const weight = input("weight", [1]);
-  const { loss, sums } = model.loss(model.hidden(tokens, positions, { length, ...options }), targets, weight);
+  const { loss, sums } = model.loss(model.hidden(tokens, positions, { length, ...options }), nll(targets), weight);
   return {
     tokens,
     positions,

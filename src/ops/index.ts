@@ -4,7 +4,7 @@ export { attention } from "./attention";
 export { attentionDecode, cacheAppend } from "./attention-decode";
 export { cosine } from "./cosine";
 export { countTokens } from "./count";
-export { crossEntropy, IGNORE, logProbs, tokenStatistics } from "./cross-entropy";
+export { crossEntropy, IGNORE, tokenStatistics } from "./cross-entropy";
 export { doraNorm, scaleColumns } from "./dora";
 export { dropout } from "./dropout";
 export {

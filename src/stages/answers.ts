@@ -9,6 +9,7 @@ import type { Device } from "../device/device";
 import type { HiddenOptions } from "../model/architecture";
 import type { Model } from "../model/model";
 
+import { dft as dftLoss, nll } from "../model/row-losses";
 import { bindAll } from "../model/slab";
 import { gather } from "../ops/gather";
 import { input, type Tensor } from "../tensor/tensor";
@@ -39,7 +40,9 @@ export function answerGraph(
   const [places, targets] = [input("places", [count], "u32"), input("targets", [count], "u32")];
   const weight = input("weight", [1]);
   const hidden = model.hidden(tokens, positions, { ...options, ...(packing && { starts }) });
-  const { loss, sums } = model.loss(gather(hidden, places), targets, weight, { dropout: options.dropout, dft });
+  const { loss, sums } = model.loss(gather(hidden, places), dft ? dftLoss(targets) : nll(targets), weight, {
+    dropout: options.dropout,
+  });
   const seed = options.dropout && { dropoutSeed: options.dropout.seed };
   const inputs = { tokens, positions, ...(packing && { starts }), places, targets, weight, ...seed };
   return { inputs, loss, sums, constants: {} };

@@ -139,7 +139,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     frozen: trained.frozen,
     graphs,
     scratch,
-    names: config.loss === "dft" ? [...tokenMetrics, "nll"] : tokenMetrics,
+    names: config.loss === "dft" ? ["loss", "nll", "entropy", "mean_token_accuracy"] : tokenMetrics,
     fingerprints: {
       data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
       ...(config.lora && { "base model": context.weights.fingerprint() }),

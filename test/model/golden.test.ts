@@ -5,6 +5,7 @@ import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import { modelOf } from "../../src/model/model";
+import { nll } from "../../src/model/row-losses";
 
 import { Slab } from "../../src/model/slab";
 import { IGNORE } from "../../src/ops";
@@ -33,7 +34,7 @@ const targets = input("targets", [size], "u32");
 const weight = input("weight", [1]);
 const hidden = model.hidden(tokens, positions, { length: batch.length });
 const logits = model.logits(hidden);
-const { loss, sums } = model.loss(hidden, targets, weight);
+const { loss, sums } = model.loss(hidden, nll(targets), weight);
 const labels = golden.targets.map((id) => (id < 0 ? IGNORE : id));
 const fed: [Tensor, Uint32Array | Float32Array][] = [
   [tokens, Uint32Array.from(golden.tokens)],

@@ -4,10 +4,11 @@ import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { plan, planBytes } from "../../src/autograd/plan";
 import { presets } from "../../src/model/architectures";
-import { headLoss } from "../../src/model/head";
+import { rowLoss } from "../../src/model/head";
 import { modelOf } from "../../src/model/model";
 import { nextToken } from "../../src/model/next-token";
 import { initialise, parameter } from "../../src/model/parameters";
+import { nll } from "../../src/model/row-losses";
 import { embed, project, tableParts } from "../../src/model/table";
 import { add, IGNORE } from "../../src/ops";
 import { input, type Tensor } from "../../src/tensor/tensor";
@@ -68,7 +69,7 @@ describe("the chunked head", () => {
     [targets, Float64Array.from({ length: N }, (_, i) => (i % 9 === 4 ? IGNORE : (i * 13) % 70))],
   ]);
   const build = (rowsAtOnce: number, most?: number) => {
-    const { loss } = headLoss([{ x, parts: tableParts(table, most) }], { targets, weight, rowsAtOnce });
+    const { loss } = rowLoss([{ x, parts: tableParts(table, most) }], nll(targets), weight, { rowsAtOnce });
     return [loss, ...gradients(loss, [x, table])] as Tensor[];
   };
   test("gives the same loss and gradients in one chunk and in three", () => {
@@ -77,7 +78,7 @@ describe("the chunked head", () => {
   });
   test("adds its gradient onto a slab", () => {
     const slab = input("slab", [70, 8]);
-    const { loss } = headLoss([{ x, parts: tableParts(table) }], { targets, weight, rowsAtOnce: 64 });
+    const { loss } = rowLoss([{ x, parts: tableParts(table) }], nll(targets), weight, { rowsAtOnce: 64 });
     const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
     compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
   });
@@ -90,7 +91,7 @@ describe("the chunked head", () => {
     const [whole, inParts] = [build(192), build(64, 2048)];
     compare([...whole, ...inParts], feeds, 1e-5);
     const slab = input("slab", [70, 8]);
-    const { loss } = headLoss([{ x, parts: tableParts(table, 2048) }], { targets, weight, rowsAtOnce: 64 });
+    const { loss } = rowLoss([{ x, parts: tableParts(table, 2048) }], nll(targets), weight, { rowsAtOnce: 64 });
     const [onto] = gradients(loss, [table], { into: new Map([[table, slab]]) });
     compare([onto!], new Map([...feeds, [slab, sample(70 * 8, 9)]]), 1e-5);
   });
@@ -109,7 +110,7 @@ test("recompute needs less memory and gives the same gradients, dropout included
   const targetsOf = model.parameters.list.map(({ tensor }) => tensor);
   const build = (recompute: boolean) => {
     const hidden = model.hidden(tokens!, positions!, { length: T, recompute, dropout: { rate: 0.2, seed } });
-    return gradients(model.loss(hidden, targets!, weight).loss, targetsOf) as Tensor[];
+    return gradients(model.loss(hidden, nll(targets!), weight).loss, targetsOf) as Tensor[];
   };
   const [plain, again] = [build(false), build(true)];
   const feeds = new Map<Tensor, Float64Array>([

@@ -10,6 +10,7 @@ import { HEAD } from "../../src/model/architecture";
 import { adapterOf, columnNorms, mergeInto, scaleOf, targeted } from "../../src/model/lora";
 import { type Model, modelOf, withAdapters } from "../../src/model/model";
 import { initialise } from "../../src/model/parameters";
+import { nll } from "../../src/model/row-losses";
 import { bindAll, Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { input } from "../../src/tensor/tensor";
@@ -73,7 +74,7 @@ onEachDevice(() => {
       const adapted = withAdapters(model, [files.adapter]);
       const [targets, weight] = [input("targets", [T], "u32"), input("weight", [1])];
       const { tokens, positions, hidden } = graphOf(adapted, { recompute });
-      const graph = adapted.loss(hidden, targets, weight);
+      const graph = adapted.loss(hidden, nll(targets), weight);
       using program = trainingProgram(device(), graph, {
         trained: [{ weights: adapter }],
         frozen: [weights],

@@ -109,14 +109,16 @@ describe("extremes", () => {
     }
   });
   test("log", () => {
-    const x = [1.2e-38, 1e-30, 1e-7, 0.5, 0.7, 0.7072, 1, 1.25, 2, 1e30, 3.4e38].map(Math.fround);
+    const x = [
+      1.2e-38, 1e-30, 1e-7, 0.5, 0.7, 0.7072, 0.999, 0.9999999, 1, 1.0000001, 1.001, 1.25, 2, 1e30, 3.4e38,
+    ].map(Math.fround);
     for (const { form, y } of everywhere((x) => log(x!), x)) expectClose(y, x.map(Math.log), form);
   });
-  test("log on the CPU, near 1, of subnormal numbers, and where there is none", () => {
-    const x = [1.0000001, 0.9999999, 1.001, 1e-40, 1.4e-45, 0, Number.POSITIVE_INFINITY].map(Math.fround);
+  test("log on the CPU, of subnormal numbers, and where there is none", () => {
+    const x = [1e-40, 1.4e-45, 0, Number.POSITIVE_INFINITY].map(Math.fround);
     const [, { y }] = everywhere((x) => log(x!), x) as [unknown, { y: number[] }];
-    expectClose(y.slice(0, 5), x.slice(0, 5).map(Math.log), "the CPU");
-    expect(y.slice(5)).toEqual([Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]);
+    expectClose(y.slice(0, 2), x.slice(0, 2).map(Math.log), "the CPU");
+    expect(y.slice(2)).toEqual([Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]);
     const [, below] = everywhere((x) => log(x!), [-1, -1e-40]) as [unknown, { y: number[] }];
     expect(below.y).toEqual([Number.NaN, Number.NaN]);
   });

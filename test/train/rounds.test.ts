@@ -7,7 +7,7 @@ import { writeSafetensors } from "../../src/formats/safetensors";
 import { namedValues, prefixed, readSlab } from "../../src/formats/slabs";
 import { initialise, layOut } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
-import { add, mul, scale, sum } from "../../src/ops";
+import { add, scale, square, sum } from "../../src/ops";
 import { randomAt } from "../../src/ops/random";
 import { input, type Tensor } from "../../src/tensor/tensor";
 import { fit } from "../../src/train/fit";
@@ -24,7 +24,7 @@ function toyStage(keepsState: boolean): Stage {
     new Slab(device(), parameters, { values: initialise(parameters, seed) });
   const [policy, critic, scratch] = [slab(1), slab(2), new Scratch(device())];
   const [x, rewards] = [input("x", [8]), input("rewards", [8])];
-  const apart = (a: Tensor, b: Tensor) => ((d) => sum(mul(d, d)))(add(a, scale(b, -1)));
+  const apart = (a: Tensor, b: Tensor) => sum(square(add(a, scale(b, -1))));
   const weightsOf = ({ parameters }: Slab) => parameters.list[0]!.tensor;
   const loss = add(apart(weightsOf(policy), x), apart(weightsOf(critic), rewards));
   let rollout = { round: -1, x: [] as number[], baseline: 0 };

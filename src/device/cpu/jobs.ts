@@ -25,7 +25,6 @@ const constants = [
   "PART",
   "STORED",
   "SEGMENTS",
-  "DFT",
   "OPERATION",
 ];
 /** Constants that only say how a GPU shares out the work. */
