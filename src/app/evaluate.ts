@@ -11,6 +11,7 @@ import { type Answer, answerAll } from "../eval/answers";
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
 import { type Console, duration, throttled } from "../log/console";
+import { records } from "../stages/examples";
 import type { Message } from "../text/template";
 import { findFile } from "./embedded";
 import { locateData } from "./locate";
@@ -77,7 +78,7 @@ export async function measureAnswers(
 }
 
 async function readConversations(data: string, console: Console) {
-  const trees = { paths: "best", lang: "", quality: 0 } as const;
+  const trees = records.trees.parse(undefined);
   const file = await locateData(data, console);
   const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
   if (bad.length) for (const line of reportLines(reportOf(read, samples.length, bad), data)) console.note(line);

@@ -1,7 +1,10 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { defineCommand } from "citty";
+import { z } from "zod";
 import { measureAnswers, measureText } from "../app/evaluate";
 import { openConsole } from "../log/console";
+import { records } from "../stages/examples";
+import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs } from "./open";
 import { whole } from "./options";
 
@@ -41,6 +44,8 @@ const perplexity = defineCommand({
   },
 });
 
+const recordFlags = flagsOf(z.object({ template: records.template }), { template: "template" });
+
 const answers = defineCommand({
   meta: {
     name: "answers",
@@ -49,7 +54,7 @@ const answers = defineCommand({
   args: {
     model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
     data: { type: "string", required: true, description: "instructions or conversations" },
-    template: { type: "string", default: "auto", description: "auto, alpaca, instruction, chat, or a Jinja file" },
+    ...recordFlags.args,
     limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
     batch: { type: "string", default: "16", description: "conversations that run together" },
     "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
@@ -66,7 +71,7 @@ const answers = defineCommand({
       opened,
       {
         data: args.data,
-        template: args.template,
+        template: recordFlags.parse(args, rawArgs).template,
         limit: whole("limit", args.limit, { least: 0 }),
         batch: whole("batch", args.batch, { most: 4096 }),
         maxTokens: whole("max-tokens", args["max-tokens"], { most: context }),

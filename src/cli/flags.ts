@@ -1,6 +1,7 @@
 /** Flags made from the schemas of configs: each stands for a key, and has its type, its sentence and its default from there. */
 import type { ArgDef } from "citty";
 import { z } from "zod";
+import { UserError } from "../errors";
 import { all, numberOf } from "./options";
 
 /** The key that a flag stands for, such as `optim.lr`, and more where there is more to say. */
@@ -10,40 +11,55 @@ export type Target =
       readonly path: string;
       /** A flag without which this one counts for nothing. */
       readonly needs?: string;
-      /** Takes any text for a choice: the config's check then refuses it by its key. */
+      /** Takes any text for a choice, where there are many: they stand in its sentence, and the schema's check refuses others. */
       readonly open?: boolean;
       /** Its sentence, where the schema's speaks of the config around it. */
       readonly says?: string;
     };
 
-export interface Flags<Name extends string> {
+type Args = Readonly<Record<string, unknown>>;
+
+export interface Flags<Name extends string, Value> {
   /** For citty. */
   readonly args: { readonly [N in Name]: ArgDef };
   /** What was given, and the command's own defaults, as a part of a config that is to be checked. */
-  collect(args: Readonly<Record<string, unknown>>, rawArgs: readonly string[]): Record<string, unknown>;
+  collect(args: Args, rawArgs: readonly string[]): Record<string, unknown>;
+  /** The same as the schema makes it whole. What it refuses is told by the flag's name. */
+  parse(args: Args, rawArgs: readonly string[]): Value;
 }
 
 /** Flags for keys of `schema`. `own`: defaults of the command that are not the schema's. */
-export function flagsOf<const T extends Readonly<Record<string, Target>>>(
-  schema: z.ZodType,
+export function flagsOf<const T extends Readonly<Record<string, Target>>, Value>(
+  schema: z.ZodType<Value>,
   table: T,
   own?: Readonly<Partial<Record<keyof T & string, number | string>>>,
-): Flags<keyof T & string> {
+): Flags<keyof T & string, Value> {
   const flags = Object.entries(table).map(([name, target]): Flag => {
     const given = typeof target === "string" ? { path: target } : target;
     const field = fieldOf(schemaAt(schema, given.path));
     return { ...given, name, field, kind: kindOf(field.inner), own: own?.[name as keyof T & string] };
   });
+  const collect = (args: Args, rawArgs: readonly string[]) => {
+    const raw: Record<string, unknown> = {};
+    for (const flag of flags) {
+      if (flag.needs !== undefined && args[flag.needs] !== true) continue;
+      const value = taken(flag, args[flag.name], all(rawArgs, flag.name));
+      if (value !== undefined) put(raw, flag.path.split("."), value);
+    }
+    return raw;
+  };
   return {
-    args: Object.fromEntries(flags.map((flag) => [flag.name, argOf(flag)])) as Flags<keyof T & string>["args"],
-    collect(args, rawArgs) {
-      const raw: Record<string, unknown> = {};
-      for (const flag of flags) {
-        if (flag.needs !== undefined && args[flag.needs] !== true) continue;
-        const value = taken(flag, args[flag.name], all(rawArgs, flag.name));
-        if (value !== undefined) put(raw, flag.path.split("."), value);
-      }
-      return raw;
+    args: Object.fromEntries(flags.map((flag) => [flag.name, argOf(flag)])) as Flags<keyof T & string, Value>["args"],
+    collect,
+    parse(args, rawArgs) {
+      const result = schema.safeParse(collect(args, rawArgs));
+      if (result.success) return result.data;
+      const { path, message } = result.error.issues[0]!;
+      const name = flags.find((flag) => flag.path === path.join("."))?.name;
+      throw new UserError(`${name ? `--${name}` : path.join(".")}: ${message}`, {
+        hint: "--help lists the options",
+        exitCode: 2,
+      });
     },
   };
 }
@@ -116,15 +132,16 @@ function kindOf(schema: z.ZodType): Kind {
 
 const repeated = (kind: Kind) => kind === "list" || kind === "one or more";
 
-function argOf({ kind, field, needs, open, says = field.description, own }: Flag): ArgDef {
+function argOf({ kind, field, needs, open, says, own }: Flag): ArgDef {
   const { inner, optional, fallback } = field;
-  const description = `${needs ? `with --${needs}: ` : ""}${says}${repeated(kind) ? "; may be repeated" : ""}`;
+  const choices = inner instanceof z.ZodEnum ? inner.options.map(String) : [];
+  const sentence = says ?? (open ? `${field.description}: ${choices.join(", ")}` : field.description);
+  const description = `${needs ? `with --${needs}: ` : ""}${sentence}${repeated(kind) ? "; may be repeated" : ""}`;
   if (kind === "switch" || kind === "group") return { type: "boolean", description };
   const known = own ?? fallback;
   const shown = known === undefined || repeated(kind) ? {} : { default: String(known) };
   const required = { required: known === undefined && !optional };
-  if (kind === "choice" && !open)
-    return { type: "enum", options: (inner as z.ZodEnum).options.map(String), description, ...shown, ...required };
+  if (kind === "choice" && !open) return { type: "enum", options: choices, description, ...shown, ...required };
   return { type: "string", description, ...shown, ...required };
 }
 

@@ -3,7 +3,6 @@ import type { CompleteOptions } from "../app/complete";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { flagsOf } from "./flags";
-import { kebab } from "./kebab";
 import { all, numberOf } from "./options";
 
 const flags = flagsOf(sampling, {
@@ -28,16 +27,8 @@ export const samplingArgs = {
 } as const;
 
 export function samplingOf(args: Readonly<Record<string, unknown>>, rawArgs: readonly string[]): CompleteOptions {
-  const result = sampling.safeParse(flags.collect(args, rawArgs));
-  if (!result.success) {
-    const [issue] = result.error.issues;
-    throw new UserError(`--${kebab(String(issue!.path[0]))}: ${issue!.message}`, {
-      hint: "--help lists the options",
-      exitCode: 2,
-    });
-  }
   return {
-    ...result.data,
+    ...flags.parse(args, rawArgs),
     stop: all(rawArgs, "stop"),
     stopIds: all(rawArgs, "stop-id").map((id) => numberOf("stop-id", id)),
     logitBias: new Map(all(rawArgs, "logit-bias").map(biasOf)),

@@ -38,7 +38,8 @@ const flags = flagsOf(
     lr: "optim.lr",
     steps: "optim.steps",
     schedule: "optim.schedule",
-    free: { path: "optim.schedule", open: true, says: "any" },
+    free: { path: "optim.schedule", open: true },
+    said: { path: "optim.schedule", open: true, says: "any" },
     lora: "lora",
     rank: { path: "lora.rank", needs: "lora" },
     target: { path: "lora.targets", needs: "lora" },
@@ -63,7 +64,8 @@ describe("a flag", () => {
         default: "cosine",
         required: false,
       },
-      free: { type: "string", description: "any", default: "cosine", required: false },
+      free: { type: "string", description: "how it falls: cosine, linear", default: "cosine", required: false },
+      said: { type: "string", description: "any", default: "cosine", required: false },
       lora: { type: "boolean", description: "trains an adapter" },
       rank: { type: "string", description: "with --lora: columns", default: "16", required: false },
       target: { type: "string", description: "with --lora: layers; may be repeated", required: false },
@@ -90,6 +92,12 @@ describe("a flag", () => {
   });
   test("that should be a number is refused by its name", () => {
     expect(() => collected("--steps", "many")).toThrow('--steps is "many", expected a number');
+  });
+  test("is parsed with the others, and refused by its name too", () => {
+    const sample = flagsOf(sampling, { "top-p": "topP", seed: "seed" });
+    const parse = (...words: string[]) => sample.parse(parseArgs(words, sample.args), words);
+    expect(parse("--top-p", "0.5")).toEqual({ ...sampling.parse({}), topP: 0.5 });
+    expect(() => parse("--top-p", "2")).toThrow("--top-p: Too big: expected number to be <=1");
   });
   test("for a key that the schema does not have is a mistake of ours", () => {
     expect(() => flagsOf(schema, { x: "optim.x" })).toThrow("the schema has no key optim.x");
