@@ -6,7 +6,7 @@ import { matrixOf } from "../tensor/shape";
 import { type Tensor, view } from "../tensor/tensor";
 import type { RowLoss } from "./head";
 
-/** What is told of a token beside its loss, as TRL calls it. */
+/** What is told of a token beside its loss, as TRL calls it. The mean logit is last: language modelling does not log it. */
 const told = ["entropy", "mean_token_accuracy", "mean_logits"] as const;
 
 /** The cross-entropy with the targets, [N] (u32); nothing where the target is IGNORE. */

@@ -7,6 +7,7 @@ import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
 import type { HiddenOptions } from "../model/architecture";
+import type { HeadLoss } from "../model/head";
 import type { Model } from "../model/model";
 
 import { dft as dftLoss, nll } from "../model/row-losses";
@@ -30,7 +31,7 @@ interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
 export function answerGraph(
   model: Model,
   { rows, targets: count, packing, dft = false, ...options }: GraphOptions,
-): Graph {
+): Graph & Pick<HeadLoss, "metrics"> {
   const size = rows * options.length;
   const [tokens, positions, starts] = ["tokens", "positions", "starts"].map((name) => input(name, [size], "u32")) as [
     Tensor,
@@ -40,12 +41,12 @@ export function answerGraph(
   const [places, targets] = [input("places", [count], "u32"), input("targets", [count], "u32")];
   const weight = input("weight", [1]);
   const hidden = model.hidden(tokens, positions, { ...options, ...(packing && { starts }) });
-  const { loss, sums } = model.loss(gather(hidden, places), dft ? dftLoss(targets) : nll(targets), weight, {
+  const { loss, sums, metrics } = model.loss(gather(hidden, places), dft ? dftLoss(targets) : nll(targets), weight, {
     dropout: options.dropout,
   });
   const seed = options.dropout && { dropoutSeed: options.dropout.seed };
   const inputs = { tokens, positions, ...(packing && { starts }), places, targets, weight, ...seed };
-  return { inputs, loss, sums, constants: {} };
+  return { inputs, loss, sums, metrics, constants: {} };
 }
 
 /** What a micro-batch is fed as. */

@@ -139,7 +139,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     frozen: trained.frozen,
     graphs,
     scratch,
-    names: config.loss === "dft" ? ["loss", "nll", "entropy", "mean_token_accuracy"] : tokenMetrics,
+    names: graphs[0]!.metrics.filter((name) => name !== "mean_logits"),
     fingerprints: {
       data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
       ...(config.lora && { "base model": context.weights.fingerprint() }),

@@ -80,7 +80,9 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
     const schedule = { kind: "linear", lr: 1e-2, steps: 4, warmup: 0, floor: 0, decay: 0 } as const;
     optimizer.update(learningRate(schedule, step), step);
     const { norm, sums } = optimizer.read();
-    logged.push({ loss: sums[0]!, entropy: sums[1]!, mean_token_accuracy: sums[2]!, grad_norm: norm });
+    const told = (name: string) => sums[compiled[0]!.graph.metrics.indexOf(name)]!;
+    const [loss, entropy, accuracy] = [told("loss"), told("entropy"), told("mean_token_accuracy")];
+    logged.push({ loss, entropy, mean_token_accuracy: accuracy, grad_norm: norm });
   }
   for (const { program } of compiled) program[Symbol.dispose]();
   return logged;
