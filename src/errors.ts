@@ -31,3 +31,15 @@ export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : undefined;
 }
+
+/** What the operating system says, in words. */
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a folder",
+  ENOSPC: "the disk is full",
+};
+
+/** Why something failed: a system error in words where there are better ones than its own, else its message. */
+export function reasonOf(error: unknown): string {
+  return reasons[codeOf(error) ?? ""] ?? messageOf(error);
+}

@@ -24,53 +24,104 @@ const layers = [
   "cli",
 ];
 
-const files = [...new Bun.Glob("src/**/*.ts").scanSync()].filter((file) => !file.endsWith(".d.ts"));
+/** What every layer may import: files of `src` itself, which import only one another. */
+const roots = ["errors.ts", "files.ts", "fingerprint.ts", "lock.ts"];
+
+const files = [...new Bun.Glob("src/**/*.ts").scanSync()].filter((file) => !file.endsWith(".d.ts")).sort();
 const layerOf = (file: string) => file.split("/")[1]!;
+const read = (file: string) => readFileSync(file, "utf8");
+
+/** The files that a file imports, types included: a transpiler would leave those out. */
+function importsOf(file: string): string[] {
+  const paths = [...read(file).matchAll(/(?:\bfrom|^import|\bimport\()\s*"(\.[^"]+)"/gm)].map(([, path]) =>
+    join(dirname(file), path!),
+  );
+  return paths.flatMap((path) => [path, `${path}.ts`, `${path}/index.ts`].find((name) => files.includes(name)) ?? []);
+}
+
+const imports = new Map(files.map((file) => [file, importsOf(file)]));
+
+// To be removed one by one: imports that close a circle, and files that are too long, until they are mended.
+const closing = ["src/app/planned.ts -> src/app/config.ts", "src/app/run-state.ts -> src/app/pipeline.ts"];
+const tooLong = ["src/generate/session.ts"];
+const unnamed = ["src/cli/inspect.ts", "src/cli/run.ts"];
+
+/** A circle of imports, the first file of it once more at its end; null if there is none. */
+function findCircle(): string[] | null {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): string[] | null => {
+    const at = path.indexOf(file);
+    if (at >= 0) return [...path.slice(at), file];
+    if (done.has(file)) return null;
+    for (const target of imports.get(file)!) {
+      if (closing.includes(`${file} -> ${target}`)) continue;
+      const found = visit(target, [...path, file]);
+      if (found) return found;
+    }
+    done.add(file);
+    return null;
+  };
+  for (const file of files) {
+    const found = visit(file, []);
+    if (found) return found;
+  }
+  return null;
+}
 
 describe("layers", () => {
   test("are all of src", () => {
-    const folders = readdirSync("src", { withFileTypes: true }).filter((entry) => entry.isDirectory());
-    expect(folders.map(({ name }) => name).sort()).toEqual(layers.toSorted());
+    const entries = readdirSync("src", { withFileTypes: true }).filter(({ name }) => !name.endsWith(".d.ts"));
+    const names = (folders: boolean) =>
+      entries.filter((entry) => entry.isDirectory() === folders).map(({ name }) => name);
+    expect(names(true).sort()).toEqual(layers.toSorted());
+    expect(names(false).sort()).toEqual([...roots, "main.ts"].sort());
   });
   test("import only downward", () => {
-    const transpiler = new Bun.Transpiler({ loader: "ts" });
+    const mayImport = (file: string, target: string) => {
+      const [from, to] = [layerOf(file), layerOf(target)];
+      if (roots.includes(to)) return true;
+      return !roots.includes(from) && layers.indexOf(to) <= layers.indexOf(from);
+    };
     const upward = files
-      .filter((file) => layers.includes(layerOf(file)))
+      .filter((file) => layerOf(file) !== "main.ts")
       .flatMap((file) =>
-        transpiler
-          .scanImports(readFileSync(file))
-          .filter(({ path }) => path.startsWith("."))
-          .map(({ path }) => join(dirname(file), path))
-          .filter(
-            (target) => target.startsWith("src/") && layers.indexOf(layerOf(target)) > layers.indexOf(layerOf(file)),
-          )
+        imports
+          .get(file)!
+          .filter((target) => !mayImport(file, target))
           .map((target) => `${file} -> ${target}`),
       );
     expect(upward).toEqual([]);
   });
+  test("and files import in no circle, types included", () => {
+    expect(findCircle()?.join(" -> ")).toBeUndefined();
+  });
   test("only device/webgpu knows the WebGPU library", () => {
-    const knowing = files.filter((file) => /from "bun-webgpu|from "bun:ffi"/.test(readFileSync(file, "utf8")));
-    expect(knowing).toEqual(["src/device/webgpu/provider.ts"]);
+    const knowing = files.filter((file) => /from "bun-webgpu|from "bun:ffi"/.test(read(file)));
+    expect(knowing).toEqual(["dawn-device", "provider", "struct"].map((name) => `src/device/webgpu/${name}.ts`));
   });
   test("only device opens what is in device/webgpu", () => {
-    const opening = files.filter(
-      (file) => layerOf(file) !== "device" && /from "[./]+device\/webgpu/.test(readFileSync(file, "utf8")),
-    );
+    const opening = files.filter((file) => layerOf(file) !== "device" && /from "[./]+device\/webgpu/.test(read(file)));
     expect(opening).toEqual([]);
   });
 });
 
 test("every file begins with a sentence that says what it is", () => {
-  const bare = files.filter((file) => !/^(#!.*\n)?(\/\*\*|import )/.test(readFileSync(file, "utf8")));
-  expect(bare).toEqual([]);
+  const first = (file: string) => read(file).match(/^(?:#!.*\n)?\/\*\*(.*?)\*\//s)?.[1] ?? "";
+  const isSentence = (text: string) => text.split(/\s+/).length > 4 && /[.:?]/.test(text);
+  expect(files.filter((file) => !unnamed.includes(file) && !isSentence(first(file)))).toEqual([]);
+});
+
+test("no file of src has over 300 lines", () => {
+  const lines = (file: string) => read(file).split("\n").length - 1;
+  expect(files.filter((file) => !tooLong.includes(file) && lines(file) > 300)).toEqual([]);
 });
 
 test("every op in the index is tested, and every kernel is launched by somebody", () => {
   const index = readFileSync("src/ops/index.ts", "utf8");
-  const ops = [...index.matchAll(/\{ ([^}]*) \}/g)].flatMap(([, names]) => names!.split(", "));
-  const tests = [...new Bun.Glob("test/**/*.ts").scanSync()].map((file) => readFileSync(file, "utf8")).join("\n");
+  const ops = [...index.matchAll(/\{([^}]*)\}/g)].flatMap(([, names]) => names!.match(/\w+/g) ?? []);
+  const tests = [...new Bun.Glob("test/**/*.ts").scanSync()].map((file) => read(file)).join("\n");
   expect(ops.filter((op) => !new RegExp(`\\b${op}\\b`).test(tests))).toEqual([]);
-  const sources = files.map((file) => readFileSync(file, "utf8")).join("\n");
+  const sources = files.map((file) => read(file)).join("\n");
   const kernels = readdirSync("kernels").filter((name) => name.endsWith(".wgsl"));
   expect(kernels.filter((name) => !sources.includes(`kernels/${name}"`))).toEqual([]);
 });

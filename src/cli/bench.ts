@@ -1,3 +1,4 @@
+/** `dawngrad bench`: how fast the devices of this machine are, by kernel and for whole steps. */
 import { defineCommand } from "citty";
 import { benchmark, type Measurement } from "../app/bench";
 import type { DeviceInfo } from "../device/device";
@@ -12,7 +13,6 @@ interface Column {
   readonly results: readonly Measurement[];
 }
 
-/** `dawngrad bench`: how fast the devices of this machine are, by kernel and for whole steps. */
 export default defineCommand({
   meta: { name: "bench", description: "measures kernels, training and decoding on every device, side by side" },
   args: {

@@ -1,14 +1,29 @@
+/** `dawngrad data`: looks at data files as training would. */
 import { defineCommand } from "citty";
+import { z } from "zod";
 import { locateData, locateModel } from "../app/locate";
-import { encodeSamples, loadSamples, reportLines, shuffled } from "../data/examples";
-import { type Format, formats } from "../data/formats";
+import { shuffled } from "../data/choose";
+import { encodeSamples } from "../data/examples";
+import { reportLines } from "../data/report";
+import { loadSamples } from "../data/samples";
 import { showExample } from "../data/show";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { mayColour, openConsole } from "../log/console";
+import { records } from "../stages/examples";
 import { trainBpe } from "../text/bpe";
 import { loadTokenizer, tokenizerFrom } from "../text/tokenizer";
+import { flagsOf } from "./flags";
 import { numberOf } from "./options";
+
+const { format, template, trees, strict } = records;
+const recordFlags = flagsOf(z.object({ format, template, trees, strict }), {
+  format: { path: "format", open: true },
+  template: "template",
+  lang: "trees.lang",
+  paths: "trees.paths",
+  strict: "strict",
+});
 
 const show = defineCommand({
   meta: { name: "show", description: "examples as the model will see them, what is not trained dimmed" },
@@ -22,31 +37,22 @@ const show = defineCommand({
     count: { type: "string", default: "3", description: "how many examples" },
     seed: { type: "string", description: "shows random ones, chosen by it, and not the first" },
     tokens: { type: "string", description: "tokens of an example at most (default: 1024; without --model no limit)" },
-    format: { type: "string", default: "auto", description: `auto, ${formats.join(", ")}` },
-    template: { type: "string", default: "auto", description: "auto, alpaca, instruction, chat, or a Jinja file" },
-    lang: { type: "string", default: "", description: "message trees: only this language" },
-    paths: { type: "string", default: "best", description: "message trees: best, or all" },
-    strict: { type: "boolean", description: "stops at the first record that cannot be used" },
+    ...recordFlags.args,
     ids: { type: "boolean", description: "prints every token with its id, one a line; * marks those that are trained" },
     json: { type: "boolean", description: "prints one JSON object an example: ids, trained, text" },
   },
-  async run({ args }) {
+  async run({ args, rawArgs }) {
     const console = openConsole();
-    const format = args.format === "auto" ? undefined : (args.format as Format);
-    if (format && !formats.includes(format))
-      throw new UserError(`there is no format ${format}`, { hint: `known are ${formats.join(", ")}`, exitCode: 2 });
-    if (args.paths !== "best" && args.paths !== "all")
-      throw new UserError(`--paths is ${args.paths}, expected best or all`, { exitCode: 2 });
+    const { format: kind, template: wanted, trees, strict } = recordFlags.parse(args, rawArgs);
+    const format = kind === "auto" ? undefined : kind;
     const { model } = args;
     const tokenizer =
       model === undefined
         ? tokenizerFrom(trainBpe([], { size: 257 }))
         : await loadTokenizer(await locateModel(model, console, "tokenizer.json"));
     const unit = model === undefined ? "bytes" : "tokens";
-    const trees = { paths: args.paths, lang: args.lang, quality: 0 } as const;
-    const strict = args.strict ?? false;
     const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict, name: args.file });
-    const template = templateFor(args.template, loaded.format, tokenizer);
+    const template = templateFor(wanted, loaded.format, tokenizer);
     const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
     const tokens = args.tokens === undefined ? most : numberOf("tokens", args.tokens);
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });

@@ -1,3 +1,4 @@
+/** `dawngrad doctor`: what there is to compute on, and whether training would work. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { freemem, totalmem } from "node:os";
 import { join } from "node:path";
@@ -19,7 +20,6 @@ interface Finding {
   readonly hint?: string;
 }
 
-/** `dawngrad doctor`: what there is to compute on, and whether training would work. */
 export default defineCommand({
   meta: { name: "doctor", description: "lists devices and what is missing; exit code 0 only if training would work" },
   args: { ...deviceArg, json: { type: "boolean", description: "prints one JSON object" } },

@@ -1,16 +1,12 @@
-import { readFileSync } from "node:fs";
+/** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { defineCommand } from "citty";
-import { findFile } from "../app/embedded";
-import { locateData } from "../app/locate";
-import { tokensOf } from "../data/corpus";
-import { loadSamples, reportLines, reportOf, subsetOf } from "../data/examples";
-import { templateFor } from "../data/template-for";
-import { UserError } from "../errors";
-import { answerAll } from "../eval/answers";
-import { score } from "../eval/perplexity";
-import { duration, openConsole, throttled } from "../log/console";
+import { z } from "zod";
+import { measureAnswers, measureText } from "../app/evaluate";
+import { openConsole } from "../log/console";
+import { records } from "../stages/examples";
+import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs } from "./open";
-import { numberOf } from "./options";
+import { whole } from "./options";
 
 const perplexity = defineCommand({
   meta: { name: "perplexity", description: "how well a model predicts a text, by a sliding window" },
@@ -29,58 +25,26 @@ const perplexity = defineCommand({
     const console = openConsole();
     using opened = await openFromArgs(args, rawArgs, console);
     const most = opened.model.config.context;
-    const context = args.context === undefined ? most : whole("context", args.context, most);
-    const stride = args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, context);
-    const path = findFile(args.data);
-    const ids = await tokensOf(path, { tokenizer: opened.tokenizer });
-    const start = performance.now();
-    const { nats, tokens } = score(opened, ids, {
-      context,
-      stride,
-      onProgress: throttled((done: number, total: number) =>
-        console.status(`window ${done}/${total}  eta ${left(start, done, total)}`),
-      ),
-    });
-    console.done();
-    const text = readFileSync(path);
-    const words = text.toString().split(/\s+/).filter(Boolean).length;
-    const result = {
-      method:
-        stride === context
-          ? `disjoint windows of ${context} tokens`
-          : `sliding window of ${context} tokens, stride ${stride}`,
-      tokens,
-      loss: nats / tokens,
-      perplexity: Math.exp(nats / tokens),
-      bits_per_byte: nats / Math.LN2 / text.length,
-      word_perplexity: Math.exp(nats / words),
-      words,
-    };
-    if (args.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-    else {
-      process.stdout.write(
-        [
-          `perplexity       ${result.perplexity.toFixed(4)}  (${result.method}, ${tokens} tokens scored)`,
-          `loss             ${result.loss.toFixed(4)} nats a token`,
-          `bits per byte    ${result.bits_per_byte.toFixed(4)}`,
-          `word perplexity  ${result.word_perplexity.toPrecision(6)}  (${words} words between white space)`,
-          "",
-        ].join("\n"),
-      );
-    }
+    const context = args.context === undefined ? most : whole("context", args.context, { most });
+    const stride =
+      args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, { most: context });
+    const figures = await measureText(opened, { data: args.data, context, stride }, console);
+    const { method, tokens, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
+    process.stdout.write(
+      args.json
+        ? `${JSON.stringify(figures)}\n`
+        : [
+            `perplexity       ${perplexity.toFixed(4)}  (${method}, ${tokens} tokens scored)`,
+            `loss             ${loss.toFixed(4)} nats a token`,
+            `bits per byte    ${bits_per_byte.toFixed(4)}`,
+            `word perplexity  ${word_perplexity.toPrecision(6)}  (${words} words between white space)`,
+            "",
+          ].join("\n"),
+    );
   },
 });
 
-/** The time that the rest will take. */
-function left(start: number, done: number, total: number): string {
-  return duration(((performance.now() - start) / 1000 / done) * (total - done));
-}
-
-function whole(name: string, text: string, most: number, least = 1): number {
-  const value = numberOf(name, text);
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new UserError(`--${name} is ${text}, expected a whole number from ${least} to ${most}`, { exitCode: 2 });
-}
+const recordFlags = flagsOf(z.object({ template: records.template }), { template: "template" });
 
 const answers = defineCommand({
   meta: {
@@ -90,7 +54,7 @@ const answers = defineCommand({
   args: {
     model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
     data: { type: "string", required: true, description: "instructions or conversations" },
-    template: { type: "string", default: "auto", description: "auto, alpaca, instruction, chat, or a Jinja file" },
+    ...recordFlags.args,
     limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
     batch: { type: "string", default: "16", description: "conversations that run together" },
     "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
@@ -102,50 +66,29 @@ const answers = defineCommand({
   async run({ args, rawArgs }) {
     const console = openConsole();
     using opened = await openFromArgs(args, rawArgs, console);
-    const { tokenizer } = opened;
-    const trees = { paths: "best", lang: "", quality: 0 } as const;
-    const file = await locateData(args.data, console);
-    const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: args.data });
-    if (bad.length) for (const line of reportLines(reportOf(read, samples.length, bad), args.data)) console.note(line);
-    const conversations = samples.flatMap((sample) => (sample.kind === "messages" ? [sample.messages] : []));
-    if (conversations.length === 0)
-      throw new UserError(`${args.data} has no conversation: its records are ${format}`, {
-        hint: "give instructions or messages",
-      });
-    const template = templateFor(args.template, format, tokenizer);
-    const chosen = subsetOf(conversations, whole("limit", args.limit, Number.MAX_SAFE_INTEGER, 0), 1337);
-    const start = performance.now();
-    const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
-      batch: Math.min(chosen.length, whole("batch", args.batch, 4096)),
-      maxTokens: whole("max-tokens", args["max-tokens"], opened.model.config.context),
-      ownHistory: args["own-history"] === true,
-      onProgress: throttled((done: number, total: number) =>
-        console.status(`answer ${done}/${total}  eta ${left(start, done, total)}`),
-      ),
-    });
-    console.done();
-    const all = answered.flat();
-    const share = (count: number, of: number) => count / Math.max(1, of);
-    const result = {
-      method: `greedy, ${args["own-history"] ? "after the model's own answers" : "after the data's answers"}, compared without white space at both ends`,
-      conversations: answered.length,
-      answers: all.length,
-      exact_match: share(all.filter(({ exact }) => exact).length, all.length),
-      ended: share(all.filter(({ ended }) => ended).length, all.length),
-      in_form: share(
-        answered.filter((turns) => turns.every(({ ended, answer }) => ended && answer !== "")).length,
-        answered.length,
-      ),
-    };
-    if (args.out !== undefined) await Bun.write(args.out, all.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    const { context } = opened.model.config;
+    const { answers, figures } = await measureAnswers(
+      opened,
+      {
+        data: args.data,
+        template: recordFlags.parse(args, rawArgs).template,
+        limit: whole("limit", args.limit, { least: 0 }),
+        batch: whole("batch", args.batch, { most: 4096 }),
+        maxTokens: whole("max-tokens", args["max-tokens"], { most: context }),
+        ownHistory: args["own-history"] === true,
+      },
+      console,
+    );
+    if (args.out !== undefined)
+      await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
     const percent = (v: number) => `${(100 * v).toFixed(1)}%`;
     process.stdout.write(
       args.json
-        ? `${JSON.stringify(result)}\n`
+        ? `${JSON.stringify(figures)}\n`
         : [
-            `exact match          ${percent(result.exact_match)}  (${result.answers} answers; ${result.method})`,
-            `ended by themselves  ${percent(result.ended)}`,
-            `whole conversations  ${percent(result.in_form)}  (every turn answered, and ended by itself; of ${result.conversations})`,
+            `exact match          ${percent(figures.exact_match)}  (${figures.answers} answers; ${figures.method})`,
+            `ended by themselves  ${percent(figures.ended)}`,
+            `whole conversations  ${percent(figures.in_form)}  (every turn answered, and ended by itself; of ${figures.conversations})`,
             "",
           ].join("\n"),
     );

@@ -1,3 +1,4 @@
+/** `dawngrad export`: a model for transformers, or for llama.cpp. */
 import { defineCommand } from "citty";
 import { exportGguf, exportSafetensors } from "../app/export";
 import { locateParts } from "../app/locate";
@@ -5,7 +6,6 @@ import { UserError } from "../errors";
 import { type GgufType, ggufTypes } from "../formats/gguf";
 import { openConsole } from "../log/console";
 
-/** `dawngrad export`: a model for transformers, or for llama.cpp. */
 export default defineCommand({
   meta: { name: "export", description: "writes a model as safetensors (transformers) or gguf (llama.cpp)" },
   args: {

@@ -1,9 +1,9 @@
+/** `dawngrad fetch gpt2`: a model from the Hugging Face Hub into its cache; `dawngrad fetch alpaca`: a data set. */
 import { defineCommand } from "citty";
 import { fetchDataWithProgress, fetchWithProgress } from "../app/locate";
 import { dataSets } from "../hub/datasets";
 import { openConsole } from "../log/console";
 
-/** `dawngrad fetch gpt2`: a model from the Hugging Face Hub into its cache; `dawngrad fetch alpaca`: a data set. */
 export default defineCommand({
   meta: {
     name: "fetch",

@@ -1,18 +1,17 @@
-import { readFileSync } from "node:fs";
+/** `dawngrad generate`: continues prompts. */
 import { defineCommand } from "citty";
 import { type CompleteOptions, complete } from "../app/complete";
 import type { OpenModel } from "../app/model";
 import { templateFor } from "../data/template-for";
-import { codeOf, messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
 import { likeliest } from "../generate/probabilities";
-import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
-import type { AnswerEnd } from "../text/template";
-import { kebab } from "./kebab";
+import { type AnswerEnds, answerEnds } from "../text/answer";
 import { modelArgs, openFromArgs } from "./open";
-import { all, numberOf } from "./options";
+import { all, whole } from "./options";
+import { readPrompts, standardInput } from "./prompts";
+import { samplingArgs, samplingOf } from "./sampling";
 
-/** `dawngrad generate`: continues prompts. */
 export default defineCommand({
   meta: { name: "generate", description: "continues prompts with a trained model" },
   args: {
@@ -28,40 +27,11 @@ export default defineCommand({
     },
     batch: { type: "string", default: "8", description: "prompts of --prompts that run together" },
     samples: { type: "string", default: "1", description: "continuations of each prompt, each with a seed of its own" },
-    "max-tokens": { type: "string", default: "100", description: "tokens to write at most" },
-    temperature: { type: "string", default: "0.8", description: "0 takes the likeliest token" },
-    "top-k": { type: "string", default: "0", description: "keep the K likeliest tokens; 0 keeps all" },
-    "top-p": {
-      type: "string",
-      default: "1",
-      description: "keep the likeliest tokens whose probabilities reach this sum",
-    },
-    "min-p": {
-      type: "string",
-      default: "0",
-      description: "keep tokens at least this likely, relative to the likeliest",
-    },
-    "repetition-penalty": {
-      type: "string",
-      default: "1",
-      description: "above 1, tokens that have occurred become less likely",
-    },
-    "presence-penalty": {
-      type: "string",
-      default: "0",
-      description: "taken off the logit of what was written already",
-    },
-    "frequency-penalty": { type: "string", default: "0", description: "the same for each time that it was written" },
-    "logit-bias": { type: "string", description: "ID=VALUE is added to that token's logit; may be repeated" },
-    seed: { type: "string", default: "1337", description: "the same seed and prompt give the same text" },
-    stop: { type: "string", description: "text that ends the answer; may be repeated" },
-    "stop-id": { type: "string", description: "a token id that ends the answer; may be repeated" },
-    logprobs: { type: "boolean", description: "adds every token with its log-probability; with --json or --prompts" },
+    ...samplingArgs,
     "top-tokens": {
       type: "string",
       description: "prints the K likeliest next tokens with their probabilities instead",
     },
-    special: { type: "boolean", description: "reads <|endoftext|> in a prompt as the token, and not as plain text" },
     json: { type: "boolean", description: "prints one JSON object a prompt" },
     chat: {
       type: "boolean",
@@ -75,9 +45,9 @@ export default defineCommand({
     ...modelArgs,
   },
   async run({ args, rawArgs }) {
-    const asGiven = optionsOf(args, rawArgs);
-    const samples = countOf("samples", args.samples);
-    const batch = countOf("batch", args.batch);
+    const asGiven = samplingOf(args, rawArgs);
+    const samples = whole("samples", args.samples);
+    const batch = whole("batch", args.batch);
     const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
     const given = lines ? lines.map(({ prompt }) => prompt) : all(rawArgs, "prompt");
     const words = lines || given.length ? given : [await standardInput()];
@@ -85,13 +55,10 @@ export default defineCommand({
     using opened = await openFromArgs(args, rawArgs, console);
     const template = args.chat ? templateFor(args.template, "messages", opened.tokenizer) : null;
     const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
-    const options = endingWith(template?.end ?? null, asGiven);
+    const options = template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven;
 
     if (args["top-tokens"] !== undefined) {
-      const count = numberOf("top-tokens", args["top-tokens"]);
-      if (!(Number.isInteger(count) && count >= 1)) {
-        throw new UserError(`--top-tokens is ${args["top-tokens"]}, expected a whole number above 0`, { exitCode: 2 });
-      }
+      const count = whole("top-tokens", args["top-tokens"]);
       for (const [i, prompt] of prompts.entries()) {
         const ids =
           typeof prompt === "string" ? opened.tokenizer.encode(prompt, { special: args.special ?? false }) : prompt;
@@ -132,11 +99,13 @@ export default defineCommand({
   },
 });
 
-/** Answers end as their template ends them. */
-function endingWith(end: AnswerEnd | null, options: CompleteOptions): CompleteOptions {
-  if (end === null) return options;
-  if (end.id === null) return { ...options, stop: [...(options.stop ?? []), end.text] };
-  return { ...options, stopIds: [...(options.stopIds ?? []), end.id] };
+/** What ends an answer ends the text too. */
+function endingWith({ ids, text }: AnswerEnds, options: CompleteOptions): CompleteOptions {
+  return {
+    ...options,
+    stop: [...(options.stop ?? []), ...(text === null ? [] : [text])],
+    stopIds: [...(options.stopIds ?? []), ...ids],
+  };
 }
 
 /** Every prompt continued `samples` times, in order. */
@@ -154,82 +123,10 @@ function continuations(
   return texts.map((text, i) => ({ text, ...endings[i]! }));
 }
 
-/** Lines of {"prompt": "..."}; what else they have is given back with the answer. */
-function readPrompts(path: string): { readonly prompt: string }[] {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw new UserError(
-      `${path} cannot be read: ${codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error)}`,
-    );
-  }
-  const lines = text.split("\n").map((line, i) => ({ line, number: i + 1 }));
-  return lines
-    .filter(({ line }) => line.trim() !== "")
-    .map(({ line, number }) => {
-      const bad = new UserError(`${path}:${number}: expected an object with a prompt, such as {"prompt": "Once"}`, {
-        exitCode: 2,
-      });
-      let value: unknown;
-      try {
-        value = JSON.parse(line);
-      } catch {
-        throw bad;
-      }
-      if (typeof (value as { prompt?: unknown } | null)?.prompt !== "string") throw bad;
-      return value as { prompt: string };
-    });
-}
-
-function countOf(name: string, text: string): number {
-  const value = numberOf(name, text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new UserError(`--${name} is ${text}, expected a whole number above 0`, { exitCode: 2 });
-}
-
 function checkIds({ stopIds = [], logitBias = new Map() }: CompleteOptions, vocabulary: number): void {
   const bad = [...stopIds, ...logitBias.keys()].find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
   if (bad === undefined) return;
   throw new UserError(`${bad} is not a token id`, { hint: `ids are whole numbers below ${vocabulary}`, exitCode: 2 });
 }
 
-function biasOf(text: string): [number, number] {
-  const [, id, value] = text.match(/^(\d+)=(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
-  if (id === undefined || !Number.isFinite(Number(value))) {
-    throw new UserError(`--logit-bias is ${JSON.stringify(text)}, expected ID=VALUE, such as 198=-5`, { exitCode: 2 });
-  }
-  return [Number(id), Number(value)];
-}
-
 const print = (text: string) => process.stdout.write(text);
-
-function optionsOf(args: Readonly<Record<string, unknown>>, rawArgs: readonly string[]): CompleteOptions {
-  const names = Object.keys(sampling.shape);
-  const raw = Object.fromEntries(names.map((name) => [name, numberOf(kebab(name), String(args[kebab(name)]))]));
-  const result = sampling.safeParse(raw);
-  if (!result.success) {
-    const [issue] = result.error.issues;
-    throw new UserError(`--${kebab(String(issue!.path[0]))}: ${issue!.message}`, {
-      hint: "--help lists the options",
-      exitCode: 2,
-    });
-  }
-  return {
-    ...result.data,
-    stop: all(rawArgs, "stop"),
-    stopIds: all(rawArgs, "stop-id").map((id) => numberOf("stop-id", id)),
-    logitBias: new Map(all(rawArgs, "logit-bias").map(biasOf)),
-    logProbs: args.logprobs === true,
-    special: args.special === true,
-  };
-}
-
-async function standardInput(): Promise<string> {
-  if (process.stdin.isTTY)
-    throw new UserError("no prompt was given", {
-      hint: 'give --prompt "Once upon a time", or text on standard input',
-      exitCode: 2,
-    });
-  return (await Bun.stdin.text()).replace(/\n$/, "");
-}

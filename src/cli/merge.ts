@@ -1,3 +1,4 @@
+/** `dawngrad merge --model ADAPTER --out DIR`: a model with its adapters made part of the weights. */
 import { defineCommand } from "citty";
 import { locateParts } from "../app/locate";
 import { largestDifference, mergeModel } from "../app/merge";
@@ -5,7 +6,6 @@ import { openModel } from "../app/model";
 import { openConsole } from "../log/console";
 import { all, deviceArg, openFor } from "./options";
 
-/** `dawngrad merge --model ADAPTER --out DIR`: a model with its adapters made part of the weights. */
 export default defineCommand({
   meta: { name: "merge", description: "makes adapters part of a model's weights: a model directory like any other" },
   args: {

@@ -50,6 +50,18 @@ export function numberOf(name: string, text: string): number {
   return value;
 }
 
+/** A whole number from an option's text. */
+export function whole(
+  name: string,
+  text: string,
+  { least = 1, most = Number.MAX_SAFE_INTEGER }: { readonly least?: number; readonly most?: number } = {},
+): number {
+  const value = numberOf(name, text);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  const bounds = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+  throw new UserError(`--${name} is ${text}, expected a whole number ${bounds}`, { exitCode: 2 });
+}
+
 /** Every value of an option that may be given more than once. citty keeps only the last. */
 export function all(rawArgs: readonly string[], ...names: readonly string[]): string[] {
   const values: string[] = [];

@@ -1,10 +1,10 @@
+/** `dawngrad selfcheck gpt2`: the loaded model against what is published of GPT-2 124M. */
 import { defineCommand } from "citty";
 import { UserError } from "../errors";
 import { comparePublished, published, publishedLogits } from "../eval/published";
 import { openConsole } from "../log/console";
 import { modelArgs, openFromArgs } from "./open";
 
-/** `dawngrad selfcheck gpt2`: the loaded model against what is published of GPT-2 124M. */
 export default defineCommand({
   meta: {
     name: "selfcheck",

@@ -1,5 +1,7 @@
+/** `dawngrad tokenizer`: trains tokenizers, tells about them, and tries them on text. */
 import { mkdir } from "node:fs/promises";
 import { defineCommand } from "citty";
+import { tokenizerSchema } from "../app/config";
 import { findFile } from "../app/embedded";
 import { locateModel } from "../app/locate";
 import { tokenizerKinds, trainTokenizer } from "../app/train-tokenizer";
@@ -8,6 +10,7 @@ import { encodeChunks } from "../data/encode";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import { flagsOf } from "./flags";
 import { all, numberOf } from "./options";
 
 const tokenizerArg = {
@@ -17,6 +20,8 @@ const tokenizerArg = {
     description: "a folder with tokenizer.json: a tokenizer, a model or a run",
   },
 } as const;
+
+const sizeFlag = flagsOf(tokenizerSchema, { size: { path: "size", says: "tokens of a BPE or word vocabulary" } });
 
 const train = defineCommand({
   meta: { name: "train", description: "trains a tokenizer on text files" },
@@ -29,12 +34,12 @@ const train = defineCommand({
       default: "bpe",
       description: "byte-level BPE, one token a character, or one a word",
     },
-    size: { type: "string", default: "4096", description: "tokens of a BPE or word vocabulary" },
+    ...sizeFlag.args,
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
     const kind = args.kind as (typeof tokenizerKinds)[number];
-    const wanted = kind === "character" ? { kind } : { kind, size: numberOf("size", args.size) };
+    const wanted = kind === "character" ? { kind } : { kind, size: numberOf("size", String(args.size)) };
     const files = await trainTokenizer(all(rawArgs, "data"), wanted, console);
     await mkdir(args.out, { recursive: true });
     await writeTokenizer(args.out, files);

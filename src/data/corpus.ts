@@ -1,7 +1,7 @@
 /** Text files in, token ids out: each file is tokenised once, in worker threads, into a cache on disk. */
-import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { codeOf, messageOf, UserError } from "../errors";
+import { reasonOf, UserError } from "../errors";
+import { notText, textOf, unreadable, writeAside } from "../files";
 import { fingerprintOf } from "../fingerprint";
 import { ownCache } from "../hub/settings";
 import type { Tokenizer } from "../text/tokenizer";
@@ -37,14 +37,10 @@ export async function tokensOf(
 }
 
 async function writeCache(path: string, directory: string, ids: TokenArray): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
   try {
-    await mkdir(directory, { recursive: true });
-    await Bun.write(temporary, ids);
-    await rename(temporary, path);
+    await writeAside(path, (temporary) => Bun.write(temporary, ids));
   } catch (error) {
-    await rm(temporary, { force: true });
-    throw new UserError(`the token cache ${directory} cannot be written: ${messageOf(error)}`, {
+    throw new UserError(`the token cache ${directory} cannot be written: ${reasonOf(error)}`, {
       hint: "set DAWNGRAD_CACHE to a folder with room",
       cause: error,
     });
@@ -57,28 +53,10 @@ export async function readText(path: string): Promise<string> {
   try {
     bytes = await Bun.file(path).bytes();
   } catch (error) {
-    const why =
-      codeOf(error) === "ENOENT"
-        ? "there is no such file"
-        : codeOf(error) === "EISDIR"
-          ? "it is a folder"
-          : messageOf(error);
-    throw new UserError(`the corpus ${path} cannot be read: ${why}`, { hint: "give the path of a text file" });
+    throw unreadable(`the corpus ${path}`, error, { hint: "give the path of a text file" });
   }
   if (bytes.length === 0) throw new UserError(`the corpus ${path} is empty`, { hint: "give the path of a text file" });
-  const text = textFrom(bytes);
-  if (text === null || text.includes("\0")) {
-    throw new UserError(`the corpus ${path} is not text: it holds bytes that are not UTF-8`, {
-      hint: "convert it to UTF-8 first",
-    });
-  }
+  const text = textOf(bytes, `the corpus ${path}`);
+  if (text.includes("\0")) throw notText(`the corpus ${path}`);
   return text;
-}
-
-function textFrom(bytes: Uint8Array): string | null {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return null;
-  }
 }

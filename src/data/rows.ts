@@ -4,7 +4,8 @@ import { parse as parseCsv } from "csv-parse/sync";
 import { parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { type ParseError, parse as parseJson, printParseErrorCode } from "jsonc-parser";
-import { codeOf, messageOf, UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
+import { textOf, unreadable } from "../files";
 import { END_OF_TEXT } from "../text/files";
 
 export interface Row {
@@ -24,7 +25,7 @@ export interface Rows {
   readonly bad: readonly BadRow[];
 }
 
-export const endings = [".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".txt"] as const;
+const endings = [".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".txt"] as const;
 
 /** Reads a file whole; `path` is what it is called in messages. Throws a UserError where nothing of it can be read. */
 export async function readRows(file: string, path = file): Promise<Rows> {
@@ -48,8 +49,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
   try {
     return await Bun.file(path).bytes();
   } catch (error) {
-    const why = { ENOENT: "there is no such file", EISDIR: "it is a folder" }[codeOf(error) ?? ""] ?? messageOf(error);
-    throw new UserError(`${path} cannot be read: ${why}`, { hint: "give the path of a data file" });
+    throw unreadable(path, error, { hint: "give the path of a data file" });
   }
 }
 
@@ -58,16 +58,6 @@ function unzipped(bytes: Uint8Array, path: string): Uint8Array {
     return gunzipSync(bytes);
   } catch (error) {
     throw new UserError(`${path} is not whole gzip data: ${messageOf(error)}`, { hint: "fetch it again" });
-  }
-}
-
-function textOf(bytes: Uint8Array, path: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new UserError(`${path} is not text: it holds bytes that are not UTF-8`, {
-      hint: "convert it to UTF-8 first",
-    });
   }
 }
 

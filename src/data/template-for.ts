@@ -1,6 +1,7 @@
 /** Which chat template records are rendered by. */
 import { existsSync, readFileSync } from "node:fs";
-import { messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
+import { unreadable } from "../files";
 import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
@@ -28,9 +29,6 @@ function readTemplate(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw new UserError(`the chat template ${path} cannot be read: ${messageOf(error)}`, {
-      hint: "give the path of a Jinja file",
-      exitCode: 2,
-    });
+    throw unreadable(`the chat template ${path}`, error, { hint: "give the path of a Jinja file", exitCode: 2 });
   }
 }

@@ -2,18 +2,10 @@
  * The cache layout that Hugging Face's own tools share: models--OWNER--NAME with blobs by checksum, snapshots/COMMIT/FILE as links to
  * them, and refs/main naming the commit. https://huggingface.co/docs/huggingface_hub/guides/manage-cache
  */
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { codeOf } from "../errors";
+import { writeTextAside } from "../files";
 
 export class RepositoryCache {
   readonly folder: string;
@@ -59,8 +51,6 @@ export class RepositoryCache {
   /** Written last: a snapshot counts only once it is whole. */
   setMain(commit: string): void {
     const ref = join(this.folder, "refs", "main");
-    mkdirSync(dirname(ref), { recursive: true });
-    writeFileSync(`${ref}.tmp`, commit);
-    renameSync(`${ref}.tmp`, ref);
+    writeTextAside(ref, commit);
   }
 }

@@ -1,8 +1,9 @@
 /** Models by their Hub names: found in the cache, or fetched into it. */
-import { existsSync, mkdirSync, readFileSync, statfsSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { datasetInfo, listFiles, modelInfo, pathsInfo } from "@huggingface/hub";
-import { messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
+import { jsonObject, readJson } from "../files";
 import { RepositoryCache } from "./cache";
 import { download, explained, type RemoteFile, type Source } from "./download";
 import { locked } from "./lock";
@@ -189,7 +190,7 @@ async function chosen(source: Source, cache: RepositoryCache, listed: readonly R
     const file = find(path);
     if (!file) throw new UserError(`${name} has no ${path}`, { hint: "it is not a model that can be used here" });
     if (!cache.has(revision, path)) await into(cache, source, file, () => {});
-    return parsed(join(cache.snapshotOf(revision), path));
+    return readJson(join(cache.snapshotOf(revision), path), jsonObject, "it is not a model that can be used here");
   };
   const { model_type: type } = await first("config.json");
   if (type !== "gpt2") {
@@ -210,14 +211,6 @@ async function chosen(source: Source, cache: RepositoryCache, listed: readonly R
 
 function shardsOf(index: Readonly<Record<string, unknown>>): string[] {
   return [...new Set(Object.values((index.weight_map ?? {}) as Record<string, string>))].sort();
-}
-
-function parsed(path: string): Record<string, unknown> {
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
-  } catch (error) {
-    throw new UserError(`${path} is not valid JSON: ${messageOf(error)}`);
-  }
 }
 
 function expectRoom(folder: string, { name }: Source, files: readonly RemoteFile[], cache: RepositoryCache): void {

@@ -2,8 +2,9 @@
 
 import { Program } from "../autograd/program";
 import type { Scratch } from "../autograd/scratch";
+import { dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
-import { type BatchArrays, batchArrays, fillBatch, planOf } from "../data/plan";
+import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
 import type { HiddenOptions } from "../model/architecture";
 import type { HeadLoss } from "../model/head";
@@ -69,7 +70,7 @@ export function heldOutLoss(
   { model, slabs }: Pick<TrainedModel, "model" | "slabs">,
   { held, scratch, rows, length, batches }: HeldOut,
 ): { loss(signal?: AbortSignal): Promise<number | null> } & Disposable {
-  const plan = planOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
+  const plan = dealOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
   const count = Math.min(plan.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
     plan.step(Math.floor(((i + 0.5) * plan.stepsPerEpoch) / count)),

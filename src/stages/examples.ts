@@ -1,16 +1,10 @@
 /** The examples of a stage: its data files read, converted and encoded by one template, and split. */
 import { z } from "zod";
-import {
-  addReports,
-  type Example,
-  encodeSamples,
-  holdOut,
-  type Loaded,
-  loadSamples,
-  reportLines,
-  subsetOf,
-} from "../data/examples";
+import { holdOut, subsetOf } from "../data/choose";
+import { type Example, encodeSamples } from "../data/examples";
 import { formats } from "../data/formats";
+import { addReports, reportLines } from "../data/report";
+import { type Loaded, loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { percentages } from "../log/console";

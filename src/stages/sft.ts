@@ -5,8 +5,10 @@
 
 import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
-import { type Example, endsItself } from "../data/examples";
-import { batchArrays, fillBatch, type Plan, planOf } from "../data/plan";
+import { endsItself } from "../data/cut";
+import { type Deal, dealOf } from "../data/deal";
+import type { Example } from "../data/examples";
+import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
@@ -93,7 +95,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const length = rowLength(config, context.model);
   checkLora(config.lora, context);
   const { train, held, template, tokenizer, lines } = await readExamples(config, context, length);
-  const plan = planOf(train, {
+  const plan = dealOf(train, {
     rows,
     tokens: length,
     accumulate,
@@ -195,7 +197,7 @@ function rowLength({ batch }: SftConfig, { config: { context } }: Model): number
 interface Start {
   readonly train: readonly Example[];
   readonly held: readonly Example[];
-  readonly plan: Plan;
+  readonly plan: Deal;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly colour: boolean;

@@ -1,6 +1,22 @@
-/** An answer as its tokens come: its words, and whether it ended by itself. */
+/** How an answer ends; and an answer as its tokens come: its words, and whether it ended by itself. */
 import type { ChatTemplate } from "./template";
 import type { Tokenizer } from "./tokenizer";
+
+/** What ends an answer: any of these tokens, or this text. */
+export interface AnswerEnds {
+  readonly ids: ReadonlySet<number>;
+  /** Where the template ends answers by words that are no token of their own. */
+  readonly text: string | null;
+}
+
+/** The end-of-text token ends an answer, and so does what its template puts behind one. */
+export function answerEnds(
+  { endOfText }: Pick<Tokenizer, "endOfText">,
+  { end }: Pick<ChatTemplate, "end">,
+): AnswerEnds {
+  const ids = [endOfText, end?.id ?? null].filter((id) => id !== null);
+  return { ids: new Set(ids), text: end !== null && end.id === null ? end.text : null };
+}
 
 export interface AnswerReader {
   /** Takes the next token. Returns true when the answer has ended. */
@@ -10,16 +26,15 @@ export interface AnswerReader {
   text(): string;
 }
 
-/** An answer ends with the end-of-text token, or as its template ends answers. */
-export function answerReader(tokenizer: Tokenizer, { end }: Pick<ChatTemplate, "end">): AnswerReader {
+export function answerReader(tokenizer: Tokenizer, template: Pick<ChatTemplate, "end">): AnswerReader {
   const ids: number[] = [];
   let ended = false;
-  const mark = end !== null && end.id === null ? end.text : null;
+  const { ids: last, text: mark } = answerEnds(tokenizer, template);
   // Every token is at least one byte long, and the first and the last may reach beyond the mark.
   const reach = mark === null ? 0 : Buffer.byteLength(mark) + 1;
   return {
     push(id) {
-      if (id === tokenizer.endOfText || id === end?.id) ended = true;
+      if (last.has(id)) ended = true;
       else ids.push(id);
       if (mark !== null) ended ||= tokenizer.decode(ids.slice(-reach)).includes(mark);
       return ended;

@@ -1,7 +1,9 @@
 /** Text <-> token ids, by Hugging Face's tokenizers: reads any tokenizer.json. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
-import { codeOf, messageOf, UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
+import { jsonObject, readJson } from "../files";
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles, tokenText } from "./files";
 import { type WordFile, wordTokenizer } from "./words";
 
@@ -115,7 +117,7 @@ function fromWords(files: TokenizerFiles, where: string): Tokenizer {
 /** Reads tokenizer.json from a directory, and tokenizer_config.json and chat_template.jinja if they are there. */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const path = join(directory, "tokenizer.json");
-  const tokenizer = await readJson(path);
+  const tokenizer = readFile(path);
   if (!tokenizer) {
     const older = await readOlderFiles(directory);
     if (older) return tokenizerFrom(older, join(directory, "vocab.json"));
@@ -123,7 +125,7 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
       hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one",
     });
   }
-  const config = (await readJson(join(directory, "tokenizer_config.json"))) ?? {};
+  const config = readFile(join(directory, "tokenizer_config.json")) ?? {};
   // Newer releases of transformers keep the chat template in a file of its own, which then counts.
   const template = Bun.file(join(directory, "chat_template.jinja"));
   const chat = (await template.exists()) ? { chat_template: await template.text() } : {};
@@ -132,7 +134,7 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
 
 /** vocab.json and merges.txt: how GPT-2's tokenizer was kept before tokenizer.json. */
 async function readOlderFiles(directory: string): Promise<TokenizerFiles | null> {
-  const vocabulary = (await readJson(join(directory, "vocab.json"))) as Record<string, number> | null;
+  const vocabulary = readFile(join(directory, "vocab.json")) as Record<string, number> | null;
   const merges = Bun.file(join(directory, "merges.txt"));
   if (!vocabulary || !(await merges.exists())) return null;
   const lines = (await merges.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#version"));
@@ -151,24 +153,9 @@ export async function writeTokenizer(directory: string, { tokenizer, config }: T
   await Bun.write(join(directory, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }
 
-async function readJson(path: string): Promise<Record<string, unknown> | null> {
-  let text: string;
-  try {
-    text = await Bun.file(path).text();
-  } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return null;
-    throw new UserError(`${path} cannot be read: ${messageOf(error)}`);
-  }
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-    throw new Error("expected an object");
-  } catch (cause) {
-    throw new UserError(`${path} is not valid JSON: ${messageOf(cause)}`, {
-      hint: "the file may be truncated; fetch or train it again",
-      cause,
-    });
-  }
+/** Null where there is no such file. */
+function readFile(path: string): Record<string, unknown> | null {
+  return existsSync(path) ? readJson(path, jsonObject, "the file may be truncated; fetch or train it again") : null;
 }
 
 function unknownCharacter(text: string, vocabulary: ReadonlyMap<string, number>): UserError {

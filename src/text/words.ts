@@ -4,7 +4,7 @@
  */
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
 
-export const UNKNOWN = "<|unk|>";
+const UNKNOWN = "<|unk|>";
 
 /** Typographic characters and what they are written as. */
 const plain: readonly (readonly [string, string])[] = [
@@ -33,7 +33,7 @@ const PATTERN = "\\n|\\p{L}[\\p{L}\\p{M}]*(?:['-]\\p{L}[\\p{L}\\p{M}]*)*|\\p{N}+
 const pattern = new RegExp(PATTERN, "gu");
 
 /** Text in composed form (NFKC), its typographic characters plain. */
-export function cleaned(text: string): string {
+function cleaned(text: string): string {
   return plain.reduce((text, [from, to]) => text.replaceAll(from, to), text.normalize("NFKC"));
 }
 

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { loadSamples } from "../../src/data/examples";
+import { loadSamples } from "../../src/data/samples";
 import { type DataSet, dataSets, fetchDataSet } from "../../src/hub/datasets";
 import { hubSettings } from "../../src/hub/settings";
 import { temporaryFolder } from "../support/folder";

@@ -5,8 +5,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { optimizerBytes } from "../../src/app/memory";
 import { Program } from "../../src/autograd/program";
-import { type Example, encodeSamples, loadSamples } from "../../src/data/examples";
-import { batchArrays, fillBatch, planOf } from "../../src/data/plan";
+import { dealOf } from "../../src/data/deal";
+import { type Example, encodeSamples } from "../../src/data/examples";
+import { batchArrays, fillBatch } from "../../src/data/layout";
+import { loadSamples } from "../../src/data/samples";
 import type { Console } from "../../src/log/console";
 import { adapterOf, targeted } from "../../src/model/lora";
 import { modelOf } from "../../src/model/model";
@@ -149,7 +151,7 @@ beforeAll(async () => {
 function tokenLosses(rows: number, packing: boolean, tokens = 64): number[][] {
   const model = modelOf(size);
   using weights = new Slab(device(), model.parameters, { values });
-  const plan = planOf(examples, { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
+  const plan = dealOf(examples, { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(plan.stepsPerEpoch);
   const losses: number[][] = examples.map(() => []);
   for (let step = 0; step < plan.stepsPerEpoch; step++) {
@@ -353,7 +355,7 @@ describe("what cannot be done is refused with one sentence", () => {
     [{ batch: { tokens: 65 } }, "batch.tokens is 65, and the model's context is 64"],
     [{ samples: { every: 1, prompts: ["long ".repeat(80)] } }, "tokens, and the model's context is 64"],
     [{ template: "nosuch" }, "there is no chat template nosuch"],
-    [{ template: "test" }, "the chat template test cannot be read: EISDIR"],
+    [{ template: "test" }, "the chat template test cannot be read: it is a folder"],
     [{ batch: { tokens: 8 } }, "no example is left"],
     [{ batch: { tokens: 35 }, strict: true }, "tokens, and 35 are allowed"],
     [{ format: "alpaca" }, "no record that can be used as alpaca"],

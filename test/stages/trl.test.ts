@@ -1,8 +1,9 @@
 /** Fine-tuning against TRL's own SFTTrainer: what it logs of four steps on a small model (test/golden/trl_sft.py). */
 
 import { describe, expect, test } from "bun:test";
+import { dealOf } from "../../src/data/deal";
 import type { Example } from "../../src/data/examples";
-import { batchArrays, fillBatch, planOf } from "../../src/data/plan";
+import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadModel } from "../../src/formats/checkpoint";
 import { adapterOf, targeted } from "../../src/model/lora";
 import { withAdapters } from "../../src/model/model";
@@ -54,7 +55,7 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
     weightDecay: 0,
     clip: 1,
   });
-  const plan = planOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
+  const plan = dealOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(1);
   const compiled = plan.lengths.map((length, i) => {
     const graph = answerGraph(model, { rows, length, targets: most[i]!, packing, dft });

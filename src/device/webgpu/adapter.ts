@@ -1,7 +1,8 @@
 /** Finding the adapters, choosing one, and saying what is missing where there is none. */
 import { UserError } from "../../errors";
 import type { DeviceInfo } from "../device";
-import { type AdapterFacts, backends, feature, type Handle, instance } from "./provider";
+import { type AdapterFacts, backends, feature, instance } from "./provider";
+import type { Handle } from "./struct";
 
 export interface Adapter {
   readonly handle: Handle;

@@ -1,7 +1,8 @@
 /** Shader modules and pipelines, made once for each (kernel, entry, constants). */
 import type { Kernel } from "../device";
 import { type Param, paramsOf } from "../params";
-import type { DawnDevice, Handle } from "./provider";
+import type { DawnDevice } from "./dawn-device";
+import type { Handle } from "./struct";
 
 export interface Pipeline {
   readonly handle: Handle;

@@ -1,7 +1,8 @@
 /** Timestamp queries: how long each kernel ran on the device. Each dispatch becomes a pass of its own while it runs. */
 import type { KernelTime } from "../device";
-import { type DawnDevice, type Handle, timedPass, usage } from "./provider";
-import type { Timer } from "./recording";
+import { type DawnDevice, timedPass, usage } from "./dawn-device";
+import type { Handle } from "./struct";
+import type { Timer } from "./timer";
 
 const PAIRS = 512;
 

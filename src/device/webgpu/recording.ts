@@ -1,11 +1,12 @@
 /** A recorded list of dispatches: bind groups and params made once, then one compute pass a replay. */
-
 import { expectBinding } from "../binding";
 import type { Dispatch, Recording, Slice, Traits } from "../device";
 import { writeParams } from "../params";
+import type { WebGpuBuffer } from "./buffer";
+import { type DawnDevice, usage } from "./dawn-device";
 import type { Pipelines } from "./pipelines";
-import { type DawnDevice, type Handle, usage } from "./provider";
-import type { WebGpuBuffer } from "./webgpu";
+import type { Handle } from "./struct";
+import type { Timer } from "./timer";
 
 interface Step {
   readonly pipeline: Handle;
@@ -26,15 +27,6 @@ export interface Submission {
   submit(commands: Handle): void;
   /** Set while profiling: gets each dispatch as a pass of its own. */
   readonly timer: Timer | null;
-}
-
-export interface Timer {
-  /** A pass descriptor that times the next dispatch, named by its kernel. */
-  next(kernel: string): Uint8Array;
-  readonly full: boolean;
-  flush(encoder: Handle): void;
-  /** Reads the times back once the flushed work was submitted. */
-  collect(): void;
 }
 
 export class WebGpuRecording implements Recording {

@@ -15,10 +15,13 @@ import type {
 } from "../device";
 import { mebibytes } from "../size";
 import type { Adapter } from "./adapter";
+import { WebGpuBuffer } from "./buffer";
+import { DawnDevice, type OnError, usage } from "./dawn-device";
 import { Pipelines } from "./pipelines";
 import { Profiler } from "./profiler";
-import { type DawnDevice, feature, type Handle, instance, type OnError, usage } from "./provider";
+import { feature, instance } from "./provider";
 import { type Submission, WebGpuRecording } from "./recording";
+import type { Handle } from "./struct";
 
 /** How many submits may be under way before the next one waits for the oldest. */
 const IN_FLIGHT = 3;
@@ -47,7 +50,7 @@ export class WebGpuDevice implements Device, Submission {
       maxBufferBytes: limits.maxBufferSize!,
     };
     const wanted = Object.values(feature).filter((id) => adapter.features.has(id));
-    this.dawn = instance().requestDevice(adapter.handle, adapter.limits, wanted, (...fault) => {
+    this.dawn = new DawnDevice(instance(), adapter.handle, adapter.limits, wanted, (...fault) => {
       this.fault ??= fault;
     });
     this.pipelines = new Pipelines(this.dawn, (what) => this.check(what));
@@ -173,28 +176,6 @@ export class WebGpuDevice implements Device, Submission {
     this.pipelines.free();
     this.disposed = true;
     this.dawn.destroy();
-  }
-}
-
-export class WebGpuBuffer implements Buffer {
-  readonly sizeBytes: number;
-  private readonly dawn: DawnDevice;
-  private handle: Handle | null;
-
-  constructor(dawn: DawnDevice, handle: Handle, sizeBytes: number) {
-    this.dawn = dawn;
-    this.handle = handle;
-    this.sizeBytes = sizeBytes;
-  }
-
-  get live(): Handle {
-    if (!this.handle) throw new Error("this buffer was freed");
-    return this.handle;
-  }
-
-  free(): void {
-    if (this.handle) this.dawn.releaseBuffer(this.handle);
-    this.handle = null;
   }
 }
 

@@ -1,8 +1,11 @@
 /** Packing, length buckets, truncation, and the order of examples: nothing is lost, nothing is counted twice. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { cutTo, type Example, holdOut, shuffled, subsetOf } from "../../src/data/examples";
-import { batchArrays, bestFit, fillBatch, planOf } from "../../src/data/plan";
+import { holdOut, shuffled, subsetOf } from "../../src/data/choose";
+import { cutTo } from "../../src/data/cut";
+import { bestFit, dealOf } from "../../src/data/deal";
+import type { Example } from "../../src/data/examples";
+import { batchArrays, fillBatch } from "../../src/data/layout";
 import { IGNORE } from "../../src/ops/cross-entropy";
 
 const example = (length: number, first = 1): Example => ({
@@ -34,12 +37,12 @@ describe("best fit", () => {
   });
 });
 
-describe.each([false, true])("a plan, packing %p", (packing) => {
+describe.each([false, true])("a deal, packing %p", (packing) => {
   const examples = Array.from({ length: 41 }, (_, i) => example(2 + ((i * 13) % 60), i + 1));
-  const plan = planOf(examples, { ...options, packing });
+  const deal = dealOf(examples, { ...options, packing });
   test("uses every example once in every epoch, in another order", () => {
     const epoch = (at: number) =>
-      Array.from({ length: plan.stepsPerEpoch }, (_, i) => plan.step(at * plan.stepsPerEpoch + i)).flatMap(
+      Array.from({ length: deal.stepsPerEpoch }, (_, i) => deal.step(at * deal.stepsPerEpoch + i)).flatMap(
         ({ micro }) => micro.flatMap(({ rows }) => rows.flat()),
       );
     for (const at of [0, 1, 5]) expect(epoch(at).sort((a, b) => a - b)).toEqual(examples.map((_, i) => i));
@@ -48,28 +51,28 @@ describe.each([false, true])("a plan, packing %p", (packing) => {
   });
   test("counts tokens and targets as they are", () => {
     let tokens = 0;
-    for (let step = 0; step < 2 * plan.stepsPerEpoch; step++) {
-      expect(plan.tokensBefore(step)).toBe(tokens);
-      const used = plan.step(step).micro.flatMap(({ rows }) => rows.flat());
+    for (let step = 0; step < 2 * deal.stepsPerEpoch; step++) {
+      expect(deal.tokensBefore(step)).toBe(tokens);
+      const used = deal.step(step).micro.flatMap(({ rows }) => rows.flat());
       tokens += used.reduce((sum, i) => sum + examples[i]!.ids.length, 0);
-      expect(plan.step(step).targets).toBe(used.reduce((sum, i) => sum + examples[i]!.targets, 0));
+      expect(deal.step(step).targets).toBe(used.reduce((sum, i) => sum + examples[i]!.targets, 0));
     }
   });
   test("rows fit their graph's length, and targets its most", () => {
-    const most = plan.mostTargets(3 * plan.stepsPerEpoch);
-    for (let step = 0; step < 3 * plan.stepsPerEpoch; step++) {
-      for (const { graph, rows } of plan.step(step).micro) {
+    const most = deal.mostTargets(3 * deal.stepsPerEpoch);
+    for (let step = 0; step < 3 * deal.stepsPerEpoch; step++) {
+      for (const { graph, rows } of deal.step(step).micro) {
         expect(rows.length).toBeLessThanOrEqual(3);
         for (const row of rows)
-          expect(row.reduce((sum, i) => sum + examples[i]!.ids.length, 0)).toBeLessThanOrEqual(plan.lengths[graph]!);
+          expect(row.reduce((sum, i) => sum + examples[i]!.ids.length, 0)).toBeLessThanOrEqual(deal.lengths[graph]!);
         expect(rows.flat().reduce((sum, i) => sum + examples[i]!.targets, 0)).toBeLessThanOrEqual(most[graph]!);
       }
     }
   });
   test("lays out tokens, positions, beginnings and targets", () => {
-    for (const { graph, rows } of plan.step(0).micro) {
-      const length = plan.lengths[graph]!;
-      const targets = plan.mostTargets(1)[graph]!;
+    for (const { graph, rows } of deal.step(0).micro) {
+      const length = deal.lengths[graph]!;
+      const targets = deal.mostTargets(1)[graph]!;
       const into = batchArrays(3, length, targets + 5);
       into.tokens.fill(9);
       fillBatch(examples, rows, length, into);
@@ -100,7 +103,7 @@ describe.each([false, true])("a plan, packing %p", (packing) => {
 
 test("lengths are halved as far as examples are short", () => {
   const lengths = (...sizes: number[]) =>
-    planOf(
+    dealOf(
       sizes.map((size) => example(size)),
       { ...options, tokens: 128 },
     ).lengths;

@@ -1,9 +1,9 @@
 /** Which examples go into which micro-batch, for every step: a function of (seed, step). */
 import { UserError } from "../errors";
-import { IGNORE } from "../ops/cross-entropy";
-import { type Example, shuffled } from "./examples";
+import { shuffled } from "./choose";
+import type { Example } from "./examples";
 
-export interface PlanOptions {
+export interface DealOptions {
   /** Rows of a micro-batch, and tokens of a row. */
   readonly rows: number;
   readonly tokens: number;
@@ -16,7 +16,7 @@ export interface PlanOptions {
 }
 
 export interface MicroBatch {
-  /** Which of the plan's lengths its rows have. */
+  /** Which of the deal's lengths its rows have. */
   readonly graph: number;
   /** Examples of each row. */
   readonly rows: readonly (readonly number[])[];
@@ -29,7 +29,7 @@ export interface Step {
   readonly tokens: number;
 }
 
-export interface Plan {
+export interface Deal {
   /** Tokens of a row, for each graph. */
   readonly lengths: readonly number[];
   readonly stepsPerEpoch: number;
@@ -43,7 +43,7 @@ export interface Plan {
 /** Lengths into which rows are padded: the whole, and halves of it down to an eighth, as far as they are of use. */
 const BUCKETS = 4;
 
-export function planOf(examples: readonly Example[], options: PlanOptions): Plan {
+export function dealOf(examples: readonly Example[], options: DealOptions): Deal {
   const { rows, tokens, accumulate, packing, shuffle, seed } = options;
   const sizes = examples.map(({ ids }) => ids.length);
   const over = examples.find(({ ids }) => ids.length > tokens);
@@ -133,62 +133,4 @@ export function bestFit(sizes: readonly number[], capacity: number): number[][] 
     withRoom[(fits ? room : capacity) - size]!.push(row);
   }
   return rows;
-}
-
-/** The arrays that a micro-batch is fed as, used again for the next. */
-export interface BatchArrays {
-  /** [rows x length] */
-  readonly tokens: Uint32Array;
-  readonly positions: Uint32Array;
-  /** Where in its row each token's example begins. */
-  readonly starts: Uint32Array;
-  /** [targets]: the place that each target is predicted from, then the target itself. */
-  readonly places: Uint32Array;
-  readonly targets: Uint32Array;
-}
-
-export function batchArrays(rows: number, length: number, targets: number): BatchArrays {
-  const size = rows * length;
-  const array = (count: number) => new Uint32Array(count);
-  return {
-    tokens: array(size),
-    positions: array(size),
-    starts: array(size),
-    places: array(targets),
-    targets: array(targets),
-  };
-}
-
-/** Lays a micro-batch out. Positions count from the beginning of each example; padding stands behind the last one of its row. */
-export function fillBatch(
-  examples: readonly Example[],
-  rows: readonly (readonly number[])[],
-  length: number,
-  { tokens, positions, starts, places, targets }: BatchArrays,
-): void {
-  tokens.fill(0);
-  places.fill(0);
-  targets.fill(IGNORE);
-  let target = 0;
-  for (let row = 0; row * length < tokens.length; row++) {
-    let at = 0;
-    for (const i of rows[row] ?? []) {
-      const { ids, trained } = examples[i]!;
-      const first = row * length + at;
-      tokens.set(ids, first);
-      positions.subarray(first, first + ids.length).forEach((_, t) => {
-        positions[first + t] = t;
-      });
-      starts.fill(at, first, first + ids.length);
-      for (let t = 1; t < ids.length; t++) {
-        if (!trained[t]) continue;
-        places[target] = first + t - 1;
-        targets[target++] = ids[t]!;
-      }
-      at += ids.length;
-    }
-    // Padding is a document of its own: nothing sees it, and its positions are within the context.
-    for (let t = at; t < length; t++) positions[row * length + t] = t - at;
-    starts.fill(at, row * length + at, (row + 1) * length);
-  }
 }

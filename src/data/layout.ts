@@ -1,0 +1,61 @@
+/** A micro-batch laid out in the arrays that it is fed as: tokens, positions, documents, targets. */
+import { IGNORE } from "../ops/cross-entropy";
+import type { Example } from "./examples";
+
+/** The arrays are used again for the next micro-batch. */
+export interface BatchArrays {
+  /** [rows x length] */
+  readonly tokens: Uint32Array;
+  readonly positions: Uint32Array;
+  /** Where in its row each token's example begins. */
+  readonly starts: Uint32Array;
+  /** [targets]: the place that each target is predicted from, then the target itself. */
+  readonly places: Uint32Array;
+  readonly targets: Uint32Array;
+}
+
+export function batchArrays(rows: number, length: number, targets: number): BatchArrays {
+  const size = rows * length;
+  const array = (count: number) => new Uint32Array(count);
+  return {
+    tokens: array(size),
+    positions: array(size),
+    starts: array(size),
+    places: array(targets),
+    targets: array(targets),
+  };
+}
+
+/** Positions count from the beginning of each example; padding stands behind the last one of its row. */
+export function fillBatch(
+  examples: readonly Example[],
+  rows: readonly (readonly number[])[],
+  length: number,
+  { tokens, positions, starts, places, targets }: BatchArrays,
+): void {
+  tokens.fill(0);
+  places.fill(0);
+  targets.fill(IGNORE);
+  let target = 0;
+  for (let row = 0; row * length < tokens.length; row++) {
+    let at = 0;
+    for (const i of rows[row] ?? []) {
+      const { ids, trained } = examples[i]!;
+      const first = row * length + at;
+      tokens.set(ids, first);
+      positions.subarray(first, first + ids.length).forEach((_, t) => {
+        positions[first + t] = t;
+      });
+      starts.fill(at, first, first + ids.length);
+      for (let t = 1; t < ids.length; t++) {
+        if (!trained[t]) continue;
+        places[target] = first + t - 1;
+        targets[target++] = ids[t]!;
+      }
+      at += ids.length;
+    }
+    // Padding is a document of its own: nothing sees it, and its positions are within the context.
+    for (let t = at; t < length; t++) positions[row * length + t] = t - at;
+    starts.fill(at, row * length + at, (row + 1) * length);
+  }
+}

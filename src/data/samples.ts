@@ -1,0 +1,47 @@
+/** The samples of a data file: its rows read and converted; what cannot be used is kept with its reason. */
+import { UserError } from "../errors";
+import { convert, type Format, type Located, recognise, unusedFields } from "./formats";
+import type { TreeOptions } from "./oasst";
+import { stopped } from "./report";
+import { type BadRow, readRows } from "./rows";
+
+export interface LoadOptions {
+  readonly trees: TreeOptions;
+  /** What the records are; found by their fields if absent. */
+  readonly format?: Format | undefined;
+  /** Stops at the first record that cannot be used. */
+  readonly strict: boolean;
+  /** What the file is called in messages. */
+  readonly name?: string;
+}
+
+export interface Loaded {
+  readonly format: Format;
+  readonly read: number;
+  /** Fields that are not read. */
+  readonly unused: readonly string[];
+  readonly samples: readonly Located[];
+  readonly bad: readonly BadRow[];
+}
+
+/** The samples of a data file. */
+export async function loadSamples(
+  file: string,
+  { format: forced, trees, strict, name: path = file }: LoadOptions,
+): Promise<Loaded> {
+  const { rows, bad } = await readRows(file, path);
+  if (rows.length === 0) throw new UserError(`${path} has no record: ${bad[0]?.problem ?? "it is empty"}`);
+  const format = forced ?? recognise(rows);
+  const converted = convert(rows, format, trees);
+  const all = [...bad, ...converted.bad];
+  if (strict && all.length) throw stopped(all[0]!);
+  if (converted.samples.length === 0)
+    throw new UserError(`${path} has no record that can be used as ${format}: ${all[0]!.where}: ${all[0]!.problem}`);
+  return {
+    format,
+    unused: unusedFields(rows, format),
+    read: converted.read + bad.length,
+    samples: converted.samples,
+    bad: all,
+  };
+}

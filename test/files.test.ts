@@ -1,0 +1,109 @@
+/** Files are whole or not there, and what is wrong with one is a sentence. */
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import type { UserError } from "../src/errors";
+import { jsonObject, readJson, unreadable, writeAside, writeTextAside } from "../src/files";
+import { temporaryFolder } from "./support/folder";
+
+const inFolder = (write: (temporary: string) => void) => async (path: string) =>
+  writeAside(path, (temporary) => {
+    mkdirSync(temporary);
+    write(temporary);
+  });
+
+describe("what is written aside", () => {
+  test("replaces a file only once it is whole, and makes its folder", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "new", "file");
+    const size = await writeAside(path, async (temporary) => {
+      expect(existsSync(path)).toBe(false);
+      return Bun.write(temporary, "first");
+    });
+    expect(size).toBe(5);
+    await writeAside(path, (temporary) => {
+      writeFileSync(temporary, "second");
+      expect(readFileSync(path, "utf8")).toBe("first");
+    });
+    writeTextAside(`${path}.txt`, "third");
+    expect(readdirSync(join(folder.path, "new")).sort()).toEqual(["file", "file.txt"]);
+    expect(readFileSync(path, "utf8")).toBe("second");
+    expect(readFileSync(`${path}.txt`, "utf8")).toBe("third");
+  });
+  test("replaces a folder that is not empty", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "model");
+    await inFolder((temporary) => writeFileSync(join(temporary, "old"), ""))(path);
+    await inFolder((temporary) => writeFileSync(join(temporary, "new"), ""))(path);
+    expect(readdirSync(path)).toEqual(["new"]);
+  });
+  test("leaves nothing where it fails, and what was there as it was", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "model");
+    await inFolder((temporary) => writeFileSync(join(temporary, "old"), ""))(path);
+    const failing = inFolder((temporary) => {
+      writeFileSync(join(temporary, "half"), "");
+      throw new Error("no more");
+    });
+    await expect(failing(path)).rejects.toThrow("no more");
+    expect(() => writeTextAside(path, "a file where a folder is")).toThrow();
+    expect(readdirSync(folder.path)).toEqual(["model"]);
+    expect(readdirSync(path)).toEqual(["old"]);
+  });
+  test("never meets what another call writes", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "file");
+    const names = await Promise.all(
+      ["a", "b"].map((text) =>
+        writeAside(path, async (temporary) => {
+          await Bun.write(temporary, text);
+          await Bun.sleep(1);
+          expect(readFileSync(temporary, "utf8")).toBe(text);
+          return temporary;
+        }),
+      ),
+    );
+    expect(names[0]).not.toBe(names[1]);
+    expect(readdirSync(folder.path)).toEqual(["file"]);
+  });
+});
+
+describe("a JSON file", () => {
+  const shape = z.object({ stage: z.array(z.object({ name: z.string() })) });
+  const refusal = (content: string | null) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.json");
+    if (content !== null) writeFileSync(path, content);
+    try {
+      readJson(path, shape, "mend it");
+    } catch (error) {
+      expect((error as UserError).hint).toBe("mend it");
+      return (error as Error).message.replace(path, "x.json");
+    }
+    return "";
+  };
+  test("is read through its schema", () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.json");
+    writeFileSync(path, '{"stage": [{"name": "sft", "more": 1}]}');
+    expect(readJson(path, shape, "")).toEqual({ stage: [{ name: "sft" }] });
+    expect(readJson(path, jsonObject, "")).toEqual({ stage: [{ name: "sft", more: 1 }] });
+  });
+  test.each([
+    [null, /^x\.json cannot be read: there is no such file$/],
+    ["{", /^x\.json is not valid JSON: /],
+    ['{"stage": [{"name": 1}]}', /^x\.json: stage\.0\.name: expected string, received number$/],
+  ])("%p is refused with its place", (content, message) => {
+    expect(refusal(content)).toMatch(message);
+  });
+  test("and a folder is none", () => {
+    using folder = temporaryFolder();
+    expect(() => readJson(folder.path, jsonObject, "")).toThrow(/cannot be read: it is a folder$/);
+  });
+});
+
+test("an unknown reason is told as the system tells it", () => {
+  const { message, hint } = unreadable("the text x", new Error("it is on the moon"), { hint: "fetch it" });
+  expect([message, hint]).toEqual(["the text x cannot be read: it is on the moon", "fetch it"]);
+});
