@@ -10,7 +10,11 @@ export {
 } from "./add";
 export { forward as adamw_forward } from "./adamw";
 export { backward as attention_backward, forward as attention_forward } from "./attention";
-export { append as attention_decode_append, forward as attention_decode_forward } from "./attention-decode";
+export {
+  append as attention_decode_append,
+  copy as attention_decode_copy,
+  forward as attention_decode_forward,
+} from "./attention-decode";
 export { forward as attention_delta_forward } from "./attention-delta";
 export { forward as count_forward } from "./count";
 export {

@@ -6,14 +6,13 @@
 import { recompute } from "../autograd/gradients";
 import { add } from "../ops/add";
 import { attention } from "../ops/attention";
-import { attentionDecode, cacheAppend } from "../ops/attention-decode";
+import { attentionCached, type CachePlaces, cacheAppend } from "../ops/attention-decode";
 import { dropout } from "../ops/dropout";
 import { gather } from "../ops/gather";
 import { gelu } from "../ops/gelu";
 import { layerNorm } from "../ops/layer-norm";
 import { matmul } from "../ops/matmul";
 import { keepHalf, keepWhole } from "../ops/store";
-import { sizeOf } from "../tensor/shape";
 import { isQuantised } from "../tensor/stored";
 import { input, type Tensor } from "../tensor/tensor";
 import { type HeadLoss, headLoss } from "./head";
@@ -104,16 +103,16 @@ export interface HiddenOptions {
   readonly cache?: Cache;
 }
 
-/** Where keys and values go while decoding: one tensor [B, length, 2 C] a layer. After the pass `layers` holds the new ones. */
-export interface Cache {
+/** Where keys and values go while decoding: one tensor [slots, length, 2 C] a layer. After the pass `layers` holds the new ones. */
+export interface Cache extends CachePlaces {
   readonly layers: Tensor[];
-  /** First position of the new tokens of each sequence: [B] (u32). */
-  readonly positions: Tensor;
+  /** Every sequence begins at position 0: its new tokens see each other, and the cache is only written. */
+  readonly fresh: boolean;
 }
 
-/** Keys and values of `batch` sequences of up to `length` positions, for each layer. */
-export function cacheTensors({ layers, width }: ModelConfig, batch: number, length: number): Tensor[] {
-  return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
+/** Keys and values of `slots` sequences of up to `length` positions, for each layer. */
+export function cacheTensors({ layers, width }: ModelConfig, slots: number, length: number): Tensor[] {
+  return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [slots, length, 2 * width]));
 }
 
 /** `storage`: all but f32 are to be read and not to be trained. */
@@ -230,11 +229,9 @@ function hidden(
   const attend = (x: Tensor, layer: number): Tensor => {
     const qkv = linear(norm(x, `h.${layer}.ln_1`), `h.${layer}.attn.c_attn`);
     if (!cache) return attention(qkv, { tokens: length, heads, starts, keep });
-    cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache.positions, heads);
-    const oneToken = sizeOf(tokens.shape) === sizeOf(cache.positions.shape);
-    return oneToken
-      ? attentionDecode(qkv, cache.positions, cache.layers[layer]!, heads)
-      : attention(qkv, { tokens: length, heads });
+    cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache, heads);
+    if (cache.fresh) return attention(qkv, { tokens: length, heads });
+    return attentionCached(qkv, cache.layers[layer]!, cache, heads);
   };
   const block = (x: Tensor, layer: number): Tensor => {
     const h = `h.${layer}`;

@@ -1,7 +1,7 @@
 /** The public list of ops. */
 export { accumulate, add, mul, scale } from "./add";
 export { attention } from "./attention";
-export { attentionDecode, cacheAppend } from "./attention-decode";
+export { attentionCached, cacheAppend, cacheCopy, NO_SLOT } from "./attention-decode";
 export { countTokens } from "./count";
 export { crossEntropy, IGNORE, logProbs, tokenStatistics } from "./cross-entropy";
 export { doraNorm, scaleColumns } from "./dora";
