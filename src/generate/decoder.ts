@@ -119,8 +119,9 @@ export class Decoder implements Disposable {
 
   /** One piece of the prompts that wait, and one token of each sequence that runs. */
   step(): Drawn[] {
+    const ready = this.withoutShared();
     const running = this.streams.flatMap((stream, slot) => (stream?.open && left(stream) === 1 ? [slot] : []));
-    return [...this.prefill(), ...this.decode(running)];
+    return [...this.prefill(ready), ...this.decode(running)];
   }
 
   /** Logits of the token that was drawn last for a slot; until the next pass. */
@@ -132,8 +133,7 @@ export class Decoder implements Disposable {
     return program.read(logits).slice(row * vocabulary, (row + 1) * vocabulary);
   }
 
-  private prefill(): Drawn[] {
-    const ready = this.withoutShared();
+  private prefill(ready: readonly number[]): Drawn[] {
     const [head] = ready;
     if (head === undefined) return [];
     const shapeOf = (slot: number) => {
