@@ -1,5 +1,5 @@
-// Drawing the next token of each row of logits [R, V]. One workgroup serves one row. Counts, bias [S, V] and settings [S, 7]
-// are those of the row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the last is none.
+// Drawing the next token of each row of logits [R, V]. One workgroup serves one row. Counts and bias [S, V], and settings
+// [S, 7], are those of the row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the last is none.
 //   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
 //             temperature 0 takes the likeliest.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
