@@ -1,4 +1,5 @@
-// Drawing the next token of each sequence from its logits [B, V]. One workgroup serves one sequence.
+// Drawing the next token of each row of logits [R, V]. One workgroup serves one row. Counts and bias [S, V], and settings
+// [S, 7], are those of the row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the last is none.
 //   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
 //             temperature 0 takes the likeliest.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
@@ -9,6 +10,7 @@
 struct Params {
   rows: u32,
   columns: u32,
+  slots: u32,
 }
 
 override LANES: u32 = 256;
@@ -26,9 +28,8 @@ const FREQUENCY = 6u;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(3) var<storage, read> counts: array<u32>;
 @group(0) @binding(4) var<storage, read> settings: array<f32>;
-@group(0) @binding(5) var<storage, read> seeds: array<u32>;
-@group(0) @binding(6) var<storage, read> counters: array<u32>;
-@group(0) @binding(7) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read> streams: array<u32>;
 
 var<workgroup> floats: array<f32, LANES>;
 var<workgroup> integers: array<u32, LANES>;
@@ -45,16 +46,27 @@ fn ordered(v: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
 
+// The slot of a row; for rows of none, any that is there.
+fn slot_of(row: u32) -> u32 {
+  return min(streams[3u * row], params.slots - 1u);
+}
+
+fn setting(row: u32, which: u32) -> f32 {
+  return settings[7u * slot_of(row) + which];
+}
+
 // The logit after penalties, bias and temperature.
 fn logit(row: u32, c: u32) -> f32 {
-  let at = row * params.columns + c;
-  var v = logits[at];
+  let at = slot_of(row) * params.columns + c;
+  var v = logits[row * params.columns + c];
   if (counts[at] > 0u) {
-    v = select(v * settings[PENALTY], v / settings[PENALTY], v > 0.0);
+    let penalty = setting(row, PENALTY);
+    v = select(v * penalty, v / penalty, v > 0.0);
   }
   let written = f32(counts[at] >> 16u);
-  v += bias[c] - settings[FREQUENCY] * written - select(0.0, settings[PRESENCE], written > 0.0);
-  return v / select(1.0, settings[TEMPERATURE], settings[TEMPERATURE] > 0.0);
+  v += bias[at] - setting(row, FREQUENCY) * written - select(0.0, setting(row, PRESENCE), written > 0.0);
+  let temperature = setting(row, TEMPERATURE);
+  return v / select(1.0, temperature, temperature > 0.0);
 }
 
 fn sum_of(value: f32, lane: u32) -> f32 {
@@ -128,18 +140,18 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   largest = max_of(largest, lane);
 
   var least = 0u;
-  let top_k = settings[TOP_K];
+  let top_k = setting(row, TOP_K);
   if (top_k > 0.0 && top_k < f32(params.columns)) {
     least = threshold(row, lane, least, largest, top_k, false);
   }
-  if (settings[TOP_P] < 1.0) {
+  if (setting(row, TOP_P) < 1.0) {
     let mass = above(row, lane, least, largest, true);
-    least = threshold(row, lane, least, largest, settings[TOP_P] * mass, true);
+    least = threshold(row, lane, least, largest, setting(row, TOP_P) * mass, true);
   }
-  if (settings[MIN_P] > 0.0) {
-    least = max(least, ordered(largest + log(settings[MIN_P])));
+  if (setting(row, MIN_P) > 0.0) {
+    least = max(least, ordered(largest + log(setting(row, MIN_P))));
   }
-  if (settings[TEMPERATURE] <= 0.0) {
+  if (setting(row, TEMPERATURE) <= 0.0) {
     least = ordered(largest);
   }
   least = min(least, ordered(largest));
@@ -166,7 +178,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   for (var i = 0u; i < lane; i++) {
     before += floats[i];
   }
-  let random = f32(pcg(counters[row] + pcg(pcg(seeds[row]))) >> 8u) / 16777216.0;
+  let random = f32(pcg(streams[3u * row + 2u] + pcg(pcg(streams[3u * row + 1u]))) >> 8u) / 16777216.0;
   let aim = random * total;
 
   // The first kept token whose running sum passes the aim.
@@ -182,6 +194,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   }
   let token = min_of(drawn, lane);
   if (lane == 0u) {
-    output[row] = select(token, likeliest, settings[TEMPERATURE] <= 0.0 || token == 0xffffffffu);
+    let drawn_token = select(token, likeliest, setting(row, TEMPERATURE) <= 0.0 || token == 0xffffffffu);
+    output[row] = select(0u, drawn_token, streams[3u * row] < params.slots);
   }
 }

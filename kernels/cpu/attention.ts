@@ -10,8 +10,8 @@
 import { constant, groups, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, SEGMENTS, take } from "./job";
 import { product } from "./gemm";
 import { FREE, SPARE } from "./pack";
-import { exp1, exp4, log1, storeFirst, sumLanes } from "./math";
-import { largestOf } from "./softmax";
+import { log1, storeFirst } from "./math";
+import { largestOf, weigh } from "./softmax";
 
 /** Queries of a block: a multiple of gemm's strips. */
 const BLOCK: u32 = 48;
@@ -69,29 +69,6 @@ export function forward(job: usize): void {
       for (let c: usize = 0; c < <usize>channels << 2; c += 16) v128.store(at + c, f32x4.mul(share, v128.load(at + c)));
     }
   }
-}
-
-/** s = exp(scale s - offset) for the first `seen` of a row, 0 for the rest up to `end`. Returns the sum. */
-function weigh(s: usize, scale: f32, offset: f32, seen: u32, end: u32): f32 {
-  const factor = f32x4.splat(scale);
-  const less = f32x4.splat(offset);
-  let sum = f32x4.splat(0);
-  let t: u32 = 0;
-  for (; t + 4 <= seen; t += 4) {
-    const weight = exp4(f32x4.sub(f32x4.mul(v128.load(s), factor), less));
-    v128.store(s, weight);
-    sum = f32x4.add(sum, weight);
-    s += 16;
-  }
-  let total = sumLanes(sum);
-  for (; t < seen; t++) {
-    const weight = exp1(load<f32>(s) * scale - offset);
-    store<f32>(s, weight);
-    total += weight;
-    s += 4;
-  }
-  memory.fill(s, 0, <usize>(end - t) << 2);
-  return total;
 }
 
 export function backward(job: usize): void {

@@ -4,7 +4,11 @@ export { begin, fail, replay, scratchBytes, serve, stop } from "./job";
 export { accumulate as add_accumulate, forward as add_forward } from "./add";
 export { forward as adamw_forward } from "./adamw";
 export { backward as attention_backward, forward as attention_forward } from "./attention";
-export { append as attention_decode_append, forward as attention_decode_forward } from "./attention-decode";
+export {
+  append as attention_decode_append,
+  copy as attention_decode_copy,
+  forward as attention_decode_forward,
+} from "./attention-decode";
 export { forward as attention_delta_forward } from "./attention-delta";
 export { forward as count_forward } from "./count";
 export {

@@ -1,4 +1,5 @@
-// Drawing the next token of each sequence from its logits [B, V]. A unit is one sequence.
+// Drawing the next token of each row of logits [R, V]. A unit is one row. Counts, bias [S, V] and settings [S, 7] are those of the
+// row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the last is none.
 //   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
 //             temperature 0 takes the likeliest.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
@@ -16,13 +17,20 @@ export function forward(job: usize): void {
   const columns = param(job, 1);
   if (columns > SCRATCH_BYTES >> 3) unreachable();
   for (let row = take(job, 1); row < rows; row = take(job, 1)) {
-    const at: usize = <usize>row << 2;
-    const bits = pcg(load<u32>(input(job, 4) + at) + pcg(pcg(load<u32>(input(job, 3) + at))));
-    const begin: usize = (<usize>row * columns) << 2;
+    const stream = input(job, 4) + <usize>row * 12;
+    const slot: usize = load<u32>(stream);
+    const at = output(job) + (<usize>row << 2);
+    if (slot >= param(job, 2)) {
+      store<u32>(at, 0);
+      continue;
+    }
+    const bits = pcg(load<u32>(stream, 8) + pcg(pcg(load<u32>(stream, 4))));
+    const logits = input(job, 0) + ((<usize>row * columns) << 2);
+    const own = (slot * columns) << 2;
+    const settings = input(job, 2) + slot * 28;
     const masses = scratch + (((<usize>columns + 3) & ~3) << 2);
-    penalised(input(job, 0) + begin, input(job, 1) + begin, input(job, 2), input(job, 5), masses, columns);
-    const token = draw(scratch, masses, input(job, 2), unit(bits), columns);
-    store<u32>(output(job) + at, token);
+    penalised(logits, input(job, 1) + own, settings, input(job, 3) + own, masses, columns);
+    store<u32>(at, draw(scratch, masses, settings, unit(bits), columns));
   }
 }
 

@@ -1,5 +1,5 @@
 // Parts of a softmax over a run of floats. A NaN among them comes out of `expSum`.
-import { exp4, loadFirst, maxLanes, sumLanes } from "./math";
+import { exp1, exp4, loadFirst, maxLanes, sumLanes } from "./math";
 
 const LEAST: f32 = -3.4028234e38;
 
@@ -57,4 +57,27 @@ export function expMoments(x: usize, largest: f32, count: u32, to: usize): void 
   store<f32>(to, sumLanes(total));
   store<f32>(to, sumLanes(moment), 4);
   store<f32>(to, sumLanes(lower), 8);
+}
+
+/** s = exp(scale s - offset) for the first `seen` of a row, 0 for the rest up to `end`. Returns the sum. */
+export function weigh(s: usize, scale: f32, offset: f32, seen: u32, end: u32): f32 {
+  const factor = f32x4.splat(scale);
+  const less = f32x4.splat(offset);
+  let sum = f32x4.splat(0);
+  let t: u32 = 0;
+  for (; t + 4 <= seen; t += 4) {
+    const weight = exp4(f32x4.sub(f32x4.mul(v128.load(s), factor), less));
+    v128.store(s, weight);
+    sum = f32x4.add(sum, weight);
+    s += 16;
+  }
+  let total = sumLanes(sum);
+  for (; t < seen; t++) {
+    const weight = exp1(load<f32>(s) * scale - offset);
+    store<f32>(s, weight);
+    total += weight;
+    s += 4;
+  }
+  memory.fill(s, 0, <usize>(end - t) << 2);
+  return total;
 }

@@ -2,19 +2,18 @@
 
 import { plan, planBytes, slotBytes } from "../autograd/plan";
 import { shared } from "../autograd/scratch";
-import { cacheTensors } from "../model/architecture";
+import { decoderBytes } from "../generate/passes";
 import type { Model } from "../model/model";
-
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
-import { input, type Tensor } from "../tensor/tensor";
+import type { Tensor } from "../tensor/tensor";
 import { trainingGraph } from "../train/program";
 import type { Graph, Stage } from "../train/stage";
 
 export interface Memory {
   /** As they are stored, adapters included. */
   readonly weightsBytes: number;
-  /** Weights, key-value cache and activations of one sequence of the whole context. */
+  /** Weights, and a decoder of one sequence of the whole context: key-value cache, what its tokens are drawn by, activations. */
   readonly inferenceBytes: number;
   /** Weights, and of what is trained gradients and two moments, and everything that lives during a micro-batch. */
   readonly trainingBytes: number;
@@ -38,20 +37,12 @@ export function memoryOf(
   const all = [parameters, ...adapters.map(({ parameters }) => parameters)];
   const weightsBytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
 
-  const tokens = input("tokens", [config.context], "u32");
-  const positions = input("positions", [config.context], "u32");
-  const layers = cacheTensors(config, 1, config.context);
-  const cache = { layers: [...layers], positions: input("starts", [1], "u32") };
-  const hidden = model.hidden(tokens, positions, { length: config.context, cache });
-  const inference = plan([hidden, ...cache.layers], new Set([...tensorsOf(all), ...layers]));
-  const cacheBytes = layers.length * 4 * config.context * 2 * config.width;
-
   const trained = adapters.at(-1)?.parameters ?? parameters;
   const graph = nextToken(model, { rows, length, recompute, activations });
   const training = planOf(graph, [trained], all);
   return {
     weightsBytes,
-    inferenceBytes: weightsBytes + cacheBytes + planBytes(inference),
+    inferenceBytes: weightsBytes + decoderBytes(model, { slots: 1, capacity: config.context }),
     trainingBytes: weightsBytes + optimizerBytes(trained) + planBytes(training),
     largestBytes: Math.max(
       ...all.flatMap(({ list }) => list.map(({ sizeBytes }) => sizeBytes)),

@@ -50,44 +50,51 @@ export function answerAll(
       const at = places[i]![turn];
       return at === undefined ? [] : [{ i, at, messages }];
     });
-    for (let from = 0; from < open.length; from += batch) {
-      const part = open.slice(from, from + batch);
-      const prompts = part.map(({ i, at, messages }) => {
-        let own = 0;
-        const before = messages
-          .slice(0, at)
-          .map((message) =>
-            ownHistory && message.role === "assistant" ? { ...message, content: answers[i]![own++]!.answer } : message,
-          );
-        return on.template.prompt(before);
+    const prompts = open.map(({ i, at, messages }) => {
+      let own = 0;
+      const before = messages
+        .slice(0, at)
+        .map((message) =>
+          ownHistory && message.role === "assistant" ? { ...message, content: answers[i]![own++]!.answer } : message,
+        );
+      return on.template.prompt(before);
+    });
+    for (const { which, text, ended } of write(on, prompts, { batch, maxTokens })) {
+      const { i, at, messages } = open[which]!;
+      const expected = messages[at]!.content.trim();
+      answers[i]!.push({
+        question: messages[at - 1]?.content ?? "",
+        expected,
+        answer: text,
+        exact: text === expected,
+        ended,
       });
-      // A part that is not full is filled up, so that one program serves all.
-      const filled = Array.from({ length: batch }, (_, row) => prompts[row % prompts.length]!);
-      const written = write(on, filled, maxTokens);
-      part.forEach(({ i, at, messages }, row) => {
-        const { text, ended } = written[row]!;
-        const expected = messages[at]!.content.trim();
-        answers[i]!.push({
-          question: messages[at - 1]?.content ?? "",
-          expected,
-          answer: text,
-          exact: text === expected,
-          ended,
-        });
-      });
-      done += part.length;
-      onProgress(done, total);
+      onProgress(++done, total);
     }
   }
   return answers;
 }
 
-function write({ engine, tokenizer, template, context }: Answering, prompts: readonly number[][], maxTokens: number) {
-  const rows = prompts.map(() => answerReader(tokenizer, template));
-  const ends = (row: number, id: number) => rows[row]!.push(id);
-  const fitting = prompts.map((prompt) => (prompt.length < context ? prompt : prompt.slice(0, 1)));
-  for (const _ of engine.generate(fitting, { ...sampling.parse({ temperature: 0, maxTokens }), ends }));
-  return rows.map((answer, row) =>
-    prompts[row]!.length < context ? { text: answer.text(), ended: answer.ended } : { text: "", ended: false },
-  );
+/** The answer to each prompt, in the order of their ends. One that does not fit is not answered. */
+function* write(
+  { engine, tokenizer, template, context }: Answering,
+  prompts: readonly number[][],
+  { batch, maxTokens }: { readonly batch: number; readonly maxTokens: number },
+) {
+  const fitting: number[] = [];
+  for (const [which, prompt] of prompts.entries()) {
+    if (prompt.length < context) fitting.push(which);
+    else yield { which, text: "", ended: false };
+  }
+  const readers = fitting.map(() => answerReader(tokenizer, template));
+  const options = {
+    ...sampling.parse({ temperature: 0, maxTokens }),
+    together: batch,
+    slide: true,
+    ends: (index: number, id: number) => readers[index]!.push(id),
+  };
+  const given = fitting.map((which) => prompts[which]!);
+  for (const { index } of engine.rollouts(given, options)) {
+    yield { which: fitting[index]!, text: readers[index]!.text(), ended: readers[index]!.ended };
+  }
 }

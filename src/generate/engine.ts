@@ -1,16 +1,12 @@
-/**
- * The decoding engine: prompts of token ids in, columns of token ids out. It knows no text. Tokens are drawn on the device, so a
- * step reads back one id a sequence.
- */
-
+/** Batches of prompts of token ids in, tokens out, over a decoder that is made as large as they need. */
 import type { Device } from "../device/device";
-import { UserError } from "../errors";
 import type { Model } from "../model/model";
-
 import type { Slab } from "../model/slab";
-import { pcg } from "../ops/random";
-import type { Sampling } from "./sampling";
-import { type Row, roundUp, Session } from "./session";
+import { Decoder } from "./decoder";
+import { roundUp } from "./passes";
+import { laterHalf, type Rollout, type RolloutOptions, rollouts } from "./rollouts";
+import { type Sampling, sampling } from "./sampling";
+import { checkPrompt } from "./stream";
 
 export interface GenerateOptions extends Sampling {
   /** Asked after each new token; true ends that sequence. The token itself is still given out. */
@@ -28,7 +24,9 @@ export class Engine implements Disposable {
   private readonly device: Device;
   private readonly model: Model;
   private readonly slabs: readonly Slab[];
-  private readonly sessions = new Map<string, Session>();
+  private decoder: Decoder | null = null;
+  /** Texts that were begun: only the last one may go on. */
+  private begun = 0;
 
   /** `slabs`: the weights of the model and of its adapters. */
   constructor(device: Device, model: Model, slabs: readonly Slab[]) {
@@ -39,92 +37,85 @@ export class Engine implements Disposable {
 
   /** Writes on after each prompt, one column of tokens at a time. Stops when all have ended or `maxTokens` were given. */
   *generate(prompts: readonly (readonly number[])[], options: GenerateOptions): Generator<Column> {
-    const { context } = this.model.config;
     this.expectPrompts(prompts);
     const longest = Math.max(...prompts.map(({ length }) => length));
-    const session = this.session(prompts.length, longest + options.maxTokens);
-    const rows = prompts.map((prompt, row) => ({
-      ids: [...prompt],
-      at: 0,
-      ended: false,
-      seed: pcg((options.seed + row) >>> 0),
-    }));
-    session.begin(rows, options);
-
-    for (let drawn = 0; drawn < options.maxTokens && rows.some(({ ended }) => !ended); drawn++) {
-      // A sequence that has filled the context goes on from the later half of it; the others keep what they have.
-      const full = rows.some(({ at, ended }) => at >= context && !ended);
-      if (full) for (const row of rows) if (row.at >= context) row.ids = row.ids.slice(-Math.max(1, context >> 1));
-      const ids =
-        drawn === 0 ? this.first(session, rows) : full ? session.prefill(rows, drawn) : session.decode(rows, drawn);
-      const logProbs = options.onLogProb && session.logProbs();
-      const column = rows.map((row, i) => {
-        const id = ids[i]!;
+    const decoder = this.decoderOf(prompts.length, longest + options.maxTokens);
+    const { ends, onLogProb, logitBias } = options;
+    const rows = prompts.map((prompt) => ({ ids: [...prompt], first: prompt.length, ended: false }));
+    prompts.forEach((prompt, row) => {
+      decoder.admit(row, prompt, options, { name: row, logitBias, logProbs: onLogProb !== undefined });
+    });
+    const mine = this.begun;
+    const step = () => {
+      if (mine !== this.begun) throw new Error("generate: another text was begun before this one had ended");
+      for (const { slot, id, logProb, end } of decoder.step()) {
+        const row = rows[slot]!;
         row.ids.push(id);
-        if (row.ended) return null;
-        if (logProbs) options.onLogProb?.(i, id, logProbs[i]!);
-        row.ended = options.ends?.(i, id) ?? false;
-        return id;
-      });
+        if (logProb !== null) onLogProb?.(slot, id, logProb);
+        row.ended = (ends?.(slot, id) ?? false) || end === "length";
+        if (row.ended) decoder.release(slot);
+        // A sequence that has filled the context goes on from the later half of it; the others keep what they have.
+        else if (end === "full") decoder.replace(slot, laterHalf(row.ids, decoder.capacity));
+      }
+    };
+    for (let given = 0; ; given++) {
+      // Prompts are run piece by piece, so that some rows are ahead of others.
+      while (rows.some(({ ids, first, ended }) => !ended && ids.length <= first + given)) step();
+      const column = rows.map(({ ids, first }) => ids[first + given] ?? null);
+      if (column.every((id) => id === null)) return;
       yield column;
     }
   }
 
-  /** The first token of each row. Prompts that occur more than once are run once, and their keys and values copied. */
-  private first(session: Session, rows: Row[]): Uint32Array {
-    const places = new Map<string, number>();
-    const different = rows.filter(({ ids }) => {
-      const key = ids.join();
-      if (places.has(key)) return false;
-      places.set(key, places.size);
-      return true;
-    });
-    if (different.length === rows.length) return session.prefill(rows, 0);
-    const source = this.sessionOf(different.length, session.capacity);
-    const rowOf = Uint32Array.from(rows, ({ ids }) => places.get(ids.join())!);
-    return session.adopt(source, different, rows, rowOf);
+  /** What follows each prompt, `together` of them at a time, in the order of their ends. */
+  *rollouts(
+    prompts: readonly (readonly number[])[],
+    { together, ...options }: RolloutOptions & { readonly together: number },
+  ): Generator<Rollout> {
+    if (prompts.length === 0) return;
+    this.expectPrompts(prompts);
+    const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
+    const decoder = this.decoderOf(Math.min(together, prompts.length), longest + options.maxTokens);
+    const mine = this.begun;
+    for (const rollout of rollouts(decoder, prompts, options)) {
+      yield rollout;
+      if (mine !== this.begun) throw new Error("rollouts: another text was begun before these had ended");
+    }
   }
 
   /** Logits of the token that follows the prompt. */
   nextLogits(prompt: readonly number[]): Float32Array {
     this.expectPrompts([prompt]);
-    return this.session(1, prompt.length + 1).nextLogits(prompt);
+    const decoder = this.decoderOf(1, prompt.length);
+    decoder.admit(0, prompt, sampling.parse({ temperature: 0, maxTokens: 1 }));
+    while (decoder.running(0)) decoder.step();
+    return decoder.logits(0);
   }
 
   /** Throws a UserError where a prompt cannot be continued: to be asked early about those that come late. */
   expectPrompts(prompts: readonly (readonly number[])[]): void {
-    for (const prompt of prompts) this.checkPrompt(prompt);
+    for (const prompt of prompts) checkPrompt(prompt, this.model.config);
   }
 
-  private checkPrompt(prompt: readonly number[]): void {
-    const { context, vocabulary } = this.model.config;
-    if (prompt.length === 0)
-      throw new UserError("a prompt has no tokens", { hint: "give a prompt of at least one character" });
-    if (prompt.length > context) {
-      throw new UserError(`the prompt has ${prompt.length} tokens, and the model's context is ${context}`, {
-        hint: "shorten the prompt",
-      });
+  /**
+   * An empty decoder with room for so many sequences of so many tokens, or of as many as the context has. The one that there is, where
+   * it is large enough. The weights may have changed since it was used.
+   */
+  private decoderOf(slots: number, tokens: number): Decoder {
+    const capacity = Math.min(this.model.config.context, roundUp(tokens));
+    this.begun++;
+    if (this.decoder && this.decoder.slots >= slots && this.decoder.capacity >= capacity) {
+      this.decoder.forget();
+      return this.decoder;
     }
-    const bad = prompt.find((id) => !(id >= 0 && id < vocabulary));
-    if (bad !== undefined) throw new UserError(`token ${bad} is not in the model's vocabulary of ${vocabulary}`);
-  }
-
-  private session(batch: number, tokens: number): Session {
-    return this.sessionOf(batch, Math.min(this.model.config.context, roundUp(tokens)));
-  }
-
-  private sessionOf(batch: number, capacity: number): Session {
-    const key = `${batch} ${capacity}`;
-    let session = this.sessions.get(key);
-    if (!session) {
-      session = new Session(this.device, this.model, this.slabs, { batch, capacity });
-      this.sessions.set(key, session);
-    }
-    return session;
+    this.decoder?.[Symbol.dispose]();
+    this.decoder = null;
+    this.decoder = new Decoder(this.device, this.model, this.slabs, { slots, capacity });
+    return this.decoder;
   }
 
   [Symbol.dispose](): void {
-    for (const session of this.sessions.values()) session[Symbol.dispose]();
-    this.sessions.clear();
+    this.decoder?.[Symbol.dispose]();
+    this.decoder = null;
   }
 }

@@ -1,5 +1,6 @@
 /** What a kind of model must say: its sizes, its weights, its forward pass. All else about models is the same for every kind. */
 import { UserError } from "../errors";
+import type { CachePlaces } from "../ops/attention-decode";
 import type { Keep } from "../ops/store";
 import { input, type Tensor } from "../tensor/tensor";
 import type { ParameterSpec } from "./parameters";
@@ -89,16 +90,16 @@ export interface HiddenOptions {
   readonly cache?: Cache;
 }
 
-/** Where keys and values go while decoding: one tensor [B, length, 2 C] a layer. After the pass `layers` holds the new ones. */
-export interface Cache {
+/** Where keys and values go while decoding: one tensor [slots, length, 2 C] a layer. After the pass `layers` holds the new ones. */
+export interface Cache extends CachePlaces {
   readonly layers: Tensor[];
-  /** First position of the new tokens of each sequence: [B] (u32). */
-  readonly positions: Tensor;
+  /** Every sequence begins at position 0: its new tokens see each other, and the cache is only written. */
+  readonly fresh: boolean;
 }
 
-/** Keys and values of `batch` sequences of up to `length` positions, for each layer. */
-export function cacheTensors({ layers, width }: ModelConfig, batch: number, length: number): Tensor[] {
-  return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [batch, length, 2 * width]));
+/** Keys and values of `slots` sequences of up to `length` positions, for each layer. */
+export function cacheTensors({ layers, width }: ModelConfig, slots: number, length: number): Tensor[] {
+  return Array.from({ length: layers }, (_, i) => input(`cache ${i}`, [slots, length, 2 * width]));
 }
 
 /** Heads must share the width out, in vec4s. */

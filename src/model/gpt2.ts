@@ -7,13 +7,12 @@ import { recompute } from "../autograd/recompute";
 import { UserError } from "../errors";
 import { add } from "../ops/add";
 import { attention } from "../ops/attention";
-import { attentionDecode, cacheAppend } from "../ops/attention-decode";
+import { attentionCached, cacheAppend } from "../ops/attention-decode";
 import { dropout } from "../ops/dropout";
 import { gather } from "../ops/gather";
 import { gelu } from "../ops/gelu";
 import { layerNorm } from "../ops/layer-norm";
 import { keepHalf, keepWhole } from "../ops/store";
-import { sizeOf } from "../tensor/shape";
 import type { Tensor } from "../tensor/tensor";
 import {
   type Architecture,
@@ -133,11 +132,9 @@ function hidden(
   const attend = (x: Tensor, layer: number): Tensor => {
     const qkv = project(norm(x, `h.${layer}.ln_1`), `h.${layer}.attn.c_attn`);
     if (!cache) return attention(qkv, { tokens: length, heads, starts, keep });
-    cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache.positions, heads);
-    const oneToken = sizeOf(tokens.shape) === sizeOf(cache.positions.shape);
-    return oneToken
-      ? attentionDecode(qkv, cache.positions, cache.layers[layer]!, heads)
-      : attention(qkv, { tokens: length, heads });
+    cache.layers[layer] = cacheAppend(cache.layers[layer]!, qkv, cache, heads);
+    if (cache.fresh) return attention(qkv, { tokens: length, heads });
+    return attentionCached(qkv, cache.layers[layer]!, cache, heads);
   };
   const block = (x: Tensor, layer: number): Tensor => {
     const h = `h.${layer}`;

@@ -1,7 +1,7 @@
 /** The public list of ops. */
 export { accumulate, add } from "./add";
 export { attention } from "./attention";
-export { attentionDecode, cacheAppend } from "./attention-decode";
+export { attentionCached, cacheAppend, cacheCopy, NO_SLOT } from "./attention-decode";
 export { cosine } from "./cosine";
 export { countTokens } from "./count";
 export { crossEntropy, IGNORE, tokenStatistics } from "./cross-entropy";

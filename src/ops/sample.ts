@@ -5,57 +5,60 @@ import { type Tensor, tensor, type Values } from "../tensor/tensor";
 import { WRITTEN } from "./count";
 import { randomAt } from "./random";
 
+/** What is drawn by: settings, counts and bias of every slot [S, ...], and which row of the logits is whose. */
 export interface SampleInputs {
-  /** How often each token of the vocabulary has occurred, in the prompt (1 each) and in what was written (WRITTEN each): [B, V] (u32). */
+  /** How often each token of the vocabulary has occurred, in the prompt (1 each) and in what was written (WRITTEN each): [S, V] (u32). */
   readonly counts: Tensor;
   /**
-   * Temperature, top-k, top-p, min-p, repetition, presence and frequency penalty: [7]. Temperature 0 is greedy; top-k 0, top-p 1,
+   * Temperature, top-k, top-p, min-p, repetition, presence and frequency penalty: [S, 7]. Temperature 0 is greedy; top-k 0, top-p 1,
    * min-p 0, repetition penalty 1, the others 0 are off.
    */
   readonly settings: Tensor;
-  /** Added to the logits: [V]. */
+  /** Added to the logits: [S, V]. */
   readonly bias: Tensor;
-  /** Random seed of each sequence: [B] (u32). */
-  readonly seeds: Tensor;
-  /** How many tokens each sequence has drawn before this one: [B] (u32). */
-  readonly counters: Tensor;
+  /**
+   * Of each row its slot, its random seed, and how many tokens were drawn before this one: [R, 3] (u32). A slot past the last is none:
+   * that row's token is 0.
+   */
+  readonly streams: Tensor;
 }
 
 /**
- * One token a sequence: [B, V] -> [B] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1) for all that has
+ * One token a row: [R, V] -> [R] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1) for all that has
  * occurred, presence and frequency penalty for what was written (https://platform.openai.com/docs/api-reference), bias, temperature,
  * top-k, top-p (https://arxiv.org/abs/1904.09751), min-p (https://arxiv.org/abs/2407.01082), in this order; tokens equal to the
  * last one kept are kept too. The same seed and counter draw the same token.
  */
-export function sample(logits: Tensor, { counts, settings, bias, seeds, counters }: SampleInputs): Tensor {
+export function sample(logits: Tensor, { counts, settings, bias, streams }: SampleInputs): Tensor {
   const { rows, columns } = matrixOf("sample", "logits", logits.shape);
-  expectShape("sample", "counts", counts.shape, logits.shape);
-  expectShape("sample", "settings", settings.shape, [7]);
-  expectShape("sample", "bias", bias.shape, [columns]);
-  expectShape("sample", "seeds", seeds.shape, [rows]);
-  expectShape("sample", "counters", counters.shape, [rows]);
+  const [slots = 0] = counts.shape;
+  expectShape("sample", "counts", counts.shape, [slots, columns]);
+  expectShape("sample", "settings", settings.shape, [slots, 7]);
+  expectShape("sample", "bias", bias.shape, [slots, columns]);
+  expectShape("sample", "streams", streams.shape, [rows, 3]);
   return tensor({
     name: "sample",
     shape: [rows],
     dtype: "u32",
-    inputs: [logits, counts, settings, seeds, counters, bias],
+    inputs: [logits, counts, settings, bias, streams],
     reference: (...values) =>
-      new Float64Array(rows).map((_, b) => {
-        const [logits, counts, settings, seeds, counters, bias] = values as [
-          Values,
-          Values,
-          Values,
-          Values,
-          Values,
-          Values,
-        ];
-        const row = (values: Values) => values.subarray(b * columns, (b + 1) * columns);
-        const masses = keptMasses({ logits: row(logits), counts: row(counts), settings, bias });
-        return draw(masses, settings[0]!, randomAt(seeds[b]!, 0, counters[b]!));
+      new Float64Array(rows).map((_, r) => {
+        const [logits, counts, settings, bias, streams] = values as [Values, Values, Values, Values, Values];
+        const [slot = 0, seed = 0, counter = 0] = streams.subarray(3 * r, 3 * r + 3);
+        if (slot >= slots) return 0;
+        const row = (values: Values, at: number, width = columns) => values.subarray(at * width, (at + 1) * width);
+        const own = row(settings, slot, 7);
+        const masses = keptMasses({
+          logits: row(logits, r),
+          counts: row(counts, slot),
+          settings: own,
+          bias: row(bias, slot),
+        });
+        return draw(masses, own[0]!, randomAt(seed, 0, counter));
       }),
     dispatch: ({ software }) => ({
       kernel: { name: "sample", source, entry: "forward", constants: { LANES: software ? 8 : 256 } },
-      params: { rows, columns },
+      params: { rows, columns, slots },
       workgroups: [rows, 1, 1],
     }),
   });

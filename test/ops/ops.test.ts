@@ -10,8 +10,9 @@ import {
   add,
   addColumns,
   attention,
-  attentionDecode,
+  attentionCached,
   cacheAppend,
+  cacheCopy,
   columnSum,
   countTokens,
   crossEntropy,
@@ -27,6 +28,7 @@ import {
   matmul,
   mean,
   multiply,
+  NO_SLOT,
   narrow,
   ones,
   rowSum,
@@ -241,21 +243,49 @@ describe.each(cases)("%s", (name, op, given, tolerance) => {
 });
 
 describe("ops without gradients", () => {
-  const positions: Given = { shape: [2], values: [3, 0] };
+  const slots: Given = { shape: [3], values: [3, NO_SLOT, 0] };
   test.each([1, 8, 9])("cacheAppend, %i heads", (heads) => {
     const C = 4 * heads;
+    const positions: Given = { shape: [3], values: [6, 0, 0] };
     checkForward(
-      (cache, qkv, at) => cacheAppend(scale(cache!, 2), qkv!, at!, heads),
-      [[2, 7, 2 * C], [6, 3 * C], positions],
+      (cache, qkv, slots, positions) =>
+        cacheAppend(scale(cache!, 2), qkv!, { slots: slots!, positions: positions! }, heads),
+      [[4, 7, 2 * C], [6, 3 * C], slots, positions],
     );
   });
-  test.each([1, 8, 33, 70])("attentionDecode over %i positions", (length) => {
-    const at: Given = { shape: [2], values: [length - 1, length >> 1] };
-    checkForward((qkv, at, cache) => attentionDecode(qkv!, at!, cache!, 3), [[2, 72], at, [2, length, 48]], 1e-5);
+  test.each([1, 16, 17, 70])("cacheCopy of %i positions", (count) => {
+    const move: Given = { shape: [3], values: [2, 0, count] };
+    checkForward((cache, move) => cacheCopy(scale(cache!, 2), move!), [[3, 70, 24], move]);
+  });
+  test.each([
+    [1, 1],
+    [8, 1],
+    [33, 1],
+    [70, 1],
+    [70, 2],
+    [70, 7],
+    [70, 50],
+    [130, 61],
+  ])("attentionCached over %i positions, %i queries", (length, tokens) => {
+    const positions: Given = { shape: [3], values: [length - tokens, 0, (length - tokens) >> 1] };
+    checkForward(
+      (qkv, slots, positions, cache) => attentionCached(qkv!, cache!, { slots: slots!, positions: positions! }, 3),
+      [[3 * tokens, 72], slots, positions, [4, length, 48]],
+      1e-5,
+    );
+  });
+  test("attentionCached past the end of the cache", () => {
+    const positions: Given = { shape: [3], values: [6, 0, 7] };
+    checkForward(
+      (qkv, slots, positions, cache) => attentionCached(qkv!, cache!, { slots: slots!, positions: positions! }, 3),
+      [[3 * 4, 72], slots, positions, [4, 7, 48]],
+      1e-5,
+    );
   });
   test("countTokens", () => {
     const counts: Given = { shape: [2, 3], values: [0, 1, 2, 3, 4, 5] };
-    checkForward((c, t) => countTokens(c!, t!), [counts, { shape: [2], values: [2, 0] }], 0);
+    const streams: Given = { shape: [3, 3], values: [1, 9, 9, NO_SLOT, 9, 9, 0, 9, 9] };
+    checkForward((c, t, s) => countTokens(c!, t!, s!), [counts, { shape: [3], values: [2, 1, 0] }, streams], 0);
   });
 });
 

@@ -1,13 +1,13 @@
 /** Sampling: the device draws the token that the float64 meaning draws, or one whose share of the draw touches it. */
 import { describe, expect, test } from "bun:test";
 import { Program } from "../../src/autograd/program";
-import { sample as sampleOp } from "../../src/ops";
+import { NO_SLOT, sample as sampleOp, scale } from "../../src/ops";
 import { WRITTEN } from "../../src/ops/count";
 import { randomAt } from "../../src/ops/random";
 import { keptMasses } from "../../src/ops/sample";
 import { input } from "../../src/tensor/tensor";
 import { device } from "../support/device";
-import { kernelForms, sample } from "../support/oracle";
+import { checkKernels, kernelForms, sample } from "../support/oracle";
 
 interface Given {
   readonly logits: Float64Array;
@@ -26,21 +26,17 @@ function draw(
   const V = logits.length / rows;
   const x = input("x", [rows, V]);
   const c = input("counts", [rows, V], "u32");
-  const s = input("settings", [7]);
-  const b = input("bias", [V]);
-  const [seeds, counters] = [input("seeds", [rows], "u32"), input("counters", [rows], "u32")];
-  const tokens = sampleOp(x, { counts: c, settings: s, bias: b, seeds, counters });
+  const s = input("settings", [rows, 7]);
+  const b = input("bias", [rows, V]);
+  const streams = input("streams", [rows, 3], "u32");
+  const tokens = sampleOp(x, { counts: c, settings: s, bias: b, streams });
   using program = new Program(on, [tokens]);
   program.feed(x, Float32Array.from(logits));
   program.feed(c, Uint32Array.from(counts));
-  program.feed(s, Float32Array.from(settings));
-  program.feed(b, Float32Array.from(bias));
-  program.feed(
-    seeds,
-    Uint32Array.from({ length: rows }, (_, b) => 1000 + b),
-  );
+  program.feed(s, Float32Array.from(Array.from({ length: rows }, () => settings).flat()));
+  program.feed(b, Float32Array.from(Array.from({ length: rows }, () => [...bias]).flat()));
   return Array.from({ length: draws }, (_, i) => {
-    program.feed(counters, new Uint32Array(rows).fill(i));
+    program.feed(streams, Uint32Array.from(Array.from({ length: rows }, (_, row) => [row, 1000 + row, i]).flat()));
     program.run();
     return [...program.read(tokens, new Uint32Array(rows))];
   });
@@ -107,4 +103,27 @@ test("draws follow the probabilities", () => {
     // Four standard deviations of a binomial share.
     expect(Math.abs(found[i]! / draws - p)).toBeLessThan(4 * Math.sqrt((p * (1 - p)) / draws));
   });
+});
+
+test("each row is drawn by the settings, counts and bias of its own slot", () => {
+  const [R, S, V] = [4, 3, 33];
+  const settings = [
+    [0, 0, 1, 0, 1, 0, 0],
+    [1.5, 9, 0.9, 0, 1.3, 0.5, 0.5],
+    [0.6, 0, 1, 0.1, 1, 0, 0],
+  ].flat();
+  const counts = Array.from({ length: S * V }, (_, i) => (i % 5 === 0 ? 1 + WRITTEN * (i % 3) : 0));
+  const streams = [2, 5, 0, NO_SLOT, 6, 1, 0, 7, 2, 1, 8, 70000];
+  checkKernels(
+    (x, counts, settings, bias, streams) =>
+      sampleOp(scale(x!, 6), { counts: counts!, settings: settings!, bias: bias!, streams: streams! }),
+    [
+      [R, V],
+      { shape: [S, V], values: counts },
+      { shape: [S, 7], values: settings, dtype: "f32" },
+      [S, V],
+      { shape: [R, 3], values: streams },
+    ],
+    0,
+  );
 });
