@@ -1,9 +1,11 @@
 /** Opening a trained model: wherever a command takes a model, it takes a run, a stage, a checkpoint or a model directory. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import type { Device } from "../device/device";
-import { messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
+import { readJson } from "../files";
 import { openModelFiles, type StoredModel } from "../formats/checkpoint";
 import { ADAPTER_CONFIG, openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
 import { Engine } from "../generate/engine";
@@ -11,22 +13,27 @@ import { type Model, withAdapters } from "../model/model";
 
 import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
+import { expectWeightsFit } from "../stages/fits";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
-import { expectWeightsFit } from "./fits";
+import { INDEX_FILE, MODEL_FOLDER, RUN_FILE } from "../train/run-folder";
 
 export function isAdapter(directory: string): boolean {
   return existsSync(join(directory, ADAPTER_CONFIG));
 }
 
-/** The model or adapter directory that a path stands for: itself, or the best, else the latest checkpoint of the run's last stage. */
+/** The model or adapter directory that a path stands for: itself, a stage's best, else latest checkpoint, or that of the run's result. */
 export function modelDirectory(path: string): string {
   if (existsSync(join(path, "config.json")) || isAdapter(path)) return path;
   const index = readIndex(path);
   if (index) return join(path, index.best ?? index.latest);
-  if (existsSync(join(path, "run.json"))) {
-    const last = stageNames(path).findLast((name) => existsSync(join(path, name, "checkpoints.json")));
-    if (last !== undefined) return modelDirectory(join(path, last));
+  const made = join(path, MODEL_FOLDER);
+  if (existsSync(join(made, "config.json"))) return made;
+  if (existsSync(join(path, RUN_FILE))) {
+    const { stage, result } = runFile(path);
+    if (result !== undefined) return modelDirectory(join(path, result));
+    const last = stage.findLast(({ name }) => hasModel(join(path, name)));
+    if (last !== undefined) return modelDirectory(join(path, last.name));
     throw new UserError(`the run ${path} has no checkpoint yet`, { hint: "let it train until it saves one" });
   }
   throw new UserError(`no model at ${path}`, {
@@ -34,19 +41,18 @@ export function modelDirectory(path: string): string {
   });
 }
 
-/** A run's stages in order. */
-function stageNames(run: string): string[] {
-  const path = join(run, "run.json");
-  try {
-    const { stage } = JSON.parse(readFileSync(path, "utf8")) as {
-      readonly stage: readonly { readonly name: string }[];
-    };
-    return stage.map(({ name }) => name);
-  } catch (error) {
-    throw new UserError(`${path} cannot be read: ${messageOf(error)}`, {
-      hint: "give a stage's folder or a checkpoint instead",
-    });
-  }
+function hasModel(folder: string): boolean {
+  return existsSync(join(folder, INDEX_FILE)) || existsSync(join(folder, MODEL_FOLDER, "config.json"));
+}
+
+/** What is read of a run's config: its stages in order, and the one that it stands for. */
+const runSchema = z.object({
+  stage: z.array(z.object({ name: z.string() })),
+  result: z.string().optional(),
+});
+
+function runFile(run: string) {
+  return readJson(join(run, RUN_FILE), runSchema, "give a stage's folder or a checkpoint instead");
 }
 
 /** The directories that make up a model. */

@@ -1,23 +1,23 @@
-/** A config's stages in order, in one run folder: made, resumed, or found finished. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+/** A config's stages in one run folder: each made, gone on with, found finished, or made again because what it stands on changed. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
+import { writeTextAside } from "../files";
 import { sampling } from "../generate/sampling";
-import { type Console, duration, memory, short } from "../log/console";
-import { buildStage, type StageConfig, settingsOf } from "../stages";
-import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
-import { fit } from "../train/fit";
+import type { Console } from "../log/console";
+import { kindOf } from "../stages";
 import { lockFolder, unwritable } from "../train/lock";
-import { told } from "../train/progress";
+import { keptAside, RUN_FILE } from "../train/run-folder";
 import { complete } from "./complete";
-import { type Config, MERGED_BASE } from "./config";
-import { expectFits } from "./fits";
-import { locateData, locateParts } from "./locate";
-import { mergeModel } from "./merge";
-import { type CheckedModel, checkParts, openModel } from "./model";
-import { RunState, storageOf } from "./run-state";
-import { trainTokenizer } from "./train-tokenizer";
+import type { Config } from "./config";
+import { type Decision, decide, formerConfig, hashOfResult, outputOf, type Scene } from "./decide";
+import { graphOf, type Node, parentsOf, resultOf, standsOn } from "./graph";
+import { locateParts } from "./locate";
+import { openModel } from "./model";
+import { runTokenizer } from "./run-tokenizer";
+import { beginsNew, contextOf, type Place } from "./sources";
+import { hasher, readStageFile, type Seen, type StageFile, writeStageFile } from "./stage-file";
 
 export interface RunOptions {
   readonly device: Device;
@@ -27,162 +27,147 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** Where the continuations of `[generate]` go. */
   readonly write: (text: string) => void;
+  readonly choice?: Choice;
+}
+
+/** Which stages are run, and how. */
+export interface Choice {
+  /** This stage and what stands on it. */
+  readonly from?: string | undefined;
+  /** These alone. */
+  readonly only?: readonly string[] | undefined;
+  /** Their old results are removed first. */
+  readonly fresh?: boolean | undefined;
+  /** A stage that fails stops only what stands on it. */
+  readonly keepGoing?: boolean | undefined;
 }
 
 /** Runs a config to its end, or until interrupted. Run again, it goes on where it was. */
 export async function runPipeline(config: Config, options: RunOptions): Promise<"finished" | "interrupted"> {
-  const { directory, console, signal } = options;
-  using given = await openFrom(config, options);
+  const { directory, console, device, signal, choice = {} } = options;
+  const nodes = graphOf(config);
+  const chosen = chosenOf(nodes, choice);
   using _lock = lockFolder(directory);
+  const former = formerConfig(directory);
   keepConfig(directory, config);
-  using merged = given && (await mergedBase(given, config, options));
-  const from = merged ?? given;
-  const tokenizer = await runTokenizer(config, from?.tokenizer ?? null, directory, console);
-  using state = new RunState(config, options, from, tokenizer);
-  console.note(
-    `model: ${short(state.model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${state.model.config.context}`,
-  );
-  for (const [i, stage] of config.stage.entries()) {
-    const outcome = await runStage(stage, config, options, state);
-    if (outcome === "interrupted" || signal.aborted) return "interrupted";
-    await state.advance(stage, i + 1 < config.stage.length);
+  const files = hasher(seenIn(directory));
+  const news = nodes.some((node) => beginsNew(node) && chosen.has(node));
+  const tokenizer = news ? await runTokenizer(config, { directory, console, hasher: files, former }) : null;
+  const scene: Scene = { config, directory, console, hasher: files, former, tokenizer: tokenizer?.output ?? null };
+  const hash = async (folders: readonly string[]) => {
+    const all: string[] = [];
+    for (const folder of folders) all.push(await files.ofModel(folder));
+    return new Bun.CryptoHasher("sha256").update(all.join("\n")).digest("hex");
+  };
+  const place: Place = { config, device, directory, console, signal, tokenizer: () => tokenizer!.open(), hash };
+  const failed = new Map<Node, unknown>();
+  for (const node of nodes) {
+    if (!chosen.has(node)) continue;
+    if (parentsOf(node).some((parent) => failed.has(parent))) {
+      failed.set(node, null);
+      console.note(`${node.name}: not run, since what it reads failed`);
+      continue;
+    }
+    try {
+      expectParents(node, chosen, directory);
+      const outcome = await runStage(node, scene, place, choice.fresh === true);
+      if (outcome === "interrupted" || signal.aborted) return "interrupted";
+    } catch (error) {
+      if (!choice.keepGoing || !(error instanceof UserError)) throw error;
+      failed.set(node, error);
+      console.note(`${node.name}: ${error.message}`);
+    }
   }
-  if (config.generate) await writeContinuations(config.generate, config.seed, options);
+  if (failed.size)
+    throw new UserError(`${[...failed.keys()].map(({ name }) => name).join(", ")} failed or could not be run`, {
+      hint: "mend that and run the same command again: what is finished is kept",
+    });
+  if (config.generate && nodes.some((node) => node.name === resultOf(config) && chosen.has(node)))
+    await writeContinuations(config.generate, config.seed, options);
   return "finished";
 }
 
-/** The model to go on from, perhaps with adapters: checked before the run writes anything. */
-async function openFrom({ model, stage }: Config, { device, console }: RunOptions): Promise<CheckedModel | null> {
-  if (model.from === undefined) return null;
-  const parts = await locateParts(model.from, console);
-  return checkParts(device, parts, parts.adapters.length ? undefined : storageOf(stage[0]!));
+/** Throws a UserError where a stage is named that there is not. */
+export function chosenOf(nodes: readonly Node[], { from, only }: Choice): ReadonlySet<Node> {
+  const named = (name: string) => {
+    const found = nodes.find((node) => node.name === name);
+    if (found) return found;
+    throw new UserError(`there is no stage ${name}`, {
+      hint: `there are ${nodes.map(({ name }) => name).join(", ")}`,
+      exitCode: 2,
+    });
+  };
+  if (only?.length) return new Set(only.map(named));
+  if (from === undefined) return new Set(nodes);
+  const first = named(from);
+  return new Set(nodes.filter((node) => node === first || standsOn(node, first)));
 }
 
-/** Training goes on from a whole model: of one with an adapter the run keeps a merged one. Null where it is whole. */
-async function mergedBase(
-  given: CheckedModel,
-  { model, stage }: Config,
-  options: RunOptions,
-): Promise<CheckedModel | null> {
-  if (given.adapters.length === 0) return null;
-  const { device, directory, console } = options;
-  const merged = join(directory, MERGED_BASE);
-  // Until something was trained on it, the adapter may still become another.
-  if (!hasBegun(directory)) rmSync(merged, { recursive: true, force: true });
-  if (!existsSync(merged)) {
-    console.note(`${model.from} is an adapter: training goes on from it as merged into ${merged}`);
-    await mergeModel(given.parts, merged);
+function expectParents(node: Node, chosen: ReadonlySet<Node>, directory: string): void {
+  const missing = parentsOf(node).find((parent) => !chosen.has(parent) && outputOf(directory, parent) === "");
+  if (!missing) return;
+  throw new UserError(`${node.name} reads ${missing.name}, which is not finished`, {
+    hint: `run it first, or leave out --from and --only`,
+    exitCode: 2,
+  });
+}
+
+async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean): Promise<"finished" | "interrupted"> {
+  const { directory, console, hasher } = scene;
+  const { name, stage } = node;
+  const folder = join(directory, name);
+  if (fresh && existsSync(folder)) {
+    console.note(`${name}: begun anew; its old result is removed`);
+    rmSync(folder, { recursive: true, force: true });
   }
-  return checkParts(device, await locateParts(merged, console), storageOf(stage[0]!));
-}
-
-/** Whether any stage has saved something. */
-function hasBegun(directory: string): boolean {
-  return readdirSync(directory).some((name) => existsSync(join(directory, name, "checkpoints.json")));
-}
-
-async function runStage(config: StageConfig, { seed }: Config, options: RunOptions, state: RunState) {
-  const { device, directory, console, signal } = options;
-  const folder = join(directory, config.name);
+  let decision = await decide(node, scene);
+  if (decision.what === "run again") {
+    setAside(node, decision, scene);
+    decision = await decide(node, scene);
+  }
+  const { what, key, parts, before } = decision;
+  const write = (file: Pick<StageFile, "state" | "output">) =>
+    writeStageFile(folder, { ...file, key, parts, seen: hasher.seen });
+  if (what === "finished") {
+    // Also of a stage that was made before there were stage files.
+    write({ state: "finished", output: before!.output });
+    console.note(`${name}: finished before`);
+    return "finished";
+  }
   mkdirSync(folder, { recursive: true });
-  state.prepare(config);
-  const find = (path: string) => locateData(path, console);
-  const { model, weights, tokenizer, base } = state;
-  using stage = await buildStage(config, { device, seed, console, find, model, weights, tokenizer, base });
-  const needed = expectFits(device, stage, {
-    name: config.name,
-    model: stage.model,
-    batch: {
-      rows: config.batch.rows,
-      tokens: stage.length,
-      recompute: config.recompute,
-      activations: config.activations,
-    },
-  });
-  console.note(`${config.name}: training takes ${memory(needed)} of device memory`);
-  const { reason, progress } = await fit(stage, {
-    name: config.name,
-    device,
-    settings: settingsOf(config),
-    directory: folder,
-    console,
-    signal,
-  });
-  const best = progress.best ? `, best ${told(progress.best.values)} at step ${progress.best.step}` : "";
-  const resident = memory(1024 * process.resourceUsage().maxRSS);
-  console.note(
-    `${config.name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}; at most ${resident} of main memory`,
-  );
-  if (reason === "interrupted") console.note(`saved in ${folder}; run the same command again to go on`);
-  state.tokenizer = stage.tokenizer;
-  return reason;
+  write({ state: "begun" });
+  const outcome = await kindOf(stage).run(stage, contextOf(node, place));
+  if (outcome === "finished") write({ state: "finished", output: await hashOfResult(directory, node, hasher) });
+  return outcome;
 }
 
-/** The run's resolved config is kept beside it; another config may not go on from its checkpoints. */
+/** Keeps a result that is to be made again; brings one back that was made in this way before. */
+function setAside({ name }: Node, { why, key, before }: Decision, { directory, console }: Scene): void {
+  const folder = join(directory, name);
+  const kept = join(directory, keptAside(name, before!.key));
+  rmSync(kept, { recursive: true, force: true });
+  renameSync(folder, kept);
+  const other = join(directory, keptAside(name, key));
+  const back = readStageFile(other)?.key === key;
+  if (back) renameSync(other, folder);
+  console.note(
+    `${name}: ${back ? "its former result is brought back" : "runs again"}: ${why}; the other is kept in ${kept}`,
+  );
+}
+
+/** What is known of files from all stages. */
+function seenIn(directory: string): Seen {
+  const folders = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return Object.assign({}, ...folders.map(({ name }) => readStageFile(join(directory, name))?.seen ?? {}));
+}
+
+/** The run's resolved config is kept beside it. */
 function keepConfig(directory: string, config: Config): void {
-  const path = join(directory, "run.json");
-  const text = `${JSON.stringify(config, null, 2)}\n`;
-  if (existsSync(path)) {
-    const different = firstDifference(JSON.parse(readFileSync(path, "utf8")), JSON.parse(text));
-    if (!different) return;
-    // A run that has saved nothing yet, such as one whose data were refused, may be begun anew.
-    if (!hasBegun(directory)) rmSync(join(directory, "tokenizer"), { recursive: true, force: true });
-    else
-      throw new UserError(`${directory} holds a run with another config: ${different}`, {
-        hint: "choose another folder with --out, or another name in the config",
-        exitCode: 2,
-      });
-  }
   try {
-    writeFileSync(`${path}.tmp`, text);
-    renameSync(`${path}.tmp`, path);
+    writeTextAside(join(directory, RUN_FILE), `${JSON.stringify(config, null, 2)}\n`);
   } catch (error) {
     throw unwritable(directory, error);
   }
-}
-
-/** `stage.0.optim.lr was 0.001 and is 0.002`, or null where nothing differs. What is written after training may differ. */
-function firstDifference(before: unknown, now: unknown, path = ""): string | null {
-  if (path === "generate") return null;
-  if (typeof before !== "object" || typeof now !== "object" || before === null || now === null) {
-    return Object.is(before, now) ? null : `${path} was ${JSON.stringify(before)} and is ${JSON.stringify(now)}`;
-  }
-  for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
-    const at = path ? `${path}.${key}` : key;
-    const found = firstDifference((before as Record<string, unknown>)[key], (now as Record<string, unknown>)[key], at);
-    if (found) return found;
-  }
-  return null;
-}
-
-/** The run's own copy of its tokenizer: that of the model it goes on from, or trained the first time. */
-async function runTokenizer(
-  { tokenizer: wanted, stage }: Config,
-  given: Tokenizer | null,
-  directory: string,
-  console: Console,
-): Promise<Tokenizer> {
-  const folder = join(directory, "tokenizer");
-  if (!existsSync(join(folder, "tokenizer_config.json"))) {
-    mkdirSync(folder, { recursive: true });
-    if (given) await writeTokenizer(folder, given.files);
-    else if (wanted.kind === "file") await writeTokenizer(folder, (await loadTokenizer(wanted.path)).files);
-    else await writeTokenizer(folder, await trainTokenizer(await textsOf(stage[0]!, console), wanted, console));
-  }
-  return given ?? loadTokenizer(folder);
-}
-
-/** The text files that a run's tokenizer is trained on. */
-async function textsOf(stage: StageConfig, console: Console): Promise<string[]> {
-  if (stage.kind !== "pretrain") {
-    throw new UserError("a tokenizer is trained on a pretraining stage's text, and the first stage is another", {
-      hint: "give model.from, or a tokenizer of kind file",
-      exitCode: 2,
-    });
-  }
-  const paths: string[] = [];
-  for (const path of [stage.data].flat()) paths.push(await locateData(path, console));
-  return paths;
 }
 
 async function writeContinuations(

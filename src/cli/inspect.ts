@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
-import { readConfigFile } from "../app/config";
+import { readConfigFile } from "../app/config-file";
+import { graphOf } from "../app/graph";
 import { locateParts } from "../app/locate";
-import { type Memory, memoryOf } from "../app/memory";
-import { plannedModel, plannedTraining } from "../app/planned";
+import { plannedModel } from "../app/planned";
 import { UserError } from "../errors";
 import { checkModel } from "../formats/checkpoint";
 import { openAdapter } from "../formats/peft";
@@ -11,6 +11,8 @@ import { memory, openConsole } from "../log/console";
 import { presets } from "../model/architectures";
 import type { Adapter } from "../model/lora";
 import { type Model, modelOf, withAdapters } from "../model/model";
+import { kindOf } from "../stages";
+import { type Memory, memoryOf } from "../stages/memory";
 import { numberOf } from "./options";
 
 /** `dawngrad inspect`: a model's or a config's parameters and memory. */
@@ -60,8 +62,10 @@ async function find(target: string, vocabulary: number): Promise<{ model: Model 
   }
   if (target.endsWith(".toml")) {
     const config = await readConfigFile(target);
-    const { model, batch } = plannedTraining(config.stage[0]!, await plannedModel(config, openConsole()));
-    return { model, ...batch };
+    const node = graphOf(config)[0]!;
+    const { trained } = kindOf(node.stage).outline(node.stage, await plannedModel(node, config, openConsole()));
+    if (!trained) throw new UserError(`${target}: its first stage trains nothing`, { exitCode: 2 });
+    return { model: trained.model, ...trained.batch };
   }
   const { base, adapters } = await locateParts(target, openConsole());
   const plain = await checkModel(base);

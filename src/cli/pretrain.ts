@@ -1,6 +1,7 @@
 /** `dawngrad pretrain --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
-import { applyOverride, checkConfig, configSchema, tokenizerSchema } from "../app/config";
+import { configSchema, tokenizerSchema } from "../app/config";
+import { applyOverride, checkConfig } from "../app/config-file";
 import { schema } from "../stages/pretrain";
 import { flagsOf } from "./flags";
 import { all, deviceArg } from "./options";

@@ -1,6 +1,7 @@
 /** `dawngrad sft --model gpt2 --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
-import { applyOverride, checkConfig, configSchema } from "../app/config";
+import { configSchema } from "../app/config";
+import { applyOverride, checkConfig } from "../app/config-file";
 import { schema } from "../stages/sft";
 import { flagsOf } from "./flags";
 import { all, deviceArg } from "./options";

@@ -1,18 +1,27 @@
-/** The stages: the schema, the settings of the loop, and the build of each. */
+/** The kinds of stage: a line each. Nothing else asks a stage for its kind. */
 import { z } from "zod";
-import type { Training } from "../train/settings";
-import type { Built, Context } from "./context";
+import type { Kind } from "./kind";
+import * as merging from "./merge";
 import * as pretrain from "./pretrain";
 import * as sft from "./sft";
+import { trainingKind } from "./training-kind";
 
 /** One `[[stage]]` table, told apart by its `kind`. */
-export const stageSchema = z.discriminatedUnion("kind", [pretrain.schema, sft.schema]);
+export const stageSchema = z.discriminatedUnion("kind", [pretrain.schema, sft.schema, merging.schema]);
 export type StageConfig = z.infer<typeof stageSchema>;
 
-export function buildStage(config: StageConfig, context: Context): Promise<Built> {
-  return config.kind === "pretrain" ? pretrain.build(config, context) : sft.build(config, context);
+const kinds = {
+  pretrain: trainingKind({ ...pretrain, version: 1 }),
+  sft: trainingKind({ ...sft, version: 1 }),
+  merge: merging.merge,
+};
+
+export function kindOf(config: StageConfig): Kind<StageConfig> {
+  return kinds[config.kind] as unknown as Kind<StageConfig>;
 }
 
-export function settingsOf(config: StageConfig): Training {
-  return config.kind === "pretrain" ? pretrain.settings(config) : sft.settings(config);
+/** The text that a run's tokenizer is trained on, if a stage has any. */
+export function corpusOf(stages: readonly StageConfig[]): readonly string[] {
+  const first = stages.find(({ kind }) => kind === "pretrain") as pretrain.PretrainConfig | undefined;
+  return first ? [first.data].flat() : [];
 }

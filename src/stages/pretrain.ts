@@ -18,11 +18,13 @@ import type { Batch } from "../train/stage";
 import type { Share } from "../train/world";
 import { lossAsEvaluation } from "./answers";
 import type { Built, Context } from "./context";
+import { source } from "./model-settings";
 import { wholeModel } from "./trained";
 
 export const schema = z.strictObject({
   kind: z.literal("pretrain").meta({ description: "the next token on long text" }),
   name: stageName("pretrain"),
+  ...source,
   data: z
     .union([z.string(), z.array(z.string()).min(1)])
     .meta({ description: "text file or files; <|endoftext|> ends a document" }),

@@ -37,11 +37,13 @@ import type { Share } from "../train/world";
 import { answerGraph, heldOutLoss, lossAsEvaluation, valuesOf } from "./answers";
 import type { Built, Context } from "./context";
 import { readExamples, records } from "./examples";
+import { source } from "./model-settings";
 import { checkLora, trainedParts } from "./trained";
 
 export const schema = z.strictObject({
   kind: z.literal("sft").meta({ description: "answers to instructions, and conversations" }),
   name: stageName("sft"),
+  ...source,
   ...records,
   shuffle: z.boolean().default(true).meta({ description: "a new order in every epoch, by seed" }),
   packing: z.boolean().default(false).meta({

@@ -92,7 +92,7 @@ export const stageName = (name: string) =>
     .string()
     .regex(/^[\w-]+$/)
     .default(name)
-    .meta({ description: "the stage's folder in the run" });
+    .meta({ description: "the stage's folder in the run", neutral: true });
 
 export const evaluate = z.strictObject({
   every: z.int().min(1).default(250).meta({ description: "steps between evaluations" }),
@@ -130,13 +130,14 @@ export function samplePrompts({ every, before, prompts }: z.infer<typeof samples
   return every > 0 || before ? prompts : [];
 }
 
+/** Keys that are `neutral` change no result: a stage is not run again for them. */
 export const training = {
   batch: batch.prefault({}),
   optim: optim.prefault({}),
   evaluate: evaluate.prefault({}),
-  save: save.prefault({}),
-  samples: samples.prefault({}),
-  logEvery: z.int().min(1).default(10).meta({ description: "steps between log lines" }),
+  save: save.prefault({}).meta({ neutral: true }),
+  samples: samples.prefault({}).meta({ neutral: true }),
+  logEvery: z.int().min(1).default(10).meta({ description: "steps between log lines", neutral: true }),
 };
 
 type Shared = { readonly [K in keyof typeof training]: z.infer<(typeof training)[K]> };

@@ -1,17 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkConfig, readConfigFile } from "../../src/app/config";
-import { expectFits, expectWeightsFit } from "../../src/app/fits";
-import { memoryOf } from "../../src/app/memory";
+import { checkConfig, readConfigFile } from "../../src/app/config-file";
 import { planText } from "../../src/app/plan-text";
-import { modelConfig } from "../../src/app/planned";
 import type { Device } from "../../src/device/device";
 import { presets } from "../../src/model/architectures";
 import { modelOf } from "../../src/model/model";
-
 import { nextToken } from "../../src/model/next-token";
 import type { Slab } from "../../src/model/slab";
+import { expectFits, expectWeightsFit } from "../../src/stages/fits";
+import { memoryOf } from "../../src/stages/memory";
+import { modelConfig } from "../../src/stages/model-settings";
 import { nearest } from "../../src/text/nearest";
 import { silent } from "../support/console";
 import { temporaryFolder } from "../support/folder";
@@ -58,7 +57,7 @@ test("every shipped config is valid and can be planned", async () => {
     const config = await readConfigFile(path);
     // A model from the Hub would have to be fetched.
     const own = config.model.from === undefined ? config : { ...config, model: { preset: "gpt2", epsilon: 1e-5 } };
-    expect(await planText(own, silent)).toContain("device memory");
+    expect(await planText(own, { directory: "nowhere", console: silent })).toContain("device memory");
   }
 });
 

@@ -29,6 +29,6 @@ describe("a run stands for its last stage that has a checkpoint", () => {
   test("and is refused where its config is broken", () => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, "run.json"), "{");
-    expect(() => modelDirectory(folder.path)).toThrow(/run\.json cannot be read: /);
+    expect(() => modelDirectory(folder.path)).toThrow(/run\.json is not valid JSON: /);
   });
 });

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkConfig } from "../../src/app/config";
+import { checkConfig } from "../../src/app/config-file";
 import { runPipeline } from "../../src/app/pipeline";
 import { openModelFiles } from "../../src/formats/checkpoint";
 import { parameter } from "../../src/model/parameters";

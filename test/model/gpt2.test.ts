@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { memoryOf } from "../../src/app/memory";
 import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { plan, planBytes } from "../../src/autograd/plan";
@@ -11,6 +10,7 @@ import { initialise, parameter } from "../../src/model/parameters";
 import { nll } from "../../src/model/row-losses";
 import { embed, project, tableParts } from "../../src/model/table";
 import { add, IGNORE } from "../../src/ops";
+import { memoryOf } from "../../src/stages/memory";
 import { input, type Tensor } from "../../src/tensor/tensor";
 import { toy } from "../support/model";
 import { compare, largestError, sample } from "../support/oracle";

@@ -7,7 +7,7 @@ import { randomAt } from "../../src/ops/random";
 import { keptMasses } from "../../src/ops/sample";
 import { input } from "../../src/tensor/tensor";
 import { device } from "../support/device";
-import { checkKernels, kernelForms, sample } from "../support/oracle";
+import { checkForward, kernelForms, sample } from "../support/oracle";
 
 interface Given {
   readonly logits: Float64Array;
@@ -114,7 +114,7 @@ test("each row is drawn by the settings, counts and bias of its own slot", () =>
   ].flat();
   const counts = Array.from({ length: S * V }, (_, i) => (i % 5 === 0 ? 1 + WRITTEN * (i % 3) : 0));
   const streams = [2, 5, 0, NO_SLOT, 6, 1, 0, 7, 2, 1, 8, 70000];
-  checkKernels(
+  checkForward(
     (x, counts, settings, bias, streams) =>
       sampleOp(scale(x!, 6), { counts: counts!, settings: settings!, bias: bias!, streams: streams! }),
     [

@@ -3,7 +3,6 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { optimizerBytes } from "../../src/app/memory";
 import { Program } from "../../src/autograd/program";
 import { dealOf } from "../../src/data/deal";
 import { type Example, encodeSamples } from "../../src/data/examples";
@@ -17,6 +16,7 @@ import { bitsPerWeight } from "../../src/model/quantised";
 import { Slab } from "../../src/model/slab";
 import { crossEntropy } from "../../src/ops/cross-entropy";
 import { gather } from "../../src/ops/gather";
+import { optimizerBytes } from "../../src/stages/memory";
 import { build, schema, settings } from "../../src/stages/sft";
 import { input } from "../../src/tensor/tensor";
 import { trainCharacters } from "../../src/text/characters";

@@ -1,0 +1,104 @@
+/** A config's stages as a graph: what each reads. Stages name only earlier ones, so their order in the file is the graph's. */
+import { existsSync } from "node:fs";
+import { isHubName } from "../hub/fetch";
+import { kindOf, type StageConfig } from "../stages";
+import { nearest } from "../text/nearest";
+import { reservedNames } from "../train/run-folder";
+import { findFile } from "./embedded";
+
+/** A fresh model. */
+export const NEW = "new";
+
+/** A model that a stage reads. */
+export type Reference =
+  | { readonly to: "stage"; readonly node: Node }
+  /** A run, a checkpoint, a directory, a name on the Hub. */
+  | { readonly to: "outside"; readonly name: string }
+  | { readonly to: "new" };
+
+export interface Node {
+  readonly stage: StageConfig;
+  readonly name: string;
+  readonly reads: ReadonlyMap<string, Reference>;
+}
+
+export interface Stages {
+  readonly stage: readonly StageConfig[];
+  readonly model: { readonly from?: string | undefined };
+  readonly result?: string | undefined;
+}
+
+export function graphOf({ stage: stages, model }: Stages): Node[] {
+  const nodes: Node[] = [];
+  for (const [i, stage] of stages.entries()) {
+    const reads = Object.entries(kindOf(stage).reads(stage)).map(([key, given]): [string, Reference] => {
+      const name = given ?? defaultFrom(i, stages, model.from);
+      const node = nodes.find((node) => node.name === name);
+      if (node) return [key, { to: "stage", node }];
+      return [key, name === NEW ? { to: "new" } : { to: "outside", name }];
+    });
+    nodes.push({ stage, name: stage.name, reads: new Map(reads) });
+  }
+  return nodes;
+}
+
+/** The stage before it, or for the first one the model that the run goes on from. */
+function defaultFrom(i: number, stages: readonly StageConfig[], from: string | undefined): string {
+  return i === 0 ? (from ?? NEW) : stages[i - 1]!.name;
+}
+
+/** Whether `node` stands on `other`, over any number of stages. */
+export function standsOn(node: Node, other: Node): boolean {
+  return parentsOf(node).some((parent) => parent === other || standsOn(parent, other));
+}
+
+export function parentsOf({ reads }: Node): Node[] {
+  return [...reads.values()].flatMap((reference) => (reference.to === "stage" ? [reference.node] : []));
+}
+
+/** The stage that a run stands for. */
+export function resultOf({ stage, result }: Pick<Stages, "stage" | "result">): string {
+  return result ?? stage.at(-1)!.name;
+}
+
+interface Problem {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** What is wrong with the names in a config. */
+export function problemsOf({ stage: stages, result }: Stages): Problem[] {
+  const names = stages.map(({ name }) => name);
+  const problems: Problem[] = [];
+  for (const [i, stage] of stages.entries()) {
+    const own = (message: string) => problems.push({ path: ["stage", i, "name"], message });
+    if (stage.name === NEW) own("new stands for a new model; choose another");
+    if (reservedNames.includes(stage.name)) own(`every run has a folder of the name ${stage.name}; choose another`);
+    if (names.indexOf(stage.name) < i) own(`another stage is named ${stage.name} too; give each its own name`);
+    for (const [key, name] of Object.entries(kindOf(stage).reads(stage))) {
+      if (name === undefined) continue;
+      const message = problemOf(name, i, names);
+      const [field = key, place] = key.split(" ");
+      if (message) problems.push({ path: ["stage", i, field, ...(place ? [Number(place) - 1] : [])], message });
+      if (name === NEW && key !== "from")
+        problems.push({ path: ["stage", i, field], message: "a new model can only be gone on from" });
+    }
+    if ("model" in stage && stage.model && stage.from !== NEW)
+      problems.push({
+        path: ["stage", i, "model"],
+        message: `only a stage with from = "${NEW}" has a model of its own`,
+      });
+  }
+  if (result !== undefined && !names.includes(result))
+    problems.push({ path: ["result"], message: `there is no stage ${result}; there are ${names.join(", ")}` });
+  return problems;
+}
+
+function problemOf(name: string, i: number, names: readonly string[]): string | null {
+  if (name === NEW || names.slice(0, i).includes(name)) return null;
+  if (names.indexOf(name) === i) return `stage ${names[i]} names itself`;
+  if (names.includes(name)) return `stage ${names[i]} names ${name}, which comes later: move it up`;
+  if (existsSync(findFile(name)) || isHubName(name)) return null;
+  const near = nearest(name, names.slice(0, i));
+  return `${name} is no earlier stage, no path and no name on the Hub${near ? `; did you mean ${near}?` : ""}`;
+}

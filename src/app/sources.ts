@@ -1,0 +1,136 @@
+/** The models that a stage reads, from disk: new, of an earlier stage, or from outside the run. Adapters are merged. */
+import { existsSync, readFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import type { Device } from "../device/device";
+import { writeTextAside } from "../files";
+import { cachedModel, isHubName } from "../hub/fetch";
+import { type Console, short } from "../log/console";
+import { modelOf } from "../model/model";
+import { initialise, type Storage } from "../model/parameters";
+import { Slab } from "../model/slab";
+import type { StageConfig } from "../stages";
+import { expectWeightsFit } from "../stages/fits";
+import type { RunContext, Source } from "../stages/kind";
+import { modelConfig } from "../stages/model-settings";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
+import { readIndex } from "../train/checkpoints";
+import { BASE_FOLDER, keptAside, MERGED_FOLDER } from "../train/run-folder";
+import type { Config } from "./config";
+import type { Node, Reference } from "./graph";
+import { locateData, locateParts } from "./locate";
+import { mergeModel } from "./merge";
+import { checkParts, isAdapter, modelDirectory, withoutAdapters } from "./model";
+
+export interface Place {
+  readonly config: Config;
+  readonly device: Device;
+  /** The run's folder. */
+  readonly directory: string;
+  readonly console: Console;
+  readonly signal: AbortSignal;
+  /** The run's own tokenizer. */
+  tokenizer(): Promise<Tokenizer>;
+  /** The hash of a model from outside. */
+  hash(directories: readonly string[]): Promise<string>;
+}
+
+/** What a stage is run with. */
+export function contextOf(node: Node, place: Place): RunContext {
+  const { config, device, console, signal, directory } = place;
+  const reference = (key: string) => node.reads.get(key)!;
+  const locate = async (key: string) => {
+    const to = reference(key);
+    return to.to === "new" ? null : wholeModel(to, place);
+  };
+  return {
+    device,
+    seed: config.seed,
+    console,
+    signal,
+    directory: join(directory, node.name),
+    find: (path) => locateData(path, console),
+    locate,
+    async open(key, storage = "f32") {
+      const found = await locate(key);
+      const source =
+        found === null ? await fresh(node.stage, place) : await opened(reference(key), found, storage, place);
+      const { model, tokenizer } = source;
+      console.note(
+        `${node.name}: a model of ${short(model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${model.config.context}`,
+      );
+      return source;
+    },
+  };
+}
+
+async function fresh(stage: StageConfig, { config, device, tokenizer: own }: Place): Promise<Source> {
+  const tokenizer = await own();
+  const sizes = ("model" in stage ? stage.model : undefined) ?? config.model;
+  const model = modelOf(modelConfig(sizes, tokenizer.size));
+  expectWeightsFit(device, model.config, model.parameters);
+  const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) });
+  return { model, weights, tokenizer, base: null, [Symbol.dispose]: () => weights[Symbol.dispose]() };
+}
+
+async function opened(reference: Reference, directory: string, storage: Storage, { device }: Place): Promise<Source> {
+  using checked = await checkParts(device, withoutAdapters(directory), storage);
+  const { stored } = checked;
+  const weights = stored.load(device);
+  const named = reference.to === "outside" && isHubName(reference.name) && cachedModel(reference.name) === directory;
+  // A stage's adapter was trained with a tokenizer, and perhaps a template, of its own.
+  const tokenizer = existsSync(join(directory, "tokenizer.json")) ? checked.tokenizer : await loadTokenizer(directory);
+  return {
+    model: stored.model,
+    weights,
+    tokenizer,
+    base: named ? (reference as { readonly name: string }).name : resolve(directory),
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
+}
+
+/** The folder of a model without adapters. */
+async function wholeModel(reference: Exclude<Reference, { to: "new" }>, place: Place): Promise<string> {
+  const { directory, console } = place;
+  if (reference.to === "outside") {
+    const parts = await locateParts(reference.name, console);
+    if (parts.adapters.length === 0) return parts.base;
+    const hash = await place.hash([parts.base, ...parts.adapters]);
+    const { folder, made } = baseFolder(directory, hash);
+    if (!made) {
+      console.note(`${reference.name} is an adapter: training goes on from it as merged into ${folder}`);
+      await mergeModel(parts, folder);
+      writeTextAside(join(folder, MADE_FROM), `${hash}\n`);
+    }
+    return folder;
+  }
+  const { name } = reference.node;
+  const folder = join(directory, name);
+  const saved = modelDirectory(folder);
+  if (isAdapter(saved)) {
+    const merged = resolve(folder, MERGED_FOLDER);
+    if (!existsSync(merged)) await mergeModel(await locateParts(saved, console), merged);
+    return merged;
+  }
+  const index = readIndex(folder);
+  if (index && basename(saved) !== index.latest)
+    console.note(`${name}: the next stage goes on from its best checkpoint, ${basename(saved)}`);
+  return resolve(saved);
+}
+
+/** In a merged base: the hash of what it was merged from. */
+const MADE_FROM = "made-from";
+
+/** Where an adapter from outside lies merged, or would; one for each that the run has gone on from. */
+function baseFolder(directory: string, hash: string): { folder: string; made: boolean } {
+  const first = join(directory, BASE_FOLDER);
+  const from = (folder: string) =>
+    existsSync(join(folder, MADE_FROM)) ? readFileSync(join(folder, MADE_FROM), "utf8").trim() : hash;
+  if (!existsSync(first) || from(first) === hash) return { folder: first, made: existsSync(first) };
+  const another = join(directory, keptAside(BASE_FOLDER, hash));
+  return { folder: another, made: existsSync(another) };
+}
+
+/** Whether a stage begins with a new model. */
+export function beginsNew({ reads }: Node): boolean {
+  return [...reads.values()].some(({ to }) => to === "new");
+}

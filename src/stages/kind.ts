@@ -1,0 +1,54 @@
+/** What a kind of stage must say. A pipeline knows stages by nothing else. */
+import type { z } from "zod";
+import type { Device } from "../device/device";
+import type { Console } from "../log/console";
+import type { ModelConfig } from "../model/architecture";
+import type { Model } from "../model/model";
+import type { Storage } from "../model/parameters";
+import type { Slab } from "../model/slab";
+import type { Tokenizer } from "../text/tokenizer";
+import type { MemoryOptions } from "./memory";
+
+export interface Kind<C> {
+  readonly schema: z.ZodObject;
+  /** Raised by hand when results change their meaning: what was made before is then made again. */
+  readonly version: number;
+  /** The models that it reads, by key: earlier stages, paths, Hub names. `from` stands for itself where it may be left out. */
+  reads(config: C): Readonly<Record<string, string | undefined>>;
+  /** The data files that its result depends on. */
+  data(config: C): readonly string[];
+  /** What it would do with a model of these sizes: no device, no data. */
+  outline(config: C, model: ModelConfig): Outline;
+  run(config: C, context: RunContext): Promise<"finished" | "interrupted">;
+}
+
+export interface Outline {
+  /** For people, a line each. */
+  readonly lines: readonly string[];
+  /** What is trained, and in what batches: what its memory follows from. Null where nothing is. */
+  readonly trained: { readonly model: Model; readonly batch: MemoryOptions } | null;
+}
+
+/** What a stage is run with. Models are opened from disk, each for whom asks. */
+export interface RunContext {
+  readonly device: Device;
+  readonly seed: number;
+  readonly console: Console;
+  readonly signal: AbortSignal;
+  /** The stage's folder. */
+  readonly directory: string;
+  /** Where a data file is: on disk, inside the executable, or fetched by name. */
+  find(path: string): Promise<string>;
+  /** A whole model that the stage reads, by the key of `reads`; adapters are merged into it. */
+  open(key: string, storage?: Storage): Promise<Source>;
+  /** Where such a model's files are; null for a new one. */
+  locate(key: string): Promise<string | null>;
+}
+
+export interface Source extends Disposable {
+  readonly model: Model;
+  readonly weights: Slab;
+  readonly tokenizer: Tokenizer;
+  /** Where it is from, for adapters to name: a path, or a name on the Hub. Null where it was never saved. */
+  readonly base: string | null;
+}

@@ -1,0 +1,96 @@
+/** Makes a kind of stage of a training stage: opens the model, builds the stage, sees whether it fits, trains. */
+import type { z } from "zod";
+import { duration, memory, short } from "../log/console";
+import type { ModelConfig } from "../model/architecture";
+import { adapterOf, targeted } from "../model/lora";
+import { modelOf, withAdapters } from "../model/model";
+import { fit, type Outcome } from "../train/fit";
+import { told } from "../train/progress";
+import type { LoraConfig, Training } from "../train/settings";
+import type { Built, Context } from "./context";
+import { expectFits } from "./fits";
+import type { Kind, Outline, RunContext } from "./kind";
+import { memoryOf } from "./memory";
+
+/** What every training stage's config has. */
+export interface TrainingConfig {
+  readonly name: string;
+  readonly kind: string;
+  readonly from?: string | undefined;
+  readonly data: string | readonly string[];
+  readonly validation: number | string;
+  readonly batch: { readonly rows: number; readonly tokens?: number | undefined; readonly accumulate: number };
+  readonly optim: { readonly steps?: number | undefined };
+  readonly epochs?: number;
+  readonly recompute: boolean;
+  readonly activations: "f32" | "bf16";
+  readonly lora?: LoraConfig | undefined;
+}
+
+export interface TrainingStage<C extends TrainingConfig> {
+  readonly schema: z.ZodObject;
+  readonly version: number;
+  settings(config: C): Training;
+  build(config: C, context: Context): Promise<Built>;
+}
+
+export function trainingKind<C extends TrainingConfig>({
+  schema,
+  version,
+  settings,
+  build,
+}: TrainingStage<C>): Kind<C> {
+  return {
+    schema,
+    version,
+    reads: ({ from }) => ({ from }),
+    data: ({ data, validation }) => [...[data].flat(), ...(typeof validation === "string" ? [validation] : [])],
+    outline: (config, model) => outline(config, settings(config), model),
+    async run(config, context) {
+      using source = await context.open("from", config.lora?.base ?? "f32");
+      using stage = await build(config, { ...context, ...source });
+      const { name, batch, recompute, activations } = config;
+      const shape = { rows: batch.rows, tokens: stage.length, recompute, activations };
+      const needed = expectFits(context.device, stage, { name, model: stage.model, batch: shape });
+      context.console.note(`${name}: training takes ${memory(needed)} of device memory`);
+      const outcome = await fit(stage, { ...context, name, settings: settings(config) });
+      for (const line of outcomeLines(name, outcome, context)) context.console.note(line);
+      return outcome.reason === "interrupted" ? "interrupted" : "finished";
+    },
+  };
+}
+
+function outcomeLines(name: string, { reason, progress }: Outcome, { directory }: RunContext): string[] {
+  const best = progress.best ? `, best ${told(progress.best.values)} at step ${progress.best.step}` : "";
+  const resident = memory(1024 * process.resourceUsage().maxRSS);
+  return [
+    `${name}: ${reason} after step ${progress.step}, ${duration(progress.seconds)}${best}; at most ${resident} of main memory`,
+    ...(reason === "interrupted" ? [`saved in ${directory}; run the same command again to go on`] : []),
+  ];
+}
+
+function outline(config: TrainingConfig, { optim, evaluate, save }: Training, sizes: ModelConfig): Outline {
+  const { rows, tokens = Math.min(1024, sizes.context), accumulate } = config.batch;
+  const { recompute, activations, lora, epochs } = config;
+  const plain = modelOf(sizes, lora?.base);
+  const model = lora ? withAdapters(plain, [adapterOf(targeted(plain.modules, lora.targets), lora)]) : plain;
+  const batch = { rows, tokens, recompute, activations };
+  const { steps } = config.optim;
+  const each = rows * tokens * accumulate;
+  const many = steps === undefined ? `${epochs} epochs in steps` : `${steps} steps`;
+  const { trainingBytes } = memoryOf(model, batch);
+  return {
+    trained: { model, batch },
+    lines: [
+      `${many} of ${rows} x ${tokens} x ${accumulate} = ${each} tokens${steps ? `, ${short(steps * each)} in all` : " at most"}, on ${[config.data].flat().join(", ")}`,
+      ...(lora
+        ? [
+            `adapter of rank ${lora.rank} for ${lora.targets.join(", ")}: ${short(model.adapters[0]!.parameters.count)} parameters are trained; the base in ${lora.base}`,
+          ]
+        : []),
+      `AdamW, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
+      `evaluation every ${evaluate.every} steps, a checkpoint every ${save.every}, ${save.keep} kept`,
+      `device memory: ${memory(trainingBytes)}`,
+    ],
+  };
+}
