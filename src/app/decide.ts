@@ -105,6 +105,8 @@ export async function decide(node: Node, scene: Scene): Promise<Decision> {
   const before = readStageFile(folder) ?? (await adopted(node, parts, scene));
   const found = { key, parts, before };
   if (!before) return { ...found, what: "run", why: null };
+  // Nothing was saved: there is nothing to keep.
+  if (before.state === "begun" && !readIndex(folder)) return { ...found, what: "run", why: null };
   if (before.key === key) return { ...found, what: before.state === "finished" ? "finished" : "go on", why: null };
   return { ...found, what: "run again", why: difference(before.parts, parts) ?? "what it was made from has changed" };
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { writeTextAside } from "../files";
+import { readConfig } from "../formats/checkpoint";
 import { sampling } from "../generate/sampling";
 import type { Console } from "../log/console";
 import { kindOf } from "../stages";
@@ -14,7 +15,7 @@ import type { Config } from "./config";
 import { type Decision, decide, formerConfig, hashOfResult, outputOf, type Scene } from "./decide";
 import { graphOf, type Node, parentsOf, resultOf, standsOn } from "./graph";
 import { locateParts } from "./locate";
-import { openModel } from "./model";
+import { checkParts, openModel } from "./model";
 import { runTokenizer } from "./run-tokenizer";
 import { beginsNew, contextOf, type Place } from "./sources";
 import { hasher, readStageFile, type Seen, type StageFile, writeStageFile } from "./stage-file";
@@ -47,6 +48,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   const { directory, console, device, signal, choice = {} } = options;
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
+  await checkOutside(chosen, device, console);
   using _lock = lockFolder(directory);
   const former = formerConfig(directory);
   keepConfig(directory, config);
@@ -85,6 +87,22 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   if (config.generate && nodes.some((node) => node.name === resultOf(config) && chosen.has(node)))
     await writeContinuations(config.generate, config.seed, options);
   return "finished";
+}
+
+/** Models from outside the run are whole, and fit: known before the run writes anything. */
+async function checkOutside(nodes: ReadonlySet<Node>, device: Device, console: Console): Promise<void> {
+  for (const { stage, reads } of nodes) {
+    for (const reference of reads.values()) {
+      if (reference.to !== "outside") continue;
+      const parts = await locateParts(reference.name, console);
+      const { trained } = kindOf(stage).outline(stage, await readConfig(parts.base));
+      using _checked = await checkParts(
+        device,
+        parts,
+        parts.adapters.length ? undefined : trained?.model.parameters.storage,
+      );
+    }
+  }
 }
 
 /** Throws a UserError where a stage is named that there is not. */

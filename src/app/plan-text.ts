@@ -23,8 +23,11 @@ export async function planText(
   const chosen = chosenOf(nodes, choice);
   const { tokenizer } = config;
   const lines = [`run ${config.name}, seed ${config.seed}`];
-  if (config.model.from === undefined)
-    lines.push(`tokenizer: ${tokenizer.kind}${"size" in tokenizer ? ` of ${tokenizer.size} tokens` : ""}`);
+  lines.push(
+    config.model.from === undefined
+      ? `tokenizer: ${tokenizer.kind}${"size" in tokenizer ? ` of ${tokenizer.size} tokens` : ""}`
+      : `weights and tokenizer: ${config.model.from}`,
+  );
   const scene: Scene = {
     config,
     directory,

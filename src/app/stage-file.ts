@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { readJson, writeTextAside } from "../files";
+import { readJson, unreadable, writeTextAside } from "../files";
 import { STAGE_FILE } from "../train/run-folder";
 
 /** A file's contents by their hash, which is looked up as long as size and time are the same. */
@@ -122,6 +122,10 @@ const MODEL_FILES =
 
 async function contentHash(path: string): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
-  for await (const part of Bun.file(path).stream()) hash.update(part);
+  try {
+    for await (const part of Bun.file(path).stream()) hash.update(part);
+  } catch (error) {
+    throw unreadable(path, error, { hint: "give the path of a file, or the name of a data set" });
+  }
   return hash.digest("hex");
 }

@@ -159,10 +159,32 @@ describe("a pipeline in an empty folder", () => {
     child.kill("SIGKILL");
     await child.exited;
   });
-  test("a folder with another config is refused", async () => {
+  test("another config runs again what it changes, says why, and keeps what was there", async () => {
     const { stderr, code } = await run([...smoke, "--out", "whole"]);
-    expect(stderr).toContain("holds a run with another config: stage.0.optim.steps was 30 and is 20");
-    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^pretrain: runs again: optim\.steps was 30 and is 20; the other is kept in whole\/pretrain@\w{8}$/m,
+    );
+    expect(code).toBe(0);
+    const back = await run([...smoke, ...options, "--out", "whole"]);
+    expect(back.stderr).toMatch(/^pretrain: its former result is brought back: optim\.steps was 20 and is 30/m);
+    expect(back.stderr).not.toContain("step 1/30");
+  });
+  test("killed at each stage it goes on to the same bytes", async () => {
+    const shapes = ["--set", "stage.0.logEvery=1", "--set", "stage.1.logEvery=1", "--set", "stage.2.logEvery=1"];
+    await run([...smoke, "--out", "unbroken"]);
+    for (const [name, at] of [
+      ["pretrain", /pretrain {2}step 12\/20 {2}loss/],
+      ["adapter", /adapter {2}step 7\/10 {2}loss/],
+      ["sft", /sft {2}step 7\/10 {2}loss/],
+    ] as const) {
+      const child = spawn([...smoke, ...shapes, "--out", "broken"]);
+      expect(await readUntil(child.stderr, at), name).toMatch(at);
+      child.kill("SIGKILL");
+      await child.exited;
+    }
+    expect((await run([...smoke, "--out", "broken"])).code).toBe(0);
+    const result = (out: string) => readFileSync(join(folder, out, "sft", "step-000010", "model.safetensors"));
+    expect(result("broken")).toEqual(result("unbroken"));
   });
   test("--plan fetches nothing for a released model", async () => {
     const nowhere = { HF_HOME: join(folder, "nothing"), HF_ENDPOINT: "http://127.0.0.1:1" };
@@ -172,7 +194,7 @@ describe("a pipeline in an empty folder", () => {
   });
   test("--plan shows what would run, and runs nothing", async () => {
     const { stdout, code } = await run([...smoke, "--plan", "--out", "planned"]);
-    expect(stdout).toContain("stage 1: pretrain on data/tales.txt");
+    expect(stdout).toContain("stage 1: pretrain (pretrain) <- new: to run\n  20 steps of 4 x 32 x 2 = 256 tokens");
     expect([code, existsSync(join(folder, "planned"))]).toEqual([0, false]);
   });
 });
