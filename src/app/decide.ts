@@ -1,7 +1,7 @@
 /** What is to be done with a stage: nothing, to go on, to run, to run again and why. Nothing is built, and no data are tokenised. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import { kindOf, type StageConfig } from "../stages";
 import { modelConfig } from "../stages/model-settings";
 import { readIndex } from "../train/checkpoints";
@@ -46,7 +46,7 @@ export function formerConfig(directory: string): Config | null {
 export interface Scene {
   readonly config: Config;
   readonly directory: string;
-  readonly console: Console;
+  readonly console: Reporter;
   readonly hasher: Hasher;
   readonly former: Config | null;
   /** The output of the run's tokenizer, where a stage begins with a new model. */

@@ -10,7 +10,7 @@ import { UserError } from "../errors";
 import { type Answer, answerAll } from "../eval/answers";
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
-import { type Console, duration, throttled } from "../log/console";
+import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
 import type { Message } from "../text/template";
 import { findFile } from "./embedded";
@@ -29,7 +29,7 @@ export interface TextOptions {
 export async function measureText(
   opened: OpenModel & { readonly device: Device },
   { data, context, stride }: TextOptions,
-  console: Console,
+  console: Reporter,
 ): Promise<TextFigures> {
   const path = findFile(data);
   const ids = await tokensOf(path, { tokenizer: opened.tokenizer });
@@ -62,7 +62,7 @@ const SUBSET_SEED = 1337;
 export async function measureAnswers(
   opened: OpenModel,
   { data, template: wanted, limit, batch, maxTokens, ownHistory }: QuestionOptions,
-  console: Console,
+  console: Reporter,
 ): Promise<MeasuredAnswers> {
   const { conversations, format } = await readConversations(data, console);
   const template = templateFor(wanted, format, opened.tokenizer);
@@ -77,7 +77,7 @@ export async function measureAnswers(
   return { answers: answered.flat(), figures: answerFigures(answered, { ownHistory }) };
 }
 
-async function readConversations(data: string, console: Console) {
+async function readConversations(data: string, console: Reporter) {
   const trees = records.trees.parse(undefined);
   const file = await locateData(data, console);
   const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
@@ -92,7 +92,7 @@ async function readConversations(data: string, console: Console) {
 }
 
 /** `window 12/80  eta 1m05s` */
-function countdown(console: Console, what: string): (done: number, total: number) => void {
+function countdown(console: Reporter, what: string): (done: number, total: number) => void {
   const start = performance.now();
   return throttled((done, total) => {
     const left = ((performance.now() - start) / 1000 / done) * (total - done);

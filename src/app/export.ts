@@ -1,8 +1,9 @@
 /** A model in the form that other programs read. Nothing stands under its final name before it is whole. */
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { basename, dirname } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { basename } from "node:path";
 import { UserError } from "../errors";
+import { writeAside } from "../files";
 import { copyModel, openModelFiles } from "../formats/checkpoint";
 import { type GgufType, writeGguf } from "../formats/gguf";
 import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
@@ -31,14 +32,5 @@ export async function exportGguf(directory: string, out: string, type: GgufType)
 async function under(out: string, write: (temporary: string) => Promise<void>): Promise<void> {
   if (existsSync(out))
     throw new UserError(`${out} is there already`, { hint: "give another name with --out", exitCode: 2 });
-  const temporary = `${out}.tmp`;
-  await rm(temporary, { recursive: true, force: true });
-  await mkdir(dirname(out), { recursive: true });
-  try {
-    await write(temporary);
-    await rename(temporary, out);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+  await writeAside(out, write);
 }

@@ -5,12 +5,12 @@ import { UserError } from "../errors";
 import { readAdapterConfig } from "../formats/peft";
 import { dataSets, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
-import { type Console, duration } from "../log/console";
+import { duration, type Reporter } from "../log/console";
 import { findFile } from "./embedded";
 import { isAdapter, type ModelParts, modelDirectory } from "./model";
 
 /** The model directory that `given` stands for, or a folder that has `file`. What lies on the disk under that path goes before a name on the Hub. */
-export async function locateModel(given: string, console: Console, file = "config.json"): Promise<string> {
+export async function locateModel(given: string, console: Reporter, file = "config.json"): Promise<string> {
   const path = findFile(given);
   if (existsSync(join(path, file))) return path;
   if (existsSync(path) || !isHubName(given)) return modelDirectory(path);
@@ -27,7 +27,7 @@ export interface PartsOptions {
 /** Everything that a model is made of. An adapter brings its base, from where its config says. */
 export async function locateParts(
   given: string,
-  console: Console,
+  console: Reporter,
   { adapters = [], baseOnly = false }: PartsOptions = {},
 ): Promise<ModelParts> {
   const directory = await locateModel(given, console);
@@ -44,7 +44,7 @@ export async function locateParts(
 }
 
 /** The model that an adapter is for: a path, from the adapter's folder or from here, or a name on the Hub. */
-export async function locateBase(adapter: string, console: Console): Promise<string> {
+export async function locateBase(adapter: string, console: Reporter): Promise<string> {
   const { base } = readAdapterConfig(adapter);
   const hint = `set base_model_name_or_path in ${adapter}/adapter_config.json`;
   if (!base) throw new UserError(`${adapter} does not say which model it is for`, { hint });
@@ -56,7 +56,7 @@ export async function locateBase(adapter: string, console: Console): Promise<str
 }
 
 /** A data file: a path, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
-export async function locateData(given: string, console: Console): Promise<string> {
+export async function locateData(given: string, console: Reporter): Promise<string> {
   const path = findFile(given);
   const set = dataSets[given];
   if (existsSync(path) || !set) return path;
@@ -69,12 +69,12 @@ export async function locateData(given: string, console: Console): Promise<strin
 }
 
 /** Fetches a data set by its name, with progress. */
-export function fetchDataWithProgress(name: string, console: Console): Promise<FetchedFile[]> {
+export function fetchDataWithProgress(name: string, console: Reporter): Promise<FetchedFile[]> {
   return withProgress(console, (onProgress) => fetchDataSet(name, dataSets[name]!, { onProgress }));
 }
 
 /** Fetches a model by its Hub name, with a bar, the speed and the time left. */
-export async function fetchWithProgress(name: string, console: Console): Promise<string> {
+export async function fetchWithProgress(name: string, console: Reporter): Promise<string> {
   if (!isHubName(name)) {
     throw new UserError(`${name} is not a model's name`, {
       hint: "give a name such as gpt2 or owner/name",
@@ -84,7 +84,7 @@ export async function fetchWithProgress(name: string, console: Console): Promise
   return withProgress(console, (onProgress) => fetchModel(name, onProgress));
 }
 
-async function withProgress<T>(console: Console, fetch: (onProgress: FetchProgress) => Promise<T>): Promise<T> {
+async function withProgress<T>(console: Reporter, fetch: (onProgress: FetchProgress) => Promise<T>): Promise<T> {
   const start = performance.now();
   let shown = start;
   let first: number | null = null;

@@ -1,11 +1,11 @@
 /** Adapters made part of the weights: a model directory like any other. Works without a device, tensor by tensor. */
 
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir } from "node:fs/promises";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { messageOf, UserError } from "../errors";
+import { writeAside } from "../files";
 import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
 import { openAdapter, type StoredAdapter } from "../formats/peft";
 import { HEAD } from "../model/architecture";
@@ -37,20 +37,17 @@ export async function mergeModel(parts: ModelParts, out: string): Promise<Merged
     throw new UserError(`${out} is there already`, { hint: "give another name with --out", exitCode: 2 });
   using base = await openModelFiles(parts.base);
   const adapters: StoredAdapter[] = [];
-  const temporary = `${out}.tmp`;
   try {
     for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model));
     const trainedOn = storageOf(adapters, parts);
     const tokenizer = await loadTokenizer(parts.tokenizer);
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(dirname(temporary), { recursive: true });
-    await mkdir(temporary);
-    await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);
-    await writeTokenizer(temporary, tokenizer.files);
-    await rename(temporary, out);
+    await writeAside(out, async (temporary) => {
+      await mkdir(temporary);
+      await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);
+      await writeTokenizer(temporary, tokenizer.files);
+    });
     return { adapters: adapters.length, trainedOn };
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
     if (error instanceof UserError) throw error;
     throw new UserError(`${out} cannot be written: ${messageOf(error)}`, { cause: error });
   } finally {

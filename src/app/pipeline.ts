@@ -6,7 +6,7 @@ import { UserError } from "../errors";
 import { writeTextAside } from "../files";
 import { readConfig } from "../formats/checkpoint";
 import { sampling } from "../generate/sampling";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { lockFolder, unwritable } from "../train/lock";
 import { keptAside, RUN_FILE } from "../train/run-folder";
@@ -24,7 +24,7 @@ export interface RunOptions {
   readonly device: Device;
   /** The run's folder. */
   readonly directory: string;
-  readonly console: Console;
+  readonly console: Reporter;
   readonly signal: AbortSignal;
   /** Where the continuations of `[generate]` go. */
   readonly write: (text: string) => void;
@@ -90,7 +90,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
 }
 
 /** Models from outside the run are whole, and fit: known before the run writes anything. */
-async function checkOutside(nodes: ReadonlySet<Node>, device: Device, console: Console): Promise<void> {
+async function checkOutside(nodes: ReadonlySet<Node>, device: Device, console: Reporter): Promise<void> {
   for (const { stage, reads } of nodes) {
     for (const reference of reads.values()) {
       if (reference.to !== "outside") continue;

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
-import { type Console, short } from "../log/console";
+import { type Reporter, short } from "../log/console";
 import { modelOf } from "../model/model";
 import { kindOf } from "../stages";
 import { readIndex } from "../train/checkpoints";
@@ -17,7 +17,7 @@ import { hasher, readStageFile } from "./stage-file";
 /** For `run --plan`. */
 export async function planText(
   config: Config,
-  { directory, console, choice = {} }: { directory: string; console: Console; choice?: Choice },
+  { directory, console, choice = {} }: { directory: string; console: Reporter; choice?: Choice },
 ): Promise<string> {
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readConfig } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import { presets } from "../model/architectures";
 import { modelConfig } from "../stages/model-settings";
@@ -14,7 +14,7 @@ import { locateParts } from "./locate";
 const GPT2_VOCABULARY = 50257;
 
 /** The sizes of the model that a stage goes on from, or of the first that it reads. */
-export async function plannedModel({ reads, stage }: Node, config: Config, console: Console): Promise<ModelConfig> {
+export async function plannedModel({ reads, stage }: Node, config: Config, console: Reporter): Promise<ModelConfig> {
   const [reference] = reads.values();
   switch (reference!.to) {
     case "stage":

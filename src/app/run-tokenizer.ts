@@ -2,7 +2,7 @@
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../errors";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import { corpusOf } from "../stages";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { keptAside, TOKENIZER_FOLDER } from "../train/run-folder";
@@ -24,7 +24,7 @@ export async function runTokenizer(
     console,
     hasher,
     former,
-  }: { directory: string; console: Console; hasher: Hasher; former: Config | null },
+  }: { directory: string; console: Reporter; hasher: Hasher; former: Config | null },
 ): Promise<RunTokenizer> {
   const wanted = config.tokenizer;
   const paths: string[] = [];

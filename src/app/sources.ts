@@ -4,7 +4,7 @@ import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import { writeTextAside } from "../files";
 import { cachedModel, isHubName } from "../hub/fetch";
-import { type Console, short } from "../log/console";
+import { type Reporter, short } from "../log/console";
 import { modelOf } from "../model/model";
 import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -26,7 +26,7 @@ export interface Place {
   readonly device: Device;
   /** The run's folder. */
   readonly directory: string;
-  readonly console: Console;
+  readonly console: Reporter;
   readonly signal: AbortSignal;
   /** The run's own tokenizer. */
   tokenizer(): Promise<Tokenizer>;

@@ -1,6 +1,6 @@
 /** Training a tokenizer of any kind on text files, with progress. */
 import { readText } from "../data/corpus";
-import { type Console, throttled } from "../log/console";
+import { type Reporter, throttled } from "../log/console";
 import { trainBpe } from "../text/bpe";
 import { trainCharacters } from "../text/characters";
 import type { TokenizerFiles } from "../text/files";
@@ -13,7 +13,7 @@ export type Wanted = { readonly kind: "character" } | { readonly kind: "bpe" | "
 export async function trainTokenizer(
   paths: readonly string[],
   wanted: Wanted,
-  console: Console,
+  console: Reporter,
 ): Promise<TokenizerFiles> {
   const texts: string[] = [];
   for (const path of paths) texts.push(await readText(findFile(path)));

@@ -1,5 +1,5 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
-import type { Buffer, Bytes, Device, Dispatch, Recording, Slice } from "../device/device";
+import type { Bytes, Device, DeviceBuffer, Dispatch, Recording, Slice } from "../device/device";
 import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
@@ -16,9 +16,9 @@ export class Program implements Disposable {
   readonly plan: Plan;
   private readonly device: Device;
   private readonly bind: ReadonlyMap<Tensor, Slice>;
-  private readonly owned: Buffer[] = [];
+  private readonly owned: DeviceBuffer[] = [];
   /** Of each slot. */
-  private readonly buffers: readonly Buffer[];
+  private readonly buffers: readonly DeviceBuffer[];
   private readonly recording: Recording;
   private readonly unfed: Set<Tensor>;
 

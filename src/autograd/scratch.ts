@@ -1,9 +1,9 @@
 /** Memory for what programs work out on the way, shared by those that never run at the same time. */
-import type { Buffer, Device } from "../device/device";
+import type { Device, DeviceBuffer } from "../device/device";
 
 export class Scratch implements Disposable {
   private readonly device: Device;
-  private readonly buffers: Buffer[] = [];
+  private readonly buffers: DeviceBuffer[] = [];
   private readonly sizes: number[] = [];
 
   constructor(device: Device) {
@@ -11,7 +11,7 @@ export class Scratch implements Disposable {
   }
 
   /** A buffer for each of these sizes in words of 4 bytes: all different, but also given to every other program. */
-  take(words: readonly number[]): Buffer[] {
+  take(words: readonly number[]): DeviceBuffer[] {
     const { chosen, sizes } = shared(this.sizes, words);
     for (const size of sizes.slice(this.sizes.length)) {
       this.buffers.push(this.device.allocate(4 * size));

@@ -1,3 +1,4 @@
+/** `dawngrad inspect`: a model's or a config's parameters and memory. */
 import { existsSync } from "node:fs";
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config-file";
@@ -15,7 +16,6 @@ import { kindOf } from "../stages";
 import { type Memory, memoryOf } from "../stages/memory";
 import { numberOf } from "./options";
 
-/** `dawngrad inspect`: a model's or a config's parameters and memory. */
 export default defineCommand({
   meta: { name: "inspect", description: "parameters by tensor, and memory for inference and training" },
   args: {

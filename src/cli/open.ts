@@ -2,7 +2,7 @@
 import { locateParts } from "../app/locate";
 import { type OpenModel, openModel } from "../app/model";
 import type { Device } from "../device/device";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import type { Storage } from "../model/parameters";
 import { all, deviceArg, openFor, storageArg } from "./options";
 
@@ -25,7 +25,7 @@ export interface Opened extends OpenModel {
   readonly device: Device;
 }
 
-export async function openFromArgs(args: Args, rawArgs: readonly string[], console: Console): Promise<Opened> {
+export async function openFromArgs(args: Args, rawArgs: readonly string[], console: Reporter): Promise<Opened> {
   const parts = await locateParts(args.model, console, {
     adapters: all(rawArgs, "adapter"),
     baseOnly: args["base-only"] === true,

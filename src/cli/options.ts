@@ -2,7 +2,7 @@
 import type { Device } from "../device/device";
 import { openDevice } from "../device/open";
 import { UserError } from "../errors";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import { storages } from "../model/parameters";
 
 export const deviceArg = {
@@ -34,7 +34,7 @@ export function threadsOf({ threads }: DeviceArgs): number | undefined {
 }
 
 /** Opens the device and, when `auto` found no GPU, says what it took instead. */
-export function openFor(args: DeviceArgs, console: Console): Device {
+export function openFor(args: DeviceArgs, console: Reporter): Device {
   const device = openDevice(args.device, { threads: threadsOf(args) });
   const { kind, name, driver } = device.info;
   if (args.device === "auto" && kind === "cpu")
@@ -75,7 +75,7 @@ export function all(rawArgs: readonly string[], ...names: readonly string[]): st
 }
 
 /** Aborted by the first Ctrl-C (or SIGTERM), so that work can be saved; the second one ends the program at once. */
-export function interruptible(console: Console): AbortSignal {
+export function interruptible(console: Reporter): AbortSignal {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(130);

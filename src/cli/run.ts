@@ -1,3 +1,4 @@
+/** `dawngrad run CONFIG`: the stages of a config file, in order. */
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config-file";
 import { planText } from "../app/plan-text";
@@ -6,7 +7,6 @@ import { openConsole } from "../log/console";
 import { all, deviceArg } from "./options";
 import { runFolder, startRun } from "./start";
 
-/** `dawngrad run CONFIG`: the stages of a config file, in order. */
 export default defineCommand({
   meta: { name: "run", description: "runs the stages of a config file; run again, it goes on where it was" },
   args: {

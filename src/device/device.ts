@@ -15,7 +15,7 @@ export type Workgroups = readonly [x: number, y: number, z: number];
 
 /** A window of a buffer. Offsets are multiples of 256 bytes, which any device can bind. */
 export interface Slice {
-  readonly buffer: Buffer;
+  readonly buffer: DeviceBuffer;
   readonly offsetBytes: number;
   readonly sizeBytes: number;
 }
@@ -30,7 +30,7 @@ export interface Dispatch {
   readonly workgroups: Workgroups;
 }
 
-export interface Buffer {
+export interface DeviceBuffer {
   readonly sizeBytes: number;
   free(): void;
 }
@@ -70,7 +70,7 @@ export interface Device extends Disposable {
   /** Bytes that could still be allocated, null where nobody says. */
   freeBytes(): number | null;
   /** A zeroed buffer. */
-  allocate(sizeBytes: number): Buffer;
+  allocate(sizeBytes: number): DeviceBuffer;
   upload(target: Slice, data: Bytes): void;
   /** Waits for all work submitted so far, then copies `source` into `into`, whose length says how much. */
   download(source: Slice, into: Bytes): void;
@@ -98,6 +98,6 @@ export function linear(count: number, workgroupSize: number): Workgroups {
 }
 
 /** A whole buffer as a slice. */
-export function whole(buffer: Buffer): Slice {
+export function whole(buffer: DeviceBuffer): Slice {
   return { buffer, offsetBytes: 0, sizeBytes: buffer.sizeBytes };
 }

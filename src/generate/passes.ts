@@ -5,7 +5,7 @@
 import { type Plan, plan, slotBytes } from "../autograd/plan";
 import { Program } from "../autograd/program";
 import { Scratch, shared } from "../autograd/scratch";
-import { type Buffer, type Device, type Slice, whole } from "../device/device";
+import { type Device, type DeviceBuffer, type Slice, whole } from "../device/device";
 import { cacheTensors, type ModelConfig } from "../model/architecture";
 import type { Model } from "../model/model";
 import { bindAll, type Slab } from "../model/slab";
@@ -146,7 +146,7 @@ export class Passes implements Disposable {
   private readonly model: Model;
   private readonly own: SlotTensors;
   private readonly bind: Map<Tensor, Slice>;
-  private readonly buffers: Buffer[] = [];
+  private readonly buffers: DeviceBuffer[] = [];
   private readonly scratch: Scratch;
   private readonly passes = new Map<string, Pass>();
   private readonly scores = new Map<Pass, Score>();

@@ -1,5 +1,5 @@
 /** What a person reads while work goes on, all on stderr: notes, and one status line that is rewritten in place on a terminal. */
-export interface Console {
+export interface Reporter {
   /** Whether lines may be coloured: on a terminal, without NO_COLOR. */
   readonly colour: boolean;
   /** A line that stays. */
@@ -11,7 +11,7 @@ export interface Console {
 }
 
 /** Progress on a pipe that no longer says anything new at each step is thinned out by its caller, by how often it calls. */
-export function openConsole(stream: NodeJS.WriteStream = process.stderr): Console {
+export function openConsole(stream: NodeJS.WriteStream = process.stderr): Reporter {
   const terminal = stream.isTTY === true;
   let open = false;
   const clear = () => {
@@ -60,7 +60,7 @@ export function throttled<A extends unknown[]>(f: (...args: A) => void, ms = 500
 }
 
 /** Progress of work whose share is known: `tokenising data.txt  40%`. */
-export function percentages(console: Console, what: string): (done: number, total: number) => void {
+export function percentages(console: Reporter, what: string): (done: number, total: number) => void {
   return throttled((done, total) => console.status(`${what}  ${Math.floor((100 * done) / total)}%`));
 }
 

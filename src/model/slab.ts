@@ -1,5 +1,5 @@
 /** A slab on the device: one buffer that holds a value for every parameter (weights, gradients, or a moment). */
-import type { Buffer, Device, Slice } from "../device/device";
+import type { Device, DeviceBuffer, Slice } from "../device/device";
 import { fingerprintOf } from "../fingerprint";
 import { isHalf, isQuantised } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
@@ -8,7 +8,7 @@ import type { Parameter, Parameters } from "./parameters";
 import { dequantise, quantise } from "./quantised";
 
 export class Slab implements Disposable {
-  readonly buffer: Buffer;
+  readonly buffer: DeviceBuffer;
   readonly parameters: Parameters;
   private readonly device: Device;
   private scratch = new Uint16Array(0);

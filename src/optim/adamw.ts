@@ -2,7 +2,15 @@
 import adamwSource from "../../kernels/adamw.wgsl" with { type: "text" };
 import fillSource from "../../kernels/fill.wgsl" with { type: "text" };
 import normSource from "../../kernels/norm.wgsl" with { type: "text" };
-import { type Buffer, type Device, type Dispatch, linear, type Recording, type Slice, whole } from "../device/device";
+import {
+  type Device,
+  type DeviceBuffer,
+  type Dispatch,
+  linear,
+  type Recording,
+  type Slice,
+  whole,
+} from "../device/device";
 import { Slab } from "../model/slab";
 
 export interface AdamWOptions {
@@ -57,9 +65,9 @@ export class AdamW implements Disposable {
   private readonly options: AdamWOptions;
   private readonly rates: readonly number[];
   /** Of each trained slab: its learning rate, the moments' corrections, the step. */
-  private readonly schedules: readonly Buffer[];
-  private readonly stats: Buffer;
-  private readonly partials: Buffer;
+  private readonly schedules: readonly DeviceBuffer[];
+  private readonly stats: DeviceBuffer;
+  private readonly partials: DeviceBuffer;
   private readonly zeroing: Recording;
   private readonly measuring: Recording;
   private readonly applying: Recording;

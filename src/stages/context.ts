@@ -1,7 +1,7 @@
 /** What a stage is built from, and what it gives beside its training: a stage knows neither configs of others nor folders of runs. */
 
 import type { Device } from "../device/device";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import type { Model } from "../model/model";
 
 import type { Slab } from "../model/slab";
@@ -16,7 +16,7 @@ export interface Context {
   readonly weights: Slab;
   /** Where `weights` are from, for adapters to name: a path, or a name on the Hub. Null where they were never saved. */
   readonly base: string | null;
-  readonly console: Console;
+  readonly console: Reporter;
   /** Where a data file is: on disk, inside the executable, or fetched by name. */
   find(path: string): Promise<string>;
 }

@@ -1,7 +1,7 @@
 /** What a kind of stage must say. A pipeline knows stages by nothing else. */
 import type { z } from "zod";
 import type { Device } from "../device/device";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import type { Model } from "../model/model";
 import type { Storage } from "../model/parameters";
@@ -33,7 +33,7 @@ export interface Outline {
 export interface RunContext {
   readonly device: Device;
   readonly seed: number;
-  readonly console: Console;
+  readonly console: Reporter;
   readonly signal: AbortSignal;
   /** The stage's folder. */
   readonly directory: string;

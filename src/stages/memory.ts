@@ -39,7 +39,7 @@ export function memoryOf(
 
   const trained = adapters.at(-1)?.parameters ?? parameters;
   const graph = nextToken(model, { rows, length, recompute, activations });
-  const training = planOf(graph, [trained], all);
+  const training = microBatchPlan(graph, [trained], all);
   return {
     weightsBytes,
     inferenceBytes: weightsBytes + decoderBytes(model, { slots: 1, capacity: config.context }),
@@ -59,7 +59,7 @@ export function stageBytes({ trained, frozen, graphs }: Pick<Stage, "trained" | 
   let inputs = 0;
   let sizes: readonly number[] = [];
   for (const graph of graphs.toReversed()) {
-    const { slotSizes, fedSlots } = planOf(graph, updated, all);
+    const { slotSizes, fedSlots } = microBatchPlan(graph, updated, all);
     inputs += slotBytes(slotSizes.slice(0, fedSlots));
     ({ sizes } = shared(sizes, slotSizes.slice(fedSlots)));
   }
@@ -71,7 +71,11 @@ export function optimizerBytes({ size }: Parameters): number {
   return 3 * 4 * size;
 }
 
-function planOf(graph: Pick<Graph, "loss" | "sums">, trained: readonly Parameters[], all: readonly Parameters[]) {
+function microBatchPlan(
+  graph: Pick<Graph, "loss" | "sums">,
+  trained: readonly Parameters[],
+  all: readonly Parameters[],
+) {
   const { outputs, slices, total } = trainingGraph(graph, trained);
   return plan(outputs, new Set([...tensorsOf(all), ...slices.flat(), total]));
 }

@@ -4,32 +4,24 @@
  * whole and on disk: so a crash or a full disk leaves the previous one as it was.
  */
 
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
+import { readJson, writeAside, writeTextAside } from "../files";
 import { writeSafetensors } from "../formats/safetensors";
 import { namedValues, prefixed, readSlab } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
 import type { Progress } from "./progress";
+import { INDEX_FILE } from "./run-folder";
 import type { Json, Stage } from "./stage";
 
-interface Index {
-  readonly latest: string;
-  readonly best: string | null;
-  readonly finished: boolean;
-}
+const indexSchema = z.object({
+  latest: z.string(),
+  best: z.string().nullable(),
+  finished: z.boolean(),
+});
+type Index = z.infer<typeof indexSchema>;
 
 export interface SaveOptions {
   readonly progress: Progress;
@@ -47,23 +39,20 @@ export async function saveCheckpoint(
   { progress, keep, finished }: SaveOptions,
 ): Promise<void> {
   const name = nameOf(progress.step);
-  const temporary = join(directory, `.${name}.tmp`);
   try {
-    await mkdir(temporary, { recursive: true });
-    await stage.write(temporary);
-    const moments = optimizer.state.flatMap(([name, slab]) => namedValues(slab, prefixed(`${name}.`)));
-    writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
-    const { fingerprints } = stage;
-    const state = { ...progress, fingerprints, ...(stage.state && { state: stage.state.save() }) };
-    writeFileSync(join(temporary, "training.json"), `${JSON.stringify(state, null, 2)}\n`);
-    for (const file of readdirSync(temporary)) sync(join(temporary, file));
-    await rm(join(directory, name), { recursive: true, force: true });
-    await rename(temporary, join(directory, name));
+    await writeAside(join(directory, name), async (temporary) => {
+      mkdirSync(temporary);
+      await stage.write(temporary);
+      const moments = optimizer.state.flatMap(([name, slab]) => namedValues(slab, prefixed(`${name}.`)));
+      writeSafetensors(join(temporary, "optimizer.safetensors"), moments);
+      const { fingerprints } = stage;
+      const state = { ...progress, fingerprints, ...(stage.state && { state: stage.state.save() }) };
+      writeFileSync(join(temporary, "training.json"), `${JSON.stringify(state, null, 2)}\n`);
+    });
     const best = progress.best && nameOf(progress.best.step);
     writeIndex(directory, { latest: name, best, finished });
     prune(directory, { latest: name, best, keep });
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
     const full = codeOf(error) === "ENOSPC";
     throw new UserError(
       `the checkpoint of step ${progress.step} could not be saved: ${full ? "the disk is full" : messageOf(error)}`,
@@ -77,15 +66,8 @@ export async function saveCheckpoint(
 
 /** Which checkpoints a stage has, or null before the first. */
 export function readIndex(directory: string): Index | null {
-  const path = join(directory, "checkpoints.json");
-  if (!existsSync(path)) return null;
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as Index;
-  } catch (error) {
-    throw new UserError(`${path} cannot be read: ${messageOf(error)}`, {
-      hint: "give a checkpoint's own folder instead",
-    });
-  }
+  const path = join(directory, INDEX_FILE);
+  return existsSync(path) ? readJson(path, indexSchema, "give a checkpoint's own folder instead") : null;
 }
 
 /** Loads the latest checkpoint's weights and optimizer state onto the device. Throws a UserError where what it is trained on has changed. */
@@ -119,26 +101,13 @@ const trainingSchema = z.object({
 });
 
 function readTraining(path: string) {
-  let json: unknown;
-  try {
-    json = JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw unreadable(path, messageOf(error));
-  }
-  const result = trainingSchema.safeParse(json);
-  if (!result.success) throw unreadable(path, z.prettifyError(result.error).replaceAll("\n", " "));
-  const { fingerprints, state, bestLoss, bestStep, best, ...rest } = result.data;
+  const hint = "the checkpoint is damaged; remove its folder to go on from an older one";
+  const { fingerprints, state, bestLoss, bestStep, best, ...rest } = readJson(path, trainingSchema, hint);
   const older =
     bestLoss == null || bestStep == null
       ? null
       : { step: bestStep, score: -bestLoss, values: { validation_loss: bestLoss } };
   return { fingerprints, state, progress: { ...rest, best: best ?? older, evaluated: rest.evaluated ?? rest.step } };
-}
-
-function unreadable(path: string, why: string): UserError {
-  return new UserError(`${path} cannot be read: ${why}`, {
-    hint: "the checkpoint is damaged; remove its folder to go on from an older one",
-  });
 }
 
 /** What the metrics say was read by then: older checkpoints do not. */
@@ -160,16 +129,7 @@ function tokensAt(path: string, step: number): number {
 }
 
 function writeIndex(directory: string, index: Index): void {
-  const path = join(directory, "checkpoints.json");
-  writeFileSync(`${path}.tmp`, `${JSON.stringify(index, null, 2)}\n`);
-  sync(`${path}.tmp`);
-  renameSync(`${path}.tmp`, path);
-}
-
-function sync(path: string): void {
-  const fd = openSync(path, "r");
-  fsyncSync(fd);
-  closeSync(fd);
+  writeTextAside(join(directory, INDEX_FILE), `${JSON.stringify(index, null, 2)}\n`);
 }
 
 /** Keeps the newest `keep`, the latest and the best; removes the rest, and what a crash left behind. */
@@ -177,7 +137,7 @@ function prune(directory: string, { latest, best, keep }: { latest: string; best
   const all = readdirSync(directory);
   const steps = all.filter((file) => /^step-\d+$/.test(file)).sort((a, b) => stepOf(b) - stepOf(a));
   const unneeded = steps.filter((name, i) => i >= keep && name !== latest && name !== best);
-  const remains = all.filter((file) => /^\.step-\d+\.tmp$/.test(file));
+  const remains = all.filter((file) => /^\.step-\d+\..*tmp$/.test(file));
   for (const name of [...unneeded, ...remains]) rmSync(join(directory, name), { recursive: true, force: true });
 }
 

@@ -1,6 +1,6 @@
 /** The training loop. The only one. */
 import type { Device } from "../device/device";
-import type { Console } from "../log/console";
+import type { Reporter } from "../log/console";
 import { openMetrics } from "../log/metrics";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
@@ -18,7 +18,7 @@ export interface Fit {
   readonly settings: Training;
   /** The stage's folder: checkpoints, metrics, events. */
   readonly directory: string;
-  readonly console: Console;
+  readonly console: Reporter;
   /** Aborted by Ctrl-C: the step under way is finished and saved. */
   readonly signal: AbortSignal;
   readonly world?: World;

@@ -8,7 +8,7 @@ import { dealOf } from "../../src/data/deal";
 import { type Example, encodeSamples } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadSamples } from "../../src/data/samples";
-import type { Console } from "../../src/log/console";
+import type { Reporter } from "../../src/log/console";
 import { adapterOf, targeted } from "../../src/model/lora";
 import { modelOf } from "../../src/model/model";
 import { initialise, type Storage } from "../../src/model/parameters";
@@ -88,7 +88,7 @@ async function train(
   });
   const model = modelOf(size, storage);
   using weights = new Slab(device(), model.parameters, { values: from });
-  const console: Console = { colour: false, note: (text) => notes.push(text), status() {}, done() {} };
+  const console: Reporter = { colour: false, note: (text) => notes.push(text), status() {}, done() {} };
   using stage = await build(sft, {
     device: device(),
     seed: 1,

@@ -1,4 +1,4 @@
 /** A console that says nothing. */
-import type { Console } from "../../src/log/console";
+import type { Reporter } from "../../src/log/console";
 
-export const silent: Console = { colour: false, note() {}, status() {}, done() {} };
+export const silent: Reporter = { colour: false, note() {}, status() {}, done() {} };

@@ -3,9 +3,9 @@ import { availableParallelism, cpus } from "node:os";
 import { UserError } from "../../errors";
 import { expectBinding } from "../binding";
 import type {
-  Buffer,
   Bytes,
   Device,
+  DeviceBuffer,
   DeviceInfo,
   Dispatch,
   Kernel,
@@ -70,7 +70,7 @@ export class CpuDevice implements Device {
     return this.pool.heap.freeBytes;
   }
 
-  allocate(sizeBytes: number): Buffer {
+  allocate(sizeBytes: number): DeviceBuffer {
     this.check("allocate");
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
     if (size > MOST_BYTES) {
@@ -185,7 +185,7 @@ class CpuRecording implements Recording {
   }
 }
 
-class CpuBuffer implements Buffer {
+class CpuBuffer implements DeviceBuffer {
   readonly sizeBytes: number;
   private readonly pool: Pool;
   private at: number | null;

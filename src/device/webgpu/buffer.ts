@@ -1,9 +1,9 @@
 /** A buffer of the WebGPU device. */
-import type { Buffer } from "../device";
+import type { DeviceBuffer } from "../device";
 import type { DawnDevice } from "./dawn-device";
 import type { Handle } from "./struct";
 
-export class WebGpuBuffer implements Buffer {
+export class WebGpuBuffer implements DeviceBuffer {
   readonly sizeBytes: number;
   private readonly dawn: DawnDevice;
   private handle: Handle | null;

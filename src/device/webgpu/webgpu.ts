@@ -2,9 +2,9 @@
 import { freemem } from "node:os";
 import { UserError } from "../../errors";
 import type {
-  Buffer,
   Bytes,
   Device,
+  DeviceBuffer,
   DeviceInfo,
   Dispatch,
   Kernel,
@@ -78,7 +78,7 @@ export class WebGpuDevice implements Device, Submission {
     return this.info.kind === "software" ? freemem() : null;
   }
 
-  allocate(sizeBytes: number): Buffer {
+  allocate(sizeBytes: number): DeviceBuffer {
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
     if (size > this.traits.maxBufferBytes) {
       throw new UserError(
