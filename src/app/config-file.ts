@@ -5,6 +5,7 @@ import { modelConfig } from "../stages/model-settings";
 import { nearest } from "../text/nearest";
 import { type Config, configSchema } from "./config";
 import { embeddedConfigs, findFile } from "./embedded";
+import { NEW } from "./graph";
 
 /** Reads a config file, on disk or embedded, with `--set` overrides such as `stage.0.optim.lr=1e-4`. */
 export async function readConfigFile(path: string, overrides: readonly string[] = []): Promise<Config> {
@@ -31,8 +32,10 @@ export function checkConfig(
 ): Config {
   const result = configSchema.safeParse(raw);
   if (result.success) {
-    expectOneSource(raw as Raw);
-    modelConfig(result.data.model, 1);
+    const { model, stage } = result.data;
+    if (!stage.some((each) => "from" in each && each.from === NEW)) expectOneSource(raw as Raw);
+    modelConfig(model, 1);
+    for (const each of stage) if ("model" in each && each.model) modelConfig(each.model, 1, `${each.name}.model`);
     return result.data;
   }
   const messages = result.error.issues.flatMap(explain).map(({ at, message }) => {
@@ -48,7 +51,7 @@ interface Raw {
   readonly tokenizer?: unknown;
 }
 
-/** A model that is loaded has its sizes and its tokenizer already. */
+/** A model that is loaded has its sizes and its tokenizer already, and no stage begins with another. */
 function expectOneSource({ model = {}, tokenizer }: Raw): void {
   if (model.from === undefined) return;
   const more = [

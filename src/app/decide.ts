@@ -1,29 +1,23 @@
 /** What is to be done with a stage: nothing, to go on, to run, to run again and why. Nothing is built, and no data are tokenised. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { z } from "zod";
 import type { Reporter } from "../log/console";
-import { kindOf, type StageConfig } from "../stages";
+import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
 import { readIndex } from "../train/checkpoints";
-import { RUN_FILE } from "../train/run-folder";
-import { type Config, configSchema } from "./config";
+import { keptAside, MODEL_FOLDER } from "../train/run-folder";
+import type { Config } from "./config";
 import type { Node } from "./graph";
+import type { Hasher } from "./hasher";
 import { locateData, locateParts } from "./locate";
-import { modelDirectory } from "./model";
-import {
-  difference,
-  type Hasher,
-  keyOf,
-  neutralKeys,
-  type Parts,
-  readStageFile,
-  type StageFile,
-  settingsOf,
-} from "./stage-file";
+import { defaultParts, difference, keyOf, type Parts, settingParts } from "./parts";
+import { readStageFile, type StageFile } from "./stage-file";
 
 export interface Decision {
-  readonly what: "finished" | "go on" | "run" | "run again";
-  /** Why it runs again. */
+  /** `bring back`: a result of this key was set aside before. */
+  readonly what: "finished" | "go on" | "run" | "run again" | "bring back";
+  /** What is another than it was, where something stands there that was made otherwise. */
   readonly why: string | null;
   readonly key: string;
   readonly parts: Parts;
@@ -31,48 +25,85 @@ export interface Decision {
   readonly before: StageFile | null;
 }
 
-/** The config that a run's folder was made by, or null. What can no longer be read was made by none. */
-export function formerConfig(directory: string): Config | null {
-  const path = join(directory, RUN_FILE);
-  if (!existsSync(path)) return null;
-  try {
-    const result = configSchema.safeParse(JSON.parse(readFileSync(path, "utf8")));
-    return result.success ? result.data : null;
-  } catch {
-    return null;
-  }
-}
-
 export interface Scene {
   readonly config: Config;
   readonly directory: string;
   readonly console: Reporter;
   readonly hasher: Hasher;
-  readonly former: Config | null;
-  /** The output of the run's tokenizer, where a stage begins with a new model. */
+  /** Stage files of what was made before there were any, by folder. */
+  readonly adopted: ReadonlyMap<string, StageFile>;
+  /** The output of the run's tokenizer, for stages that begin with a new model. */
   readonly tokenizer: string | null;
+}
+
+export type Before = Omit<Scene, "tokenizer">;
+
+/** What the folder of a stage, or of the tokenizer, says of itself. */
+export function stageFileOf({ directory, adopted }: Pick<Scene, "directory" | "adopted">, name: string) {
+  return readStageFile(join(directory, name)) ?? adopted.get(name) ?? null;
+}
+
+export async function decide(node: Node, scene: Scene): Promise<Decision> {
+  const parts = await partsOf(node, scene);
+  return decision(node.name, {
+    parts,
+    saved: hasSaved(join(scene.directory, node.name)),
+    scene,
+    schema: schemaOf(node),
+  });
+}
+
+/** Whether there is anything in a stage's folder that could be kept. */
+export function hasSaved(folder: string): boolean {
+  return readIndex(folder) !== null || existsSync(join(folder, MODEL_FOLDER));
+}
+
+/** `schema`: whose defaults the settings in `parts` leave out. */
+export function decision(
+  name: string,
+  { parts, saved, scene, schema }: { parts: Parts; saved: boolean; scene: Before; schema: z.ZodType },
+): Decision {
+  const key = keyOf(parts);
+  const before = saved ? stageFileOf(scene, name) : null;
+  const found = { key, parts, before, why: null };
+  if (before?.key === key) return { ...found, what: before.state === "finished" ? "finished" : "go on" };
+  const why = saved ? difference(before?.parts ?? {}, parts, defaultParts(schema)) : null;
+  const aside = readStageFile(join(scene.directory, keptAside(name, key)));
+  if (aside?.key === key) return { ...found, why, what: "bring back" };
+  return { ...found, why, what: saved ? "run again" : "run" };
+}
+
+/** Why a stage runs again whatever becomes of what it reads; null where that depends on it. */
+export async function ownReason(node: Node, scene: Scene): Promise<string | null> {
+  const own = (parts: Parts) =>
+    Object.fromEntries(Object.entries(parts).filter(([name]) => !name.startsWith("reads ")));
+  const before = stageFileOf(scene, node.name)?.parts ?? {};
+  return difference(own(before), own(await partsOf(node, scene)), defaultParts(schemaOf(node)));
+}
+
+function schemaOf({ stage }: Node): z.ZodType {
+  return kindOf(stage).schema;
 }
 
 /** Everything that a stage's result depends on. The stages that it reads are finished. */
 export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
-  const { config, directory, console, hasher } = scene;
+  const { config, console, hasher } = scene;
+  const { kind: name, model: sizes = config.model, ...settings } = node.stage as Node["stage"] & Sizes;
   const kind = kindOf(node.stage);
   const parts: Record<string, string> = {
-    kind: `${node.stage.kind} ${kind.version}`,
+    kind: `${name} ${kind.version}`,
     seed: String(config.seed),
-    ...ownSettings(node.stage),
+    ...settingParts(settings, kind.schema),
   };
   for (const [key, reference] of node.reads) {
     if (reference.to === "new") {
-      const sizes = ("model" in node.stage ? node.stage.model : undefined) ?? config.model;
       parts["reads new model"] = JSON.stringify(modelConfig(sizes, 1));
       parts["reads tokenizer"] = scene.tokenizer ?? "";
-    } else if (reference.to === "stage") parts[`reads ${reference.node.name}`] = outputOf(directory, reference.node);
-    else {
+    } else if (reference.to === "stage") {
+      parts[`reads ${reference.node.name}`] = stageFileOf(scene, reference.node.name)?.output ?? "";
+    } else {
       const { base, adapters } = await locateParts(reference.name, console);
-      const hashes = [];
-      for (const folder of [base, ...adapters]) hashes.push(await hasher.ofModel(folder));
-      parts[`reads ${reference.name}`] = hashes.join(" ");
+      parts[`reads ${reference.name}`] = await hasher.ofModel(base, ...adapters);
     }
     if (key !== "from") parts[`setting ${key}`] = JSON.stringify(nameOf(reference));
   }
@@ -80,55 +111,20 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
   return parts;
 }
 
+/** A stage may have sizes of its own for a new model. */
+interface Sizes {
+  readonly model?: Config["model"];
+}
+
 function nameOf(reference: { readonly to: string; readonly node?: Node; readonly name?: string }): string {
   return reference.node?.name ?? reference.name ?? reference.to;
 }
 
-function ownSettings(stage: StageConfig): Parts {
-  const { kind: _, model: __, ...settings } = stage as StageConfig & { readonly model?: unknown };
-  return settingsOf(settings, neutralKeys(kindOf(stage).schema));
-}
-
-export function outputOf(directory: string, { name }: Node): string {
-  return readStageFile(join(directory, name))?.output ?? "";
-}
-
-/** The output of a stage that is finished: the hash of its result's files. */
-export async function hashOfResult(directory: string, { name }: Node, hasher: Hasher): Promise<string> {
-  return hasher.ofModel(modelDirectory(join(directory, name)));
-}
-
-export async function decide(node: Node, scene: Scene): Promise<Decision> {
-  const parts = await partsOf(node, scene);
-  const key = keyOf(parts);
-  const folder = join(scene.directory, node.name);
-  const before = readStageFile(folder) ?? (await adopted(node, parts, scene));
-  const found = { key, parts, before };
-  if (!before) return { ...found, what: "run", why: null };
-  // Nothing was saved: there is nothing to keep.
-  if (before.state === "begun" && !readIndex(folder)) return { ...found, what: "run", why: null };
-  if (before.key === key) return { ...found, what: before.state === "finished" ? "finished" : "go on", why: null };
-  return { ...found, what: "run again", why: difference(before.parts, parts) ?? "what it was made from has changed" };
-}
-
-/** A stage of a run made before there were stage files: its settings are compared, and its data are taken for unchanged. */
-async function adopted(node: Node, parts: Parts, scene: Scene): Promise<StageFile | null> {
-  const folder = join(scene.directory, node.name);
-  const index = readIndex(folder);
-  if (!index) return null;
-  const former = scene.former?.stage.find(({ name }) => name === node.name);
-  const then = former
-    ? { ...withoutSettings(parts), ...ownSettings(former), seed: String(scene.former!.seed) }
-    : { ...parts, "setting its config": "unknown" };
-  return {
-    state: index.finished ? "finished" : "begun",
-    key: keyOf(then),
-    parts: then,
-    seen: {},
-    ...(index.finished && { output: await hashOfResult(scene.directory, node, scene.hasher) }),
-  };
-}
-
-function withoutSettings(parts: Parts): Parts {
-  return Object.fromEntries(Object.entries(parts).filter(([name]) => !name.startsWith("setting ")));
+/** The output of a stage that is finished: of an adapter, with its base. */
+export async function outputOf(
+  name: string,
+  { directory, console, hasher }: Pick<Scene, "directory" | "console" | "hasher">,
+): Promise<string> {
+  const { base, adapters } = await locateParts(join(directory, name), console);
+  return hasher.ofModel(base, ...adapters);
 }

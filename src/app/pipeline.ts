@@ -1,6 +1,7 @@
 /** A config's stages in one run folder: each made, gone on with, found finished, or made again because what it stands on changed. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import manifest from "../../package.json";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { writeTextAside } from "../files";
@@ -9,16 +10,19 @@ import { sampling } from "../generate/sampling";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { lockFolder, unwritable } from "../train/lock";
-import { keptAside, RUN_FILE } from "../train/run-folder";
+import { RUN_FILE } from "../train/run-folder";
+import { adoptedFiles } from "./adopt";
+import { makeRoom, removeResult } from "./aside";
 import { complete } from "./complete";
 import type { Config } from "./config";
-import { type Decision, decide, formerConfig, hashOfResult, outputOf, type Scene } from "./decide";
+import { type Before, decide, outputOf, type Scene, stageFileOf } from "./decide";
 import { graphOf, type Node, parentsOf, resultOf, standsOn } from "./graph";
+import { hasher } from "./hasher";
 import { locateParts } from "./locate";
 import { checkParts, openModel } from "./model";
 import { runTokenizer } from "./run-tokenizer";
 import { beginsNew, contextOf, type Place } from "./sources";
-import { hasher, readStageFile, type Seen, type StageFile, writeStageFile } from "./stage-file";
+import { seenIn, writeStageFile } from "./stage-file";
 
 export interface RunOptions {
   readonly device: Device;
@@ -50,41 +54,44 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   const chosen = chosenOf(nodes, choice);
   await checkOutside(chosen, device, console);
   using _lock = lockFolder(directory);
-  const former = formerConfig(directory);
-  keepConfig(directory, config);
   const files = hasher(seenIn(directory));
-  const news = nodes.some((node) => beginsNew(node) && chosen.has(node));
-  const tokenizer = news ? await runTokenizer(config, { directory, console, hasher: files, former }) : null;
-  const scene: Scene = { config, directory, console, hasher: files, former, tokenizer: tokenizer?.output ?? null };
-  const hash = async (folders: readonly string[]) => {
-    const all: string[] = [];
-    for (const folder of folders) all.push(await files.ofModel(folder));
-    return new Bun.CryptoHasher("sha256").update(all.join("\n")).digest("hex");
+  const adopted = await adoptedFiles(directory, { console, hasher: files });
+  keepConfig(directory, config);
+  for (const [name, file] of adopted) writeStageFile(join(directory, name), file);
+  const before: Before = { config, directory, console, hasher: files, adopted: new Map() };
+  const tokenizer = [...chosen].some(beginsNew) ? await runTokenizer(before) : null;
+  const scene: Scene = { ...before, tokenizer: tokenizer?.output ?? null };
+  const place: Place = {
+    config,
+    device,
+    directory,
+    console,
+    signal,
+    tokenizer: () => tokenizer!.open(),
+    hash: ({ base, adapters }) => files.ofModel(base, ...adapters),
   };
-  const place: Place = { config, device, directory, console, signal, tokenizer: () => tokenizer!.open(), hash };
-  const failed = new Map<Node, unknown>();
-  for (const node of nodes) {
-    if (!chosen.has(node)) continue;
+  const failed = new Set<Node>();
+  for (const node of chosen) {
     if (parentsOf(node).some((parent) => failed.has(parent))) {
-      failed.set(node, null);
+      failed.add(node);
       console.note(`${node.name}: not run, since what it reads failed`);
       continue;
     }
     try {
-      expectParents(node, chosen, directory);
+      expectParents(node, chosen, scene);
       const outcome = await runStage(node, scene, place, choice.fresh === true);
       if (outcome === "interrupted" || signal.aborted) return "interrupted";
     } catch (error) {
       if (!choice.keepGoing || !(error instanceof UserError)) throw error;
-      failed.set(node, error);
+      failed.add(node);
       console.note(`${node.name}: ${error.message}`);
     }
   }
   if (failed.size)
-    throw new UserError(`${[...failed.keys()].map(({ name }) => name).join(", ")} failed or could not be run`, {
+    throw new UserError(`${[...failed].map(({ name }) => name).join(", ")} failed or could not be run`, {
       hint: "mend that and run the same command again: what is finished is kept",
     });
-  if (config.generate && nodes.some((node) => node.name === resultOf(config) && chosen.has(node)))
+  if (config.generate && [...chosen].some(({ name }) => name === resultOf(config)))
     await writeContinuations(config.generate, config.seed, options);
   return "finished";
 }
@@ -105,7 +112,7 @@ async function checkOutside(nodes: ReadonlySet<Node>, device: Device, console: R
   }
 }
 
-/** Throws a UserError where a stage is named that there is not. */
+/** In the graph's order. Throws a UserError where a stage is named that there is not. */
 export function chosenOf(nodes: readonly Node[], { from, only }: Choice): ReadonlySet<Node> {
   const named = (name: string) => {
     const found = nodes.find((node) => node.name === name);
@@ -115,68 +122,56 @@ export function chosenOf(nodes: readonly Node[], { from, only }: Choice): Readon
       exitCode: 2,
     });
   };
-  if (only?.length) return new Set(only.map(named));
+  if (only?.length) {
+    const wanted = only.map(named);
+    return new Set(nodes.filter((node) => wanted.includes(node)));
+  }
   if (from === undefined) return new Set(nodes);
   const first = named(from);
   return new Set(nodes.filter((node) => node === first || standsOn(node, first)));
 }
 
-function expectParents(node: Node, chosen: ReadonlySet<Node>, directory: string): void {
-  const missing = parentsOf(node).find((parent) => !chosen.has(parent) && outputOf(directory, parent) === "");
+function expectParents(node: Node, chosen: ReadonlySet<Node>, scene: Scene): void {
+  const missing = unfinishedParent(node, chosen, scene);
   if (!missing) return;
   throw new UserError(`${node.name} reads ${missing.name}, which is not finished`, {
-    hint: `run it first, or leave out --from and --only`,
+    hint: "run it first, or leave out --from and --only",
     exitCode: 2,
   });
+}
+
+/** A stage that is read, is not to be run, and has no result. */
+export function unfinishedParent(node: Node, chosen: ReadonlySet<Node>, scene: Scene): Node | undefined {
+  return parentsOf(node).find((parent) => !chosen.has(parent) && stageFileOf(scene, parent.name)?.state !== "finished");
 }
 
 async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean): Promise<"finished" | "interrupted"> {
   const { directory, console, hasher } = scene;
   const { name, stage } = node;
   const folder = join(directory, name);
-  if (fresh && existsSync(folder)) {
-    console.note(`${name}: begun anew; its old result is removed`);
-    rmSync(folder, { recursive: true, force: true });
-  }
-  let decision = await decide(node, scene);
-  if (decision.what === "run again") {
-    setAside(node, decision, scene);
-    decision = await decide(node, scene);
-  }
-  const { what, key, parts, before } = decision;
-  const write = (file: Pick<StageFile, "state" | "output">) =>
-    writeStageFile(folder, { ...file, key, parts, seen: hasher.seen });
+  let decided = await decide(node, scene);
+  if (fresh) removeResult(name, decided.key, scene);
+  else if (decided.what === "run again" || decided.what === "bring back") makeRoom(name, decided, scene);
+  decided = await decide(node, scene);
+  const { what, key, parts, before } = decided;
   if (what === "finished") {
-    // Also of a stage that was made before there were stage files.
-    write({ state: "finished", output: before!.output });
+    writeStageFile(folder, { ...before!, seen: hasher.seen });
     console.note(`${name}: finished before`);
     return "finished";
   }
+  const made = { ...madeBy(place.device), ...before?.made };
   mkdirSync(folder, { recursive: true });
-  write({ state: "begun" });
+  writeStageFile(folder, { state: "begun", key, parts, made, seen: hasher.seen });
   const outcome = await kindOf(stage).run(stage, contextOf(node, place));
-  if (outcome === "finished") write({ state: "finished", output: await hashOfResult(directory, node, hasher) });
+  if (outcome === "interrupted") return outcome;
+  const output = await outputOf(name, scene);
+  const finished = new Date().toISOString();
+  writeStageFile(folder, { state: "finished", key, parts, output, made: { ...made, finished }, seen: hasher.seen });
   return outcome;
 }
 
-/** Keeps a result that is to be made again; brings one back that was made in this way before. */
-function setAside({ name }: Node, { why, key, before }: Decision, { directory, console }: Scene): void {
-  const folder = join(directory, name);
-  const kept = join(directory, keptAside(name, before!.key));
-  rmSync(kept, { recursive: true, force: true });
-  renameSync(folder, kept);
-  const other = join(directory, keptAside(name, key));
-  const back = readStageFile(other)?.key === key;
-  if (back) renameSync(other, folder);
-  console.note(
-    `${name}: ${back ? "its former result is brought back" : "runs again"}: ${why}; the other is kept in ${kept}`,
-  );
-}
-
-/** What is known of files from all stages. */
-function seenIn(directory: string): Seen {
-  const folders = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return Object.assign({}, ...folders.map(({ name }) => readStageFile(join(directory, name))?.seen ?? {}));
+function madeBy({ info }: Device) {
+  return { program: manifest.version, device: `${info.name} (${info.kind})`, began: new Date().toISOString() };
 }
 
 /** The run's resolved config is kept beside it. */

@@ -1,5 +1,5 @@
 /** What a config would do, as text: the graph in order, each stage's state, sizes, memory, steps. Nothing is written. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
 import { type Reporter, short } from "../log/console";
@@ -7,12 +7,16 @@ import { modelOf } from "../model/model";
 import { kindOf } from "../stages";
 import { readIndex } from "../train/checkpoints";
 import { TOKENIZER_FOLDER } from "../train/run-folder";
+import { adoptedFiles } from "./adopt";
 import type { Config } from "./config";
-import { decide, formerConfig, type Scene } from "./decide";
+import { type Before, type Decision, decide, hasSaved, ownReason, type Scene } from "./decide";
 import { graphOf, type Node, parentsOf, resultOf } from "./graph";
-import { type Choice, chosenOf } from "./pipeline";
+import { hasher } from "./hasher";
+import { type Choice, chosenOf, unfinishedParent } from "./pipeline";
 import { plannedModel } from "./planned";
-import { hasher, readStageFile } from "./stage-file";
+import { decideTokenizer } from "./run-tokenizer";
+import { beginsNew } from "./sources";
+import { seenIn } from "./stage-file";
 
 /** For `run --plan`. */
 export async function planText(
@@ -28,18 +32,14 @@ export async function planText(
       ? `tokenizer: ${tokenizer.kind}${"size" in tokenizer ? ` of ${tokenizer.size} tokens` : ""}`
       : `weights and tokenizer: ${config.model.from}`,
   );
-  const scene: Scene = {
-    config,
-    directory,
-    console,
-    hasher: hasher({}),
-    former: formerConfig(directory),
-    tokenizer: readStageFile(join(directory, TOKENIZER_FOLDER))?.output ?? null,
-  };
+  const files = hasher(seenIn(directory));
+  const adopted = await adoptedFiles(directory, { console, hasher: files });
+  const before: Before = { config, directory, console, hasher: files, adopted };
+  const scene: Scene = { ...before, tokenizer: await tokenizerOf(before) };
   const states = new Map<Node, string>();
   let last = "";
   for (const [i, node] of nodes.entries()) {
-    const state = chosen.has(node) ? await stateOf(node, scene, states, choice.fresh === true) : "left out";
+    const state = chosen.has(node) ? await stateOf(node, { scene, chosen, states, choice }) : "left out";
     states.set(node, state);
     const sizes = await plannedModel(node, config, console);
     const { layers, heads, width, context } = sizes;
@@ -62,24 +62,66 @@ export async function planText(
   return `${lines.join("\n")}\n`;
 }
 
-async function stateOf(node: Node, scene: Scene, states: ReadonlyMap<Node, string>, fresh: boolean): Promise<string> {
-  const { directory } = scene;
-  const folder = join(directory, node.name);
-  const there = existsSync(folder) && readdirSync(folder).length > 0;
-  if (fresh) return there ? "to run anew; its old result will be removed" : "to run";
-  const waits = parentsOf(node).find(
-    (parent) => states.get(parent) !== "finished" && states.get(parent) !== "left out",
-  );
-  if (waits) return there ? `to run again if ${waits.name} has another result` : `to run after ${waits.name}`;
-  if (!there) return "to run";
+/** The output of the run's tokenizer, or null where it is not there as it is wanted. */
+async function tokenizerOf(scene: Before): Promise<string | null> {
+  if (!existsSync(join(scene.directory, TOKENIZER_FOLDER))) return null;
   try {
+    const { what, before } = await decideTokenizer(scene);
+    return what === "finished" ? (before?.output ?? null) : null;
+  } catch (error) {
+    // Its text is gone, which is told of the stage that reads it.
+    if (error instanceof UserError) return null;
+    throw error;
+  }
+}
+
+interface Planned {
+  readonly scene: Scene;
+  readonly chosen: ReadonlySet<Node>;
+  readonly states: ReadonlyMap<Node, string>;
+  readonly choice: Choice;
+}
+
+async function stateOf(node: Node, { scene, chosen, states, choice }: Planned): Promise<string> {
+  const folder = join(scene.directory, node.name);
+  const missing = unfinishedParent(node, chosen, scene);
+  if (missing) return `cannot be run: ${missing.name} is not finished`;
+  const there = hasSaved(folder);
+  if (choice.fresh) return there ? "to run anew; its old result will be removed" : "to run";
+  try {
+    const parent = parentsOf(node).find((parent) => chosen.has(parent) && states.get(parent) !== FINISHED)?.name;
+    const waits = parent ?? (beginsNew(node) && scene.tokenizer === null ? "the tokenizer" : undefined);
+    if (waits && there) {
+      const why = await ownReason(node, scene);
+      return why === null ? `to run again if ${waits} has another result` : `to run again because ${why}`;
+    }
+    if (waits) return parent ? `to run after ${parent}` : "to run";
     const { what, why } = await decide(node, scene);
-    if (what === "finished") return "finished";
-    const step = /\d+$/.exec(readIndex(folder)?.latest ?? "")?.[0];
-    if (what === "go on") return step ? `to go on after step ${Number(step)}` : "to begin";
-    return what === "run again" ? `to run again because ${why}` : "to run";
+    return inWords(what, why, folder);
   } catch (error) {
     if (error instanceof UserError) return `cannot be run: ${messageOf(error)}`;
     throw error;
+  }
+}
+
+const FINISHED = "finished";
+
+function inWords(what: Decision["what"], why: string | null, folder: string): string {
+  const because = why === null ? "" : ` because ${why}`;
+  switch (what) {
+    case "finished":
+      return FINISHED;
+    case "go on": {
+      const step = /\d+$/.exec(readIndex(folder)?.latest ?? "")?.[0];
+      return step ? `to go on after step ${Number(step)}` : "to run";
+    }
+    case "run":
+      return "to run";
+    case "run again":
+      return `to run again${because}`;
+    case "bring back":
+      return `its former result to be brought back${because}`;
+    default:
+      throw new Error(`decision ${what satisfies never}`);
   }
 }

@@ -1,14 +1,18 @@
 /** The tokenizer that a run trains for its new models, kept in its folder and made again where its text or its settings change. */
-import { existsSync, renameSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../errors";
-import type { Reporter } from "../log/console";
+import { writeAside } from "../files";
 import { corpusOf } from "../stages";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
-import { keptAside, TOKENIZER_FOLDER } from "../train/run-folder";
-import type { Config } from "./config";
+import { TOKENIZER_FOLDER } from "../train/run-folder";
+import { makeRoom } from "./aside";
+import { tokenizerSchema } from "./config";
+import { type Before, type Decision, decision } from "./decide";
+import { hasher as hasherOf } from "./hasher";
 import { locateData } from "./locate";
-import { difference, type Hasher, keyOf, readStageFile, settingsOf, writeStageFile } from "./stage-file";
+import type { Parts } from "./parts";
+import { writeStageFile } from "./stage-file";
 import { trainTokenizer } from "./train-tokenizer";
 
 export interface RunTokenizer {
@@ -16,49 +20,59 @@ export interface RunTokenizer {
   open(): Promise<Tokenizer>;
 }
 
+/** Everything that it depends on. */
+export async function tokenizerParts({ config, console, hasher }: Before): Promise<Parts> {
+  const { tokenizer } = config;
+  const parts: Record<string, string> = {};
+  for (const [key, value] of Object.entries(tokenizer)) parts[`setting ${key}`] = JSON.stringify(value);
+  if (tokenizer.kind === "file") parts[`data ${tokenizer.path}`] = await hasher.ofModel(tokenizer.path);
+  else for (const path of textsOf(config)) parts[`data ${path}`] = await hasher.of(await locateData(path, console));
+  return parts;
+}
+
+function textsOf({ stage }: Before["config"]): readonly string[] {
+  const paths = corpusOf(stage);
+  if (paths.length) return paths;
+  throw new UserError("a tokenizer is trained on a pretraining stage's text, and no stage is one", {
+    hint: "give model.from, or a tokenizer of kind file",
+    exitCode: 2,
+  });
+}
+
+export async function decideTokenizer(scene: Before): Promise<Decision> {
+  const saved = existsSync(join(scene.directory, TOKENIZER_FOLDER, "tokenizer_config.json"));
+  return decision(TOKENIZER_FOLDER, { parts: await tokenizerParts(scene), saved, scene, schema: tokenizerSchema });
+}
+
 /** Trains it where it is not there yet. */
-export async function runTokenizer(
-  config: Config,
-  {
-    directory,
-    console,
-    hasher,
-    former,
-  }: { directory: string; console: Reporter; hasher: Hasher; former: Config | null },
-): Promise<RunTokenizer> {
-  const wanted = config.tokenizer;
-  const paths: string[] = [];
-  const parts: Record<string, string> = { ...settingsOf(wanted, new Set()) };
-  if (wanted.kind === "file") parts[`data ${wanted.path}`] = await hasher.ofModel(wanted.path);
-  else
-    for (const path of corpusOf(config.stage)) {
-      paths.push(await locateData(path, console));
-      parts[`data ${path}`] = await hasher.of(paths.at(-1)!);
-    }
-  if (wanted.kind !== "file" && paths.length === 0)
-    throw new UserError("a tokenizer is trained on a pretraining stage's text, and no stage is one", {
-      hint: "give model.from, or a tokenizer of kind file",
-      exitCode: 2,
-    });
+export async function runTokenizer(scene: Before): Promise<RunTokenizer> {
+  const { directory, hasher } = scene;
   const folder = join(directory, TOKENIZER_FOLDER);
-  const there = existsSync(join(folder, "tokenizer_config.json"));
-  // One made before there were stage files is taken for this one, where its settings were these.
-  const same = former && difference(settingsOf(former.tokenizer, new Set()), settingsOf(wanted, new Set())) === null;
-  const key = keyOf(parts);
-  const before = readStageFile(folder) ?? (there && same ? { key, parts } : null);
-  if (!there || before?.key !== key) {
-    if (there) {
-      const kept = join(directory, keptAside(TOKENIZER_FOLDER, before?.key ?? "former"));
-      console.note(
-        `the tokenizer is made again${before ? `: ${difference(before.parts, parts)}` : ""}; the former is kept in ${kept}`,
-      );
-      renameSync(folder, kept);
-    }
-    const files =
-      wanted.kind === "file" ? (await loadTokenizer(wanted.path)).files : await trainTokenizer(paths, wanted, console);
-    await writeTokenizer(folder, files);
+  let decided = await decideTokenizer(scene);
+  if (decided.what === "run again" || decided.what === "bring back") {
+    makeRoom(TOKENIZER_FOLDER, decided, scene);
+    decided = await decideTokenizer(scene);
   }
-  const output = await hasher.ofModel(folder);
-  writeStageFile(folder, { state: "finished", key, parts, seen: hasher.seen, output });
+  const finish = async (folder: string) => {
+    const output = await hasherOf({}).ofModel(folder);
+    const { key, parts } = decided;
+    writeStageFile(folder, { state: "finished", key, parts, output, seen: hasher.seen });
+    return output;
+  };
+  const files = decided.what === "finished" ? null : await madeTokenizer(scene);
+  const output = await (files === null
+    ? finish(folder)
+    : writeAside(folder, async (temporary) => {
+        await writeTokenizer(temporary, files);
+        return finish(temporary);
+      }));
   return { output, open: () => loadTokenizer(folder) };
+}
+
+async function madeTokenizer({ config, console }: Before) {
+  const { tokenizer: wanted } = config;
+  if (wanted.kind === "file") return (await loadTokenizer(wanted.path)).files;
+  const paths: string[] = [];
+  for (const path of textsOf(config)) paths.push(await locateData(path, console));
+  return trainTokenizer(paths, wanted, console);
 }

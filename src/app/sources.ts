@@ -12,14 +12,14 @@ import type { StageConfig } from "../stages";
 import { expectWeightsFit } from "../stages/fits";
 import type { RunContext, Source } from "../stages/kind";
 import { modelConfig } from "../stages/model-settings";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
+import type { Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
 import { BASE_FOLDER, keptAside, MERGED_FOLDER } from "../train/run-folder";
 import type { Config } from "./config";
 import type { Node, Reference } from "./graph";
 import { locateData, locateParts } from "./locate";
 import { mergeModel } from "./merge";
-import { checkParts, isAdapter, modelDirectory, withoutAdapters } from "./model";
+import { checkParts, isAdapter, type ModelParts, modelDirectory, withoutAdapters } from "./model";
 
 export interface Place {
   readonly config: Config;
@@ -31,7 +31,7 @@ export interface Place {
   /** The run's own tokenizer. */
   tokenizer(): Promise<Tokenizer>;
   /** The hash of a model from outside. */
-  hash(directories: readonly string[]): Promise<string>;
+  hash(parts: ModelParts): Promise<string>;
 }
 
 /** What a stage is run with. */
@@ -74,11 +74,9 @@ async function fresh(stage: StageConfig, { config, device, tokenizer: own }: Pla
 
 async function opened(reference: Reference, directory: string, storage: Storage, { device }: Place): Promise<Source> {
   using checked = await checkParts(device, withoutAdapters(directory), storage);
-  const { stored } = checked;
+  const { stored, tokenizer } = checked;
   const weights = stored.load(device);
   const named = reference.to === "outside" && isHubName(reference.name) && cachedModel(reference.name) === directory;
-  // A stage's adapter was trained with a tokenizer, and perhaps a template, of its own.
-  const tokenizer = existsSync(join(directory, "tokenizer.json")) ? checked.tokenizer : await loadTokenizer(directory);
   return {
     model: stored.model,
     weights,
@@ -94,7 +92,7 @@ async function wholeModel(reference: Exclude<Reference, { to: "new" }>, place: P
   if (reference.to === "outside") {
     const parts = await locateParts(reference.name, console);
     if (parts.adapters.length === 0) return parts.base;
-    const hash = await place.hash([parts.base, ...parts.adapters]);
+    const hash = await place.hash(parts);
     const { folder, made } = baseFolder(directory, hash);
     if (!made) {
       console.note(`${reference.name} is an adapter: training goes on from it as merged into ${folder}`);
@@ -123,11 +121,11 @@ const MADE_FROM = "made-from";
 /** Where an adapter from outside lies merged, or would; one for each that the run has gone on from. */
 function baseFolder(directory: string, hash: string): { folder: string; made: boolean } {
   const first = join(directory, BASE_FOLDER);
-  const from = (folder: string) =>
-    existsSync(join(folder, MADE_FROM)) ? readFileSync(join(folder, MADE_FROM), "utf8").trim() : hash;
-  if (!existsSync(first) || from(first) === hash) return { folder: first, made: existsSync(first) };
-  const another = join(directory, keptAside(BASE_FOLDER, hash));
-  return { folder: another, made: existsSync(another) };
+  const from = join(first, MADE_FROM);
+  // One that does not say what it was merged from may be of another adapter.
+  if (existsSync(from) && readFileSync(from, "utf8").trim() === hash) return { folder: first, made: true };
+  const folder = existsSync(first) ? join(directory, keptAside(BASE_FOLDER, hash)) : first;
+  return { folder, made: existsSync(folder) };
 }
 
 /** Whether a stage begins with a new model. */

@@ -18,11 +18,16 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
   }
   const known = builtIn[wanted];
   if (known) return known;
-  if (existsSync(wanted)) return readTemplate(wanted);
+  if (templateFile(wanted) !== null) return readTemplate(wanted);
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
     exitCode: 2,
   });
+}
+
+/** The file that a template is read from, if it is one. */
+export function templateFile(wanted: string): string | null {
+  return wanted !== "auto" && !builtIn[wanted] && existsSync(wanted) ? wanted : null;
 }
 
 function readTemplate(path: string): string {

@@ -15,7 +15,7 @@ export interface Kind<C> {
   readonly version: number;
   /** The models that it reads, by key: earlier stages, paths, Hub names. `from` stands for itself where it may be left out. */
   reads(config: C): Readonly<Record<string, string | undefined>>;
-  /** The data files that its result depends on. */
+  /** The files that its result depends on. */
   data(config: C): readonly string[];
   /** What it would do with a model of these sizes: no device, no data. */
   outline(config: C, model: ModelConfig): Outline;

@@ -1,5 +1,4 @@
 /** The weighted mean of models of one shape ("model soups", https://arxiv.org/abs/2203.05482). Works without a device. */
-
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -11,7 +10,7 @@ import { MODEL_FOLDER } from "../train/run-folder";
 import { stageName } from "../train/settings";
 import type { Kind } from "./kind";
 
-export const schema = z.strictObject({
+const fields = z.strictObject({
   kind: z.literal("merge").meta({ description: "the weighted mean of models of one shape" }),
   name: stageName("merge"),
   models: z.array(z.string().min(1)).min(1).meta({
@@ -24,7 +23,14 @@ export const schema = z.strictObject({
   }),
 });
 
-export type MergeConfig = z.infer<typeof schema>;
+export type MergeConfig = z.infer<typeof fields>;
+
+export const schema = fields.superRefine(({ models, weights }, context) => {
+  if (weights === undefined) return;
+  const refuse = (message: string) => context.addIssue({ code: "custom", path: ["weights"], message });
+  if (weights.length !== models.length) refuse(`there are ${weights.length} for ${models.length} models`);
+  else if (Math.abs(sum(weights)) < 1e-9) refuse("they cancel each other: their sum is 0");
+});
 
 const keyOf = (i: number) => `models ${i + 1}`;
 
@@ -35,12 +41,7 @@ export const merge: Kind<MergeConfig> = {
   data: () => [],
   outline: ({ models }) => ({ lines: [`the mean of ${models.join(", ")}`], trained: null }),
   async run({ name, models, weights = models.map(() => 1) }, { directory, console, locate }) {
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    if (weights.length !== models.length || !(Math.abs(total) > 1e-9))
-      throw new UserError(`${name}: ${weights.length} weights that sum to ${total} for ${models.length} models`, {
-        hint: "give a weight for each model, and none that cancel each other",
-        exitCode: 2,
-      });
+    const total = sum(weights);
     const stored: StoredModel[] = [];
     try {
       const folders: string[] = [];
@@ -71,18 +72,30 @@ export const merge: Kind<MergeConfig> = {
   },
 };
 
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** Heads and epsilon are in no tensor's shape, and a mean over different ones is a mean of nothing. */
 function expectSameShape(
   { model }: StoredModel,
   { model: first }: StoredModel,
   names: readonly [string, string],
 ): void {
-  const shapes = (parameters: typeof model.parameters) =>
-    new Map(parameters.list.map(({ name, shape }) => [name, shape.join()]));
-  const [own, wanted] = [shapes(model.parameters), shapes(first.parameters)];
-  const differs = [...new Set([...own.keys(), ...wanted.keys()])].find((name) => own.get(name) !== wanted.get(name));
-  if (differs === undefined) return;
-  throw new UserError(
-    `${names[0]} and ${names[1]} are not of one shape: ${differs} is [${own.get(differs) ?? "missing"}] and [${wanted.get(differs) ?? "missing"}]`,
-    { hint: "only models of one architecture and size have a mean" },
-  );
+  const configs: [own: object, wanted: object] = [model.config, first.config];
+  const shapes = ({ parameters }: typeof model) =>
+    Object.fromEntries(parameters.list.map(({ name, shape }) => [name, `[${shape}]`]));
+  const differs = otherKey(...configs) ?? otherKey(shapes(model), shapes(first));
+  if (differs === null) return;
+  throw new UserError(`${names[0]} and ${names[1]} are not of one shape: ${differs}`, {
+    hint: "only models of one architecture and size have a mean",
+  });
+}
+
+/** `heads is 2 and 4`, or null where all values are the same. */
+function otherKey(own: object, wanted: object): string | null {
+  const values = (of: object) => new Map(Object.entries(of).filter(([, value]) => value !== undefined));
+  const [a, b] = [values(own), values(wanted)];
+  const key = [...new Set([...a.keys(), ...b.keys()])].find((key) => a.get(key) !== b.get(key));
+  return key === undefined ? null : `${key} is ${a.get(key) ?? "missing"} and ${b.get(key) ?? "missing"}`;
 }

@@ -24,8 +24,8 @@ export const newModel = z.strictObject({
 
 export type NewModel = z.infer<typeof newModel>;
 
-/** The preset's numbers, overridden by those given. */
-export function modelConfig({ preset, epsilon, ...given }: NewModel, vocabulary: number): ModelConfig {
+/** The preset's numbers, overridden by those given. `where` they stand is told where they do not go together. */
+export function modelConfig({ preset, epsilon, ...given }: NewModel, vocabulary: number, where = "model"): ModelConfig {
   const base = presets[preset]!;
   const config = {
     type: base.type,
@@ -36,7 +36,7 @@ export function modelConfig({ preset, epsilon, ...given }: NewModel, vocabulary:
     width: given.width ?? base.width,
     context: given.context ?? base.context,
   };
-  checkHeads(config, "model");
+  checkHeads(config, where);
   return config;
 }
 

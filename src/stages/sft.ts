@@ -10,6 +10,7 @@ import { type Deal, dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
+import { templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
@@ -90,6 +91,11 @@ export const settings = (config: SftConfig): Training => ({
   ...config,
   optim: { ...config.optim, lr: config.optim.lr ?? (config.lora ? 2e-4 : 2e-5) },
 });
+
+export function files({ template }: SftConfig): readonly string[] {
+  const file = templateFile(template);
+  return file === null ? [] : [file];
+}
 
 export async function build(config: SftConfig, context: Context): Promise<Built> {
   const { device, seed } = context;

@@ -31,6 +31,8 @@ export interface TrainingStage<C extends TrainingConfig> {
   readonly schema: z.ZodObject;
   readonly version: number;
   settings(config: C): Training;
+  /** Files beside its data that its result depends on. */
+  files?(config: C): readonly string[];
   build(config: C, context: Context): Promise<Built>;
 }
 
@@ -38,13 +40,14 @@ export function trainingKind<C extends TrainingConfig>({
   schema,
   version,
   settings,
+  files = () => [],
   build,
 }: TrainingStage<C>): Kind<C> {
   return {
     schema,
     version,
     reads: ({ from }) => ({ from }),
-    data: ({ data, validation }) => [...[data].flat(), ...(typeof validation === "string" ? [validation] : [])],
+    data: (config) => [...dataOf(config), ...files(config)],
     outline: (config, model) => outline(config, settings(config), model),
     async run(config, context) {
       using source = await context.open("from", config.lora?.base ?? "f32");
@@ -58,6 +61,10 @@ export function trainingKind<C extends TrainingConfig>({
       return outcome.reason === "interrupted" ? "interrupted" : "finished";
     },
   };
+}
+
+function dataOf({ data, validation }: TrainingConfig): readonly string[] {
+  return [...[data].flat(), ...(typeof validation === "string" ? [validation] : [])];
 }
 
 function outcomeLines(name: string, { reason, progress }: Outcome, { directory }: RunContext): string[] {

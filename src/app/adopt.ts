@@ -1,0 +1,65 @@
+/** Runs made before there were stage files: what their stages were made from is told by run.json, and by what lies there now. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../errors";
+import type { Reporter } from "../log/console";
+import { readIndex } from "../train/checkpoints";
+import { RUN_FILE, STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
+import { type Config, configSchema } from "./config";
+import { outputOf, partsOf, type Scene } from "./decide";
+import { graphOf } from "./graph";
+import type { Hasher } from "./hasher";
+import { keyOf, type Parts } from "./parts";
+import { tokenizerParts } from "./run-tokenizer";
+import { foldersIn, type StageFile } from "./stage-file";
+
+/**
+ * Stage files for the folders of a run that have none. To be made before anything of the run is made again: what a stage reads is
+ * taken for what it has read. Data are taken for unchanged. Where something cannot be told, it differs from anything.
+ */
+export async function adoptedFiles(
+  directory: string,
+  { console, hasher }: { readonly console: Reporter; readonly hasher: Hasher },
+): Promise<ReadonlyMap<string, StageFile>> {
+  const adopted = new Map<string, StageFile>();
+  const without = foldersIn(directory).filter((name) => !existsSync(join(directory, name, STAGE_FILE)));
+  const config = formerConfig(directory);
+  const tokenizer = join(directory, TOKENIZER_FOLDER);
+  const output = existsSync(tokenizer) ? await hasher.ofModel(tokenizer) : null;
+  const scene = config && { config, directory, console, hasher, adopted, tokenizer: output };
+  if (output && without.includes(TOKENIZER_FOLDER)) {
+    const parts = scene ? await tokenizerParts(scene).catch(unknown) : {};
+    adopted.set(TOKENIZER_FOLDER, { state: "finished", key: keyOf(parts), parts, output, seen: {} });
+  }
+  const nodes = config ? graphOf(config) : [];
+  const order = [...nodes.map(({ name }) => name), ...without];
+  for (const name of new Set(order)) {
+    const index = without.includes(name) ? readIndex(join(directory, name)) : null;
+    if (!index || name.includes("@")) continue;
+    const node = nodes.find((node) => node.name === name);
+    const parts = node ? await partsOf(node, scene as Scene).catch(unknown) : {};
+    const output = index.finished
+      ? await outputOf(name, { directory, console, hasher }).catch(() => undefined)
+      : undefined;
+    adopted.set(name, { state: index.finished ? "finished" : "begun", key: keyOf(parts), parts, output, seen: {} });
+  }
+  return adopted;
+}
+
+/** Such as of data that are gone. */
+function unknown(error: unknown): Parts {
+  if (error instanceof UserError) return {};
+  throw error;
+}
+
+/** The config that a run's folder was made by, by today's schema. What can no longer be read was made by none. */
+function formerConfig(directory: string): Config | null {
+  const path = join(directory, RUN_FILE);
+  if (!existsSync(path)) return null;
+  try {
+    const result = configSchema.safeParse(JSON.parse(readFileSync(path, "utf8")));
+    return result.success ? result.data : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,81 @@
+/** What a result depends on, by name: `kind`, `seed`, `setting optim.lr`, `data a.txt`, `reads pretrain`. Equal parts, equal result. */
+import { z } from "zod";
+
+export type Parts = Readonly<Record<string, string>>;
+
+export function keyOf(parts: Parts): string {
+  const sorted = Object.entries(parts).sort(([a], [b]) => (a < b ? -1 : 1));
+  return new Bun.CryptoHasher("sha256").update(JSON.stringify(sorted)).digest("hex");
+}
+
+/** The first part that is another, in words: `optim.lr was 0.001 and is 0.002`. Null where all are the same. */
+export function difference(before: Parts, now: Parts, defaults: Parts = {}): string | null {
+  if (Object.keys(before).length === 0) return "what it was made from is not known";
+  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    if (before[name] !== now[name]) return inWords(name, before[name] ?? defaults[name], now[name] ?? defaults[name]);
+  }
+  return null;
+}
+
+function inWords(name: string, was: string | undefined, is: string | undefined): string {
+  const [what = "", ...rest] = name.split(" ");
+  const which = rest.join(" ");
+  switch (what) {
+    case "data":
+      if (was === undefined) return `${which} is new`;
+      return is === undefined ? `${which} is no longer read` : `${which} has changed`;
+    case "reads":
+      if (was === undefined) return `it reads ${which}`;
+      return is === undefined ? `it reads ${which} no longer` : `${which} has another result`;
+    default:
+      if (is === GIVEN) return `${which} is new`;
+      if (was === GIVEN) return `${which} is no longer given`;
+      return `${which || what} was ${was ?? "not given"} and is ${is ?? "not given"}`;
+  }
+}
+
+/** That a table is there which need not be. */
+const GIVEN = "given";
+
+/**
+ * The settings that can change a result, each by its dotted name. Left out are those that cannot, which the schema's meta calls
+ * `neutral`, and those that are as the schema has them by default: so a schema may grow, and nothing that was made before is stale.
+ */
+export function settingParts(config: object, schema: z.ZodType): Parts {
+  const found: Record<string, string> = {};
+  const walk = (value: unknown, node: JsonSchema, path: string, needed: boolean) => {
+    if (node.neutral || value === undefined) return;
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+      if (!needed && node.default === undefined) found[`setting ${path}`] = GIVEN;
+      for (const [key, below] of Object.entries(value))
+        walk(below, node.properties?.[key] ?? {}, path ? `${path}.${key}` : key, node.required?.includes(key) ?? false);
+      return;
+    }
+    const text = JSON.stringify(value);
+    if (text !== JSON.stringify(node.default)) found[`setting ${path}`] = text;
+  };
+  walk(config, jsonSchema(schema), "", true);
+  return found;
+}
+
+/** What the settings are that `settingParts` leaves out, for telling what they were. */
+export function defaultParts(schema: z.ZodType): Parts {
+  const found: Record<string, string> = {};
+  const walk = ({ properties, default: value }: JsonSchema, path: string) => {
+    if (properties) for (const [key, below] of Object.entries(properties)) walk(below, path ? `${path}.${key}` : key);
+    else if (value !== undefined) found[`setting ${path}`] = JSON.stringify(value);
+  };
+  walk(jsonSchema(schema), "");
+  return found;
+}
+
+interface JsonSchema {
+  readonly neutral?: boolean;
+  readonly default?: unknown;
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+}
+
+function jsonSchema(schema: z.ZodType): JsonSchema {
+  return z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as JsonSchema;
+}
