@@ -3,6 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkConfig } from "../../src/app/config-file";
+import { outputOf } from "../../src/app/decide";
+import { hasher } from "../../src/app/hasher";
 import { modelDirectory } from "../../src/app/model";
 import { type Choice, runPipeline } from "../../src/app/pipeline";
 import { planText } from "../../src/app/plan-text";
@@ -190,4 +192,18 @@ test("what is recorded of a stage says by what and when it was made, and its key
   expect(after).toMatchObject({ state: "finished", key, parts, made: { began: made!.began, device: made!.device } });
   expect(Date.parse(after.made!.finished!)).toBeGreaterThan(Date.parse(made!.began));
   expect(Object.keys(parts).some((name) => /device|program|began/.test(name))).toBe(false);
+});
+
+test("the result of an adapter is another where its base is", async () => {
+  using folder = begun();
+  await sitting(folder.path, { lora: { rank: 2 } });
+  const { console, hasher: files } = { console: silent, hasher: hasher({}) };
+  const output = () => outputOf("sft", { directory: folder.run, console, hasher: files });
+  const before = await output();
+  expect(readStageFile(join(folder.run, "sft"))!.output).toBe(before);
+  const base = join(modelDirectory(join(folder.run, "pretrain")), "model.safetensors");
+  const bytes = readFileSync(base);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(base, bytes);
+  expect(await output()).not.toBe(before);
 });

@@ -10,43 +10,8 @@ import type { UserError } from "../../src/errors";
 import { openModelFiles } from "../../src/formats/checkpoint";
 import { silent } from "../support/console";
 import { device } from "../support/device";
+import { diamond, records } from "../support/diamond";
 import { temporaryFolder } from "../support/folder";
-
-const records = (n: number) =>
-  Array.from(
-    { length: n },
-    (_, i) => `${JSON.stringify({ prompt: `what is ${i % 7}`, completion: `it is ${(i * n) % 7}` })}\n`,
-  ).join("");
-
-/** pretrain, two sft from it, and their mean. */
-function diamond(folder: string, change: Record<string, object> = {}) {
-  writeFileSync(join(folder, "text.txt"), "what is it? it is a number 0123456. ".repeat(60));
-  writeFileSync(join(folder, "a.jsonl"), records(30));
-  writeFileSync(join(folder, "b.jsonl"), records(31));
-  const shape = { batch: { rows: 4, tokens: 24 }, evaluate: { every: 4, batches: 2 }, save: { every: 2 } };
-  const sft = (name: string, more: object) => ({
-    kind: "sft",
-    name,
-    from: "pretrain",
-    data: join(folder, `${name}.jsonl`),
-    template: "instruction",
-    ...shape,
-    batch: { rows: 4, tokens: 64 },
-    optim: { steps: 6, lr: 1e-3 },
-    ...more,
-  });
-  return checkConfig({
-    name: "diamond",
-    model: { layers: 1, heads: 1, width: 16, context: 64 },
-    tokenizer: { kind: "character" },
-    stage: [
-      { kind: "pretrain", data: join(folder, "text.txt"), ...shape, optim: { steps: 8, lr: 3e-3 }, ...change.pretrain },
-      sft("a", { ...change.a }),
-      sft("b", { lora: { rank: 2, targets: ["all-linear"] }, ...change.b }),
-      { kind: "merge", models: ["a", "b"], ...change.merge },
-    ],
-  });
-}
 
 interface Sitting {
   readonly change?: Record<string, object>;
@@ -255,6 +220,21 @@ ${stages}`;
       /only a stage with from = "new" has a model of its own/,
     ],
     [
+      "weights of a merge for other models",
+      text('[[stage]]\nkind = "merge"\nmodels = ["pretrain"]\nweights = [1, 2]\n'),
+      /c\.toml:10: stage\[1\]\.weights: there are 2 for 1 models/,
+    ],
+    [
+      "weights of a merge that cancel each other",
+      text('[[stage]]\nkind = "merge"\nmodels = ["pretrain", "pretrain"]\nweights = [1, -1]\n'),
+      /stage\[1\]\.weights: they cancel each other/,
+    ],
+    [
+      "heads of a stage's own model that do not share the width out",
+      text(sft('from = "new"\n[stage.model]\nwidth = 100\nheads = 6')),
+      /sft\.model: width 100 is not a multiple of 4 times 6 heads/,
+    ],
+    [
       "a merge of a later stage",
       text('[[stage]]\nkind = "merge"\nmodels = ["pretrain", "x"]\n'),
       /models\[1\]: x is no earlier stage/,
@@ -267,6 +247,13 @@ ${stages}`;
     const error = await readConfigFile(path).catch((error: UserError) => error);
     expect((error as UserError).message).toMatch(message);
     expect((error as UserError).exitCode).toBe(2);
+  });
+  test("a run that goes on from a model may have sizes and a tokenizer for a stage that begins anew", () => {
+    const stage = { kind: "pretrain", data: "t.txt", optim: { steps: 5 } };
+    const config = { model: { from: "gpt2", layers: 2 }, tokenizer: { kind: "character" } };
+    const fresh = { ...stage, name: "fresh", from: "new" };
+    expect(checkConfig({ ...config, stage: [stage, fresh] }).tokenizer.kind).toBe("character");
+    expect(() => checkConfig({ ...config, stage: [stage] })).toThrow("brings a model's own sizes and tokenizer");
   });
   test("a stage may begin with a model of its own size", async () => {
     using folder = temporaryFolder();
