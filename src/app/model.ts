@@ -31,10 +31,11 @@ export function modelDirectory(path: string): string {
   if (existsSync(join(made, "config.json"))) return made;
   if (existsSync(join(path, RUN_FILE))) {
     const { stage, result } = runFile(path);
-    if (result !== undefined) return modelDirectory(join(path, result));
-    const last = stage.findLast(({ name }) => hasModel(join(path, name)));
-    if (last !== undefined) return modelDirectory(join(path, last.name));
-    throw new UserError(`the run ${path} has no checkpoint yet`, { hint: "let it train until it saves one" });
+    const names = result === undefined ? stage.map(({ name }) => name) : [result];
+    const last = names.findLast((name) => hasModel(join(path, name)));
+    if (last !== undefined) return modelDirectory(join(path, last));
+    const of = result === undefined ? "" : ` of its result, ${result},`;
+    throw new UserError(`the run ${path} has no checkpoint${of} yet`, { hint: "let it train until it saves one" });
   }
   throw new UserError(`no model at ${path}`, {
     hint: "give a run folder, a checkpoint, or a model directory with config.json",

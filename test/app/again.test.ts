@@ -207,3 +207,30 @@ test("the result of an adapter is another where its base is", async () => {
   writeFileSync(base, bytes);
   expect(await output()).not.toBe(before);
 });
+
+test("a merged base that does not say what it was merged from is not taken for another adapter's", async () => {
+  using one = begun();
+  using other = begun();
+  await sitting(one.path, { lora: { rank: 2 } });
+  await sitting(other.path, { lora: { rank: 2 }, sftLr: 1e-2 });
+  using folder = temporaryFolder();
+  const go = async (from: string) => {
+    const { stage } = configIn(one.path, {});
+    const config = checkConfig({ name: "more", model: { from }, stage: [{ ...stage[1]!, name: "more" }] });
+    const signal = new AbortController().signal;
+    const directory = join(folder.path, "run");
+    await runPipeline(config, { device: device("cpu"), directory, console: silent, signal, write() {} });
+    return readdirSync(directory)
+      .filter((name) => name.startsWith("base"))
+      .sort();
+  };
+  expect(await go(one.run)).toEqual(["base"]);
+  // As older versions left it.
+  rmSync(join(folder.path, "run", "base", "made-from"));
+  rmSync(join(folder.path, "run", "more", "stage.json"));
+  const [first, second = ""] = await go(other.run);
+  const weights = (base: string) => readFileSync(join(folder.path, "run", base, "model.safetensors"));
+  expect(first).toBe("base");
+  expect(second).toMatch(/^base@[0-9a-f]{8}$/);
+  expect(weights(second).equals(weights("base"))).toBe(false);
+});

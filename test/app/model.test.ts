@@ -26,6 +26,15 @@ describe("a run stands for its last stage that has a checkpoint", () => {
     addStage(run, "another", null);
     expect(modelDirectory(run)).toBe(join(run, "another", "step-000020"));
   });
+  test("or for its result", () => {
+    using folder = temporaryFolder();
+    const run = folder.path;
+    write(join(run, "run.json"), { stage: [{ name: "pretrain" }, { name: "sft" }], result: "pretrain" });
+    addStage(run, "sft", null);
+    expect(() => modelDirectory(run)).toThrow(/has no checkpoint of its result, pretrain, yet$/);
+    addStage(run, "pretrain", null);
+    expect(modelDirectory(run)).toBe(join(run, "pretrain", "step-000020"));
+  });
   test("and is refused where its config is broken", () => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, "run.json"), "{");
