@@ -6,7 +6,7 @@ import type { Reporter } from "../log/console";
 import { readIndex } from "../train/checkpoints";
 import { RUN_FILE, STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
 import { type Config, configSchema } from "./config";
-import { outputOf, partsOf, type Scene } from "./decide";
+import { outputOf, partsOf } from "./decide";
 import { graphOf } from "./graph";
 import type { Hasher } from "./hasher";
 import { keyOf, type Parts } from "./parts";
@@ -28,28 +28,35 @@ export async function adoptedFiles(
   const output = existsSync(tokenizer) ? await hasher.ofModel(tokenizer) : null;
   const scene = config && { config, directory, console, hasher, adopted, tokenizer: output };
   if (output && without.includes(TOKENIZER_FOLDER)) {
-    const parts = scene ? await tokenizerParts(scene).catch(unknown) : {};
-    adopted.set(TOKENIZER_FOLDER, { state: "finished", key: keyOf(parts), parts, output, seen: {} });
+    const told = async () => ({ parts: scene ? await tokenizerParts(scene) : {}, output });
+    adopted.set(TOKENIZER_FOLDER, await stageFile("finished", told));
   }
   const nodes = config ? graphOf(config) : [];
-  const order = [...nodes.map(({ name }) => name), ...without];
-  for (const name of new Set(order)) {
+  for (const name of new Set([...nodes.map(({ name }) => name), ...without])) {
     const index = without.includes(name) ? readIndex(join(directory, name)) : null;
     if (!index || name.includes("@")) continue;
     const node = nodes.find((node) => node.name === name);
-    const parts = node ? await partsOf(node, scene as Scene).catch(unknown) : {};
-    const output = index.finished
-      ? await outputOf(name, { directory, console, hasher }).catch(() => undefined)
-      : undefined;
-    adopted.set(name, { state: index.finished ? "finished" : "begun", key: keyOf(parts), parts, output, seen: {} });
+    const told = async () => ({
+      parts: node && scene ? await partsOf(node, scene) : {},
+      ...(index.finished && { output: await outputOf(name, { directory, console, hasher }) }),
+    });
+    adopted.set(name, await stageFile(index.finished ? "finished" : "begun", told));
   }
   return adopted;
 }
 
-/** Such as of data that are gone. */
-function unknown(error: unknown): Parts {
-  if (error instanceof UserError) return {};
-  throw error;
+/** Of no known parts where something is gone, such as data or an adapter's base. */
+async function stageFile(
+  state: StageFile["state"],
+  told: () => Promise<{ readonly parts: Parts; readonly output?: string }>,
+): Promise<StageFile> {
+  try {
+    const { parts, output } = await told();
+    return { state, key: keyOf(parts), parts, output, seen: {} };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { state, key: keyOf({}), parts: {}, seen: {} };
+  }
 }
 
 /** The config that a run's folder was made by, by today's schema. What can no longer be read was made by none. */

@@ -56,8 +56,9 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   using _lock = lockFolder(directory);
   const files = hasher(seenIn(directory));
   const adopted = await adoptedFiles(directory, { console, hasher: files });
-  keepConfig(directory, config);
+  // Before the config that they were made by is replaced.
   for (const [name, file] of adopted) writeStageFile(join(directory, name), file);
+  keepConfig(directory, config);
   const before: Before = { config, directory, console, hasher: files, adopted: new Map() };
   const tokenizer = [...chosen].some(beginsNew) ? await runTokenizer(before) : null;
   const scene: Scene = { ...before, tokenizer: tokenizer?.output ?? null };
