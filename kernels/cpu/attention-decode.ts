@@ -55,11 +55,11 @@ function oneQuery(job: usize): void {
   const scale = number(job, 5);
   const channels = constant(job, HEAD) << 2;
   const bytes: usize = <usize>channels << 2;
-  const width: usize = heads * bytes;
+  const width: usize = <usize>heads * bytes;
   const units = param(job, 0) * heads;
   for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
     const sequence = unit / heads;
-    const head = (unit % heads) * bytes;
+    const head = <usize>(unit % heads) * bytes;
     const y = output(job) + <usize>sequence * width + head;
     memory.fill(y, 0, bytes);
     const slot = load<u32>(input(job, 1) + (<usize>sequence << 2));

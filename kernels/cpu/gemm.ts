@@ -2,7 +2,7 @@
 //
 // A tile of ROWS x 8 of C is held in registers while it walks over DEPTH of the inner dimension. B is packed in panels of 8
 // columns, so that it is read straight through; A in strips of 6 rows, every element spread to a whole vector, so that no
-// instruction is spent on spreading it. A strip stays in the first cache, a block of B in the second. The layout follows
+// instruction is spent on spreading it; a strip of at most 4 rows costs a shorter tile. A strip stays in the first cache, a block of B in the second. The layout follows
 // Goto and van de Geijn, https://doi.org/10.1145/1356052.1356053.
 //
 // Strides are in elements. (row, column) strides of A and B say every transposition. Each element of C is summed over the
@@ -32,8 +32,10 @@ export function product(
       else if (isQuantised(kind)) packQuantised(b, kind, bTotal, bFirst + at, bRow, bColumn, depth, width);
       else if (kind == BFLOAT16) packHalf(b + (at << 1), bRow, bColumn, depth, width, BFLOAT16);
       else packHalf(b + (at << 1), bRow, bColumn, depth, width, FLOAT16);
-      for (let i: u32 = 0; i < rows; i += ROWS) {
-        const height = min(ROWS, rows - i);
+      let height: u32 = 0;
+      for (let i: u32 = 0; i < rows; i += height) {
+        // Seven or eight rows are two short strips.
+        height = rows - i == 7 || rows - i == 8 ? SHORT : min(ROWS, rows - i);
         packA(a + ((<usize>i * aRow + <usize>k * aColumn) << 2), aRow, aColumn, height, depth);
         strip(depth, height, width, c + <usize>i * stride + (<usize>j << 2), stride, onto);
       }
@@ -41,14 +43,18 @@ export function product(
   }
 }
 
+/** Rows of a strip that is not worth a whole one. */
+const SHORT: u32 = 4;
+
 /** One packed strip of A times the packed block of B. */
 function strip(depth: u32, height: u32, width: u32, c: usize, stride: usize, onto: bool): void {
   let panel = scratch + BLOCK;
   const step: usize = <usize>depth << 5;
   let left = width;
-  if (height == ROWS) {
+  if (height == ROWS || height == SHORT) {
     for (; left >= COLUMNS; left -= COLUMNS) {
-      tile(depth, scratch + STRIP, panel, c, stride, onto);
+      if (height == ROWS) tile(depth, scratch + STRIP, panel, c, stride, onto);
+      else shortTile(depth, scratch + STRIP, panel, c, stride, onto);
       panel += step;
       c += 32;
     }
@@ -56,7 +62,8 @@ function strip(depth: u32, height: u32, width: u32, c: usize, stride: usize, ont
   }
   while (true) {
     const here = min(left, COLUMNS);
-    tile(depth, scratch + STRIP, panel, scratch + TILE, 32, false);
+    if (height > SHORT) tile(depth, scratch + STRIP, panel, scratch + TILE, 32, false);
+    else shortTile(depth, scratch + STRIP, panel, scratch + TILE, 32, false);
     copyTile(height, here, c, stride, onto);
     if (left <= COLUMNS) return;
     left -= COLUMNS;
@@ -137,6 +144,52 @@ function tile(depth: u32, a: usize, b: usize, c: usize, stride: usize, onto: boo
     c += stride << 1;
     storeRow(c, s40, s41);
     storeRow(c + stride, s50, s51);
+  }
+}
+
+/** The first four rows of a tile. */
+function shortTile(depth: u32, a: usize, b: usize, c: usize, stride: usize, onto: bool): void {
+  let s00 = f32x4.splat(0);
+  let s01 = f32x4.splat(0);
+  let s10 = f32x4.splat(0);
+  let s11 = f32x4.splat(0);
+  let s20 = f32x4.splat(0);
+  let s21 = f32x4.splat(0);
+  let s30 = f32x4.splat(0);
+  let s31 = f32x4.splat(0);
+  let v: v128;
+  let b0: v128;
+  let b1: v128;
+  for (; depth > 0; depth--) {
+    b0 = v128.load(b, 0);
+    b1 = v128.load(b, 16);
+    v = v128.load(a, 0);
+    s00 = madd(v, b0, s00);
+    s01 = madd(v, b1, s01);
+    v = v128.load(a, 16);
+    s10 = madd(v, b0, s10);
+    s11 = madd(v, b1, s11);
+    v = v128.load(a, 32);
+    s20 = madd(v, b0, s20);
+    s21 = madd(v, b1, s21);
+    v = v128.load(a, 48);
+    s30 = madd(v, b0, s30);
+    s31 = madd(v, b1, s31);
+    a += 96;
+    b += 32;
+  }
+  if (onto) {
+    addRow(c, s00, s01);
+    addRow(c + stride, s10, s11);
+    c += stride << 1;
+    addRow(c, s20, s21);
+    addRow(c + stride, s30, s31);
+  } else {
+    storeRow(c, s00, s01);
+    storeRow(c + stride, s10, s11);
+    c += stride << 1;
+    storeRow(c, s20, s21);
+    storeRow(c + stride, s30, s31);
   }
 }
 

@@ -22,11 +22,20 @@ export const FREE: usize = BLOCK + <usize>(DEPTH * WIDTH * 4);
 export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32, to: usize = scratch + BLOCK): void {
   const rowBytes: usize = <usize>row << 2;
   const columnBytes: usize = <usize>column << 2;
-  for (let j: u32 = 0; j < width; j += COLUMNS) {
+  let j: u32 = 0;
+  if (column == 1) {
+    // Several panels at a time: a run of each row, so that lines of memory are read once and in order.
+    for (; width - j >= COLUMNS; ) {
+      const panels = min(PANELS, (width - j) / COLUMNS);
+      packRows(b + (<usize>j << 2), rowBytes, depth, panels, to);
+      j += panels * COLUMNS;
+      to += (<usize>(panels * depth)) << 5;
+    }
+  }
+  for (; j < width; j += COLUMNS) {
     const from = b + <usize>j * columnBytes;
     const here = min(COLUMNS, width - j);
-    if (here == COLUMNS && column == 1) packRows(from, rowBytes, depth, to);
-    else if (here == COLUMNS && row == 1) packColumns(from, columnBytes, depth, to);
+    if (here == COLUMNS && row == 1) packColumns(from, columnBytes, depth, to);
     else packPart(from, rowBytes, columnBytes, depth, here, to);
     to += <usize>depth << 5;
   }
@@ -94,10 +103,19 @@ export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32
   }
 }
 
-function packRows(from: usize, rowBytes: usize, depth: u32, to: usize): void {
+/** Panels of B that are packed at a time where its rows lie straight in memory. */
+const PANELS: u32 = 8;
+
+function packRows(from: usize, rowBytes: usize, depth: u32, panels: u32, to: usize): void {
+  const step: usize = <usize>depth << 5;
+  const run: usize = <usize>panels << 5;
   for (let k: u32 = 0; k < depth; k++) {
-    v128.store(to, v128.load(from, 0), 0);
-    v128.store(to, v128.load(from, 16), 16);
+    let panel = to;
+    for (let at: usize = 0; at < run; at += 32) {
+      v128.store(panel, v128.load(from + at, 0), 0);
+      v128.store(panel, v128.load(from + at, 16), 16);
+      panel += step;
+    }
     to += 32;
     from += rowBytes;
   }
