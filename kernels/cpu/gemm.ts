@@ -2,8 +2,9 @@
 //
 // A tile of ROWS x 8 of C is held in registers while it walks over DEPTH of the inner dimension. B is packed in panels of 8
 // columns, so that it is read straight through; A in strips of 6 rows, every element spread to a whole vector, so that no
-// instruction is spent on spreading it; a strip of at most 4 rows costs a shorter tile. A strip stays in the first cache, a block of B in the second. The layout follows
-// Goto and van de Geijn, https://doi.org/10.1145/1356052.1356053.
+// instruction is spent on spreading it; a strip of at most 4 rows costs a shorter tile. A strip stays in the first cache, a block
+// of B in the second. The layout follows Goto and van de Geijn,
+// https://doi.org/10.1145/1356052.1356053.
 //
 // Strides are in elements. (row, column) strides of A and B say every transposition. Each element of C is summed over the
 // inner dimension in an order that depends on DEPTH alone, so tiles may be cut anywhere.

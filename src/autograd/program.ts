@@ -21,6 +21,8 @@ export class Program implements Disposable {
   private readonly buffers: readonly DeviceBuffer[];
   private readonly recording: Recording;
   private readonly unfed: Set<Tensor>;
+  /** Those that were asked for, since steps ask again and again. */
+  private readonly slices = new Map<Tensor, Slice>();
 
   constructor(device: Device, outputs: readonly Tensor[], { bind = new Map(), scratch }: ProgramOptions = {}) {
     this.device = device;
@@ -54,6 +56,15 @@ export class Program implements Disposable {
 
   /** Where a tensor of this graph lives. */
   slice(tensor: Tensor): Slice {
+    let slice = this.slices.get(tensor);
+    if (!slice) {
+      slice = this.placed(tensor);
+      this.slices.set(tensor, slice);
+    }
+    return slice;
+  }
+
+  private placed(tensor: Tensor): Slice {
     const place = this.plan.places.get(tensor);
     if (!place) throw new Error(`${tensor.name} is not part of this program`);
     const bound = this.bind.get(place.root);

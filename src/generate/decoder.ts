@@ -119,9 +119,14 @@ export class Decoder implements Disposable {
 
   /** One piece of the prompts that wait, and one token of each sequence that runs. */
   step(): Drawn[] {
-    const ready = this.withoutShared();
-    const running = this.streams.flatMap((stream, slot) => (stream?.open && left(stream) === 1 ? [slot] : []));
-    return [...this.prefill(ready), ...this.decode(running)];
+    const ready = this.waiting.length ? this.withoutShared() : [];
+    const running: number[] = [];
+    for (let slot = 0; slot < this.slots; slot++) {
+      const stream = this.streams[slot];
+      if (stream?.open && left(stream) === 1) running.push(slot);
+    }
+    const drawn = ready.length ? this.prefill(ready) : [];
+    return running.length ? [...drawn, ...this.decode(running)] : drawn;
   }
 
   /** Logits of the token that was drawn last for a slot; until the next pass. */
@@ -134,8 +139,7 @@ export class Decoder implements Disposable {
   }
 
   private prefill(ready: readonly number[]): Drawn[] {
-    const [head] = ready;
-    if (head === undefined) return [];
+    const head = ready[0]!;
     const shapeOf = (slot: number) => {
       const stream = this.streams[slot]!;
       return { tokens: pieceTokens(left(stream), this.size), fresh: stream.at === 0 };
@@ -152,7 +156,6 @@ export class Decoder implements Disposable {
   }
 
   private decode(rows: readonly number[]): Drawn[] {
-    if (rows.length === 0) return [];
     return this.run(rows, { rows: decodeRows(rows.length, this.slots), tokens: 1, fresh: false });
   }
 
@@ -188,14 +191,13 @@ export class Decoder implements Disposable {
 
   /** Runs the next tokens of some slots, and draws a token for each whose prompt that ends. Rows past the last slot are nobody's. */
   private run(slots: readonly number[], shape: { rows: number; tokens: number; fresh: boolean }): Drawn[] {
-    const { rows, tokens: length } = shape;
+    const length = shape.tokens;
     const pass = this.passes.of(shape);
-    const tokens = new Uint32Array(rows * length);
-    const positions = new Uint32Array(rows * length);
-    const starts = new Uint32Array(rows);
-    const places = new Uint32Array(rows).fill(NO_SLOT);
-    const streams = new Uint32Array(rows * 3).fill(NO_SLOT);
-    const lastRows = new Uint32Array(rows);
+    const { tokens, positions, starts, slots: places, streams, lastRows } = pass.fed;
+    tokens.fill(0);
+    positions.fill(0);
+    places.fill(NO_SLOT);
+    streams.fill(NO_SLOT);
     const finished: { slot: number; row: number; stream: Stream }[] = [];
     slots.forEach((slot, row) => {
       const stream = this.streams[slot]!;
@@ -207,7 +209,9 @@ export class Decoder implements Disposable {
       lastRows[row] = row * length + count - 1;
       stream.at += count;
       if (left(stream) > 0) return;
-      streams.set([slot, stream.seed, stream.drawn], 3 * row);
+      streams[3 * row] = slot;
+      streams[3 * row + 1] = stream.seed;
+      streams[3 * row + 2] = stream.drawn;
       finished.push({ slot, row, stream });
     });
     const { program } = pass;

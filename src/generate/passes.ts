@@ -61,6 +61,10 @@ export interface Pass {
   readonly lastRows: Tensor | null;
   readonly logits: Tensor;
   readonly drawn: Tensor;
+  /** What the inputs are fed from, used again at every run. */
+  readonly fed: Record<"tokens" | "positions" | "starts" | "slots" | "streams" | "lastRows", Uint32Array>;
+  /** What was drawn is read into. */
+  readonly ids: Uint32Array;
 }
 
 /** The log-probabilities of what a pass has drawn: a program of its own, since few ask for them. */
@@ -177,7 +181,17 @@ export class Passes implements Disposable {
     let pass = this.passes.get(key);
     if (!pass) {
       const { outputs, ...graph } = passGraph(this.model, this.own, shape);
-      pass = { ...graph, program: new Program(this.device, outputs, { bind: this.bind, scratch: this.scratch }) };
+      const { rows, tokens: length } = shape;
+      const fed = {
+        tokens: new Uint32Array(rows * length),
+        positions: new Uint32Array(rows * length),
+        starts: new Uint32Array(rows),
+        slots: new Uint32Array(rows),
+        streams: new Uint32Array(3 * rows),
+        lastRows: new Uint32Array(rows),
+      };
+      const program = new Program(this.device, outputs, { bind: this.bind, scratch: this.scratch });
+      pass = { ...graph, program, fed, ids: new Uint32Array(rows) };
       this.passes.set(key, pass);
     }
     return pass;
@@ -185,8 +199,7 @@ export class Passes implements Disposable {
 
   /** What a pass has drawn for each of its rows, with the model's own log-probabilities where they are asked for. */
   drawnBy(pass: Pass, scored: boolean): { readonly ids: Uint32Array; readonly logProbs: Float32Array | null } {
-    const { program, drawn } = pass;
-    const ids = program.read(drawn, new Uint32Array(sizeOf(drawn.shape)));
+    const ids = pass.program.read(pass.drawn, pass.ids);
     if (!scored) return { ids, logProbs: null };
     const score = this.scoreOf(pass);
     score.program.run();
