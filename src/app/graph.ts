@@ -31,11 +31,12 @@ export interface Stages {
 export function graphOf({ stage: stages, model }: Stages): Node[] {
   const nodes: Node[] = [];
   for (const [i, stage] of stages.entries()) {
-    const reads = Object.entries(kindOf(stage).reads(stage)).map(([key, given]): [string, Reference] => {
-      const name = given ?? defaultFrom(i, stages, model.from);
+    const reads = Object.entries(kindOf(stage).reads(stage)).flatMap(([key, given]): [string, Reference][] => {
+      const name = given ?? (key === "from" ? defaultFrom(i, stages, model.from) : undefined);
+      if (name === undefined) return [];
       const node = nodes.find((node) => node.name === name);
-      if (node) return [key, { to: "stage", node }];
-      return [key, name === NEW ? { to: "new" } : { to: "outside", name }];
+      if (node) return [[key, { to: "stage", node }]];
+      return [[key, name === NEW ? { to: "new" } : { to: "outside", name }]];
     });
     nodes.push({ stage, name: stage.name, reads: new Map(reads) });
   }

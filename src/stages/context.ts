@@ -3,10 +3,10 @@
 import type { Device } from "../device/device";
 import type { Reporter } from "../log/console";
 import type { Model } from "../model/model";
-
 import type { Slab } from "../model/slab";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Stage } from "../train/stage";
+import type { RunContext } from "./kind";
 
 export interface Context {
   readonly device: Device;
@@ -19,6 +19,8 @@ export interface Context {
   readonly console: Reporter;
   /** Where a data file is: on disk, inside the executable, or fetched by name. */
   find(path: string): Promise<string>;
+  /** Another model that the stage reads, such as a reference or a teacher, by its key in `reads`. */
+  open: RunContext["open"];
 }
 
 export interface Built extends Stage, Disposable {

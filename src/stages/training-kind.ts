@@ -33,6 +33,8 @@ export interface TrainingStage<C extends TrainingConfig> {
   settings(config: C): Training;
   /** Files beside its data that its result depends on. */
   files?(config: C): readonly string[];
+  /** Models that it reads beside the one that it goes on from: `build` opens them by these keys. */
+  reads?(config: C): Readonly<Record<string, string | undefined>>;
   build(config: C, context: Context): Promise<Built>;
 }
 
@@ -41,12 +43,13 @@ export function trainingKind<C extends TrainingConfig>({
   version,
   settings,
   files = () => [],
+  reads = () => ({}),
   build,
 }: TrainingStage<C>): Kind<C> {
   return {
     schema,
     version,
-    reads: ({ from }) => ({ from }),
+    reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
     outline: (config, model) => outline(config, settings(config), model),
     async run(config, context) {

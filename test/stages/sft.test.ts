@@ -97,6 +97,7 @@ async function train(
     weights,
     base: "somebody/base",
     console,
+    open: () => Promise.reject(new Error("it reads no other model")),
     find: async (path) => path,
   });
   const directory = join(folder, "sft");

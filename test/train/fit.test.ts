@@ -65,6 +65,7 @@ async function train(
     model,
     weights,
     console: silent,
+    open: () => Promise.reject(new Error("it reads no other model")),
     find: async (path) => path,
     base: null,
   });
