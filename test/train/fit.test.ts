@@ -26,6 +26,8 @@ process.env.DAWNGRAD_CACHE = join(process.env.TMPDIR ?? "/tmp", `dawngrad-test-c
 interface Options {
   readonly config?: object;
   readonly signal?: AbortSignal;
+  /** A head with a table of its own. */
+  readonly untied?: boolean;
   /** Changes the stage before it is trained. */
   readonly change?: (stage: Stage) => Stage;
 }
@@ -33,7 +35,7 @@ interface Options {
 /** Trains a small model on a short text in `folder`. */
 async function train(
   folder: string,
-  { config = {}, signal = new AbortController().signal, change = (stage) => stage }: Options = {},
+  { config = {}, signal = new AbortController().signal, untied = false, change = (stage) => stage }: Options = {},
 ): Promise<Outcome> {
   const path = join(folder, "text.txt");
   writeFileSync(path, text);
@@ -56,6 +58,7 @@ async function train(
     heads: 2,
     width: 32,
     epsilon: 1e-5,
+    ...(untied && { tied: false }),
   });
   using weights = new Slab(device(), model.parameters, { values: initialise(model.parameters, 1) });
   using stage = await build(settings, {
@@ -118,6 +121,17 @@ onEachDevice(() => {
       expect(first).toMatchObject({ reason: "interrupted", progress: { step: at } });
       expect((await train(broken.path)).reason).toBe("finished");
       expect(history(broken.path)).toEqual(history(whole.path));
+      expect(slabOf(broken.path, "step-000012")).toEqual(slabOf(whole.path, "step-000012"));
+    });
+
+    test("of a head with a table of its own has both of its moments", async () => {
+      using whole = temporaryFolder();
+      using broken = temporaryFolder();
+      await train(whole.path, { untied: true });
+      const controller = new AbortController();
+      const change = interruptedAt(7, controller);
+      await train(broken.path, { untied: true, signal: controller.signal, change });
+      await train(broken.path, { untied: true });
       expect(slabOf(broken.path, "step-000012")).toEqual(slabOf(whole.path, "step-000012"));
     });
 
