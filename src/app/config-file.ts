@@ -1,6 +1,7 @@
 /** Reads a pipeline's config: TOML, with overrides, checked against the schemas, defaults filled in. Errors name keys and lines. */
 import { z } from "zod";
-import { codeOf, messageOf, UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
+import { unreadable } from "../files";
 import { modelConfig } from "../stages/model-settings";
 import { nearest } from "../text/nearest";
 import { type Config, configSchema } from "./config";
@@ -14,11 +15,8 @@ export async function readConfigFile(path: string, overrides: readonly string[] 
   try {
     text = await Bun.file(file).text();
   } catch (error) {
-    const why = codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error);
-    throw new UserError(`the config ${path} cannot be read: ${why}`, {
-      hint: `inside the program are ${embeddedConfigs.join(", ")}`,
-      exitCode: 2,
-    });
+    const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
+    throw unreadable(`the config ${path}`, error, { hint, exitCode: 2 });
   }
   const raw = parseToml(text, path);
   for (const override of overrides) applyOverride(raw, override);

@@ -1,7 +1,9 @@
 /** A model directory as Hugging Face lays it out: config.json, model.safetensors, and the tokenizer's files beside them. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../device/device";
-import { codeOf, messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
+import { jsonObject, readJson } from "../files";
 import { HEAD, type ModelConfig, SCORE } from "../model/architecture";
 import { architectureOf } from "../model/architectures";
 import { type Model, modelOf } from "../model/model";
@@ -32,18 +34,12 @@ function namesOf({ type }: ModelConfig): Names {
 /** Reads config.json. Refuses, by name, what its architecture does not do. */
 export async function readConfig(directory: string): Promise<ModelConfig> {
   const path = join(directory, "config.json");
-  let json: Record<string, unknown>;
-  try {
-    json = JSON.parse(await Bun.file(path).text());
-  } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") {
-      throw new UserError(`no model at ${directory}: it has no config.json`, {
-        hint: "give a run folder, a checkpoint, or a model directory",
-      });
-    }
-    throw new UserError(`${path} cannot be read: ${messageOf(error)}`, { hint: "the file may be truncated" });
-  }
-  return architectureOf(json?.model_type, path).fromJson(json, path);
+  if (!existsSync(path))
+    throw new UserError(`no model at ${directory}: it has no config.json`, {
+      hint: "give a run folder, a checkpoint, or a model directory",
+    });
+  const json = readJson(path, jsonObject, "the file may be truncated");
+  return architectureOf(json.model_type, path).fromJson(json, path);
 }
 
 /** Loads a model directory onto the device, tensor by tensor: every tensor's shape is checked before any value is read. */

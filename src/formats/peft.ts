@@ -2,11 +2,11 @@
  * Adapters as PEFT keeps them: adapter_config.json, adapter_model.safetensors, README.md.
  * https://huggingface.co/docs/peft/developer_guides/checkpoint
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Device } from "../device/device";
-import { codeOf, messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
+import { readJson } from "../files";
 import { HEAD, type Module } from "../model/architecture";
 import { type Adapter, type AdapterValues, adapterOf, type LoraSettings } from "../model/lora";
 import type { Model } from "../model/model";
@@ -54,21 +54,12 @@ export interface AdapterConfig {
 
 export function readAdapterConfig(directory: string): AdapterConfig {
   const path = join(directory, ADAPTER_CONFIG);
-  let json: unknown;
-  try {
-    json = JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    const why = codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error);
-    throw new UserError(`${path} cannot be read: ${why}`, { hint: "an adapter is a PEFT directory" });
-  }
-  const result = fileSchema.safeParse(json);
-  if (!result.success) {
-    const { path: at, message } = result.error.issues[0]!;
-    throw new UserError(`${path}: ${at.join(".")}: ${message}`, {
-      hint: "only LoRA adapters of linear layers are read",
-    });
-  }
-  const { r, lora_alpha, lora_dropout, use_rslora, use_dora, base_model_name_or_path } = result.data;
+  const hint = "only LoRA adapters of linear layers, as PEFT directories, are read";
+  const { r, lora_alpha, lora_dropout, use_rslora, use_dora, base_model_name_or_path } = readJson(
+    path,
+    fileSchema,
+    hint,
+  );
   return {
     base: base_model_name_or_path ?? null,
     settings: { rank: r, alpha: lora_alpha, dropout: lora_dropout, rslora: use_rslora, dora: use_dora },

@@ -1,6 +1,7 @@
 /** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
 import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
-import { codeOf, messageOf, UserError } from "../errors";
+import { messageOf, UserError } from "../errors";
+import { unreadable } from "../files";
 import { widened } from "../model/half";
 import { sizeOf } from "../tensor/shape";
 
@@ -47,9 +48,7 @@ export function openSafetensors(path: string): SafetensorsFile {
     fd = openSync(path, "r");
     size = statSync(path).size;
   } catch (error) {
-    throw new UserError(
-      `${path} cannot be read: ${codeOf(error) === "ENOENT" ? "there is no such file" : messageOf(error)}`,
-    );
+    throw unreadable(path, error);
   }
   try {
     const header = readHeader(fd, size, bad);

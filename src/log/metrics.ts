@@ -1,6 +1,7 @@
 /** metrics.jsonl: one object a line, the source of truth; and TensorBoard's event files from the same call. */
-import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeTextAside } from "../files";
 import { openEvents } from "./tensorboard";
 
 export interface Metrics {
@@ -30,6 +31,5 @@ function keepUpTo(path: string, step: number): void {
       return false; // the last line of a killed run may be cut off
     }
   });
-  writeFileSync(`${path}.tmp`, kept.map((line) => `${line}\n`).join(""));
-  renameSync(`${path}.tmp`, path);
+  writeTextAside(path, kept.map((line) => `${line}\n`).join(""));
 }
