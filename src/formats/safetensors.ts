@@ -1,6 +1,6 @@
 /** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
 import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
-import { messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
 import { unreadable } from "../files";
 import { widened } from "../model/half";
 import { sizeOf } from "../tensor/shape";
