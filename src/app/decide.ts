@@ -97,7 +97,8 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
   };
   for (const [key, reference] of node.reads) {
     if (reference.to === "new") {
-      parts["reads new model"] = JSON.stringify(modelConfig(sizes, 1));
+      const { vocabulary: _, ...own } = modelConfig(sizes, 1);
+      for (const [key, value] of Object.entries(own)) parts[`setting model.${key}`] = JSON.stringify(value);
       parts["reads tokenizer"] = scene.tokenizer ?? "";
     } else if (reference.to === "stage") {
       parts[`reads ${reference.node.name}`] = stageFileOf(scene, reference.node.name)?.output ?? "";
