@@ -25,7 +25,8 @@ export async function adoptedFiles(
   const without = foldersIn(directory).filter((name) => !existsSync(join(directory, name, STAGE_FILE)));
   const config = formerConfig(directory);
   const tokenizer = join(directory, TOKENIZER_FOLDER);
-  const output = existsSync(tokenizer) ? await hasher.ofModel(tokenizer) : null;
+  const made = existsSync(join(tokenizer, "tokenizer_config.json"));
+  const output = made ? await hasher.ofModel(tokenizer) : null;
   const scene = config && { config, directory, console, hasher, adopted, tokenizer: output };
   if (output && without.includes(TOKENIZER_FOLDER)) {
     const told = async () => ({ parts: scene ? await tokenizerParts(scene) : {}, output });

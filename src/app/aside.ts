@@ -1,7 +1,8 @@
 /** Results that others took the place of: kept under their key, and brought back when they are wanted again. Nothing is deleted. */
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { keptAside } from "../train/run-folder";
+import { UserError } from "../errors";
+import { keptAside, STAGE_FILE } from "../train/run-folder";
 import type { Before, Decision } from "./decide";
 import { keyOf } from "./parts";
 
@@ -31,6 +32,12 @@ export function removeResult(
 ): void {
   const folders = [name, keptAside(name, key)].map((each) => join(directory, each)).filter((each) => existsSync(each));
   if (folders.length === 0) return;
+  const foreign = folders.find((each) => !existsSync(join(each, STAGE_FILE)) && readdirSync(each).length > 0);
+  if (foreign)
+    throw new UserError(`${foreign} is there, and was not made by this run`, {
+      hint: "choose another folder with --out, or remove it yourself",
+      exitCode: 2,
+    });
   console.note(`${name}: begun anew; its old result is removed`);
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }

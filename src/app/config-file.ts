@@ -146,6 +146,8 @@ export function applyOverride(raw: Record<string, unknown>, override: string): v
       exitCode: 2,
     });
   const keys = override.slice(0, at).trim().split(".");
+  if (keys.some((key) => key === "" || key === "__proto__"))
+    throw new UserError(`--set ${override} names no key of a config`, { exitCode: 2 });
   const text = override.slice(at + 1).trim();
   const value: unknown = parses(`v = ${text}`) ? (Bun.TOML.parse(`v = ${text}`) as { v: unknown }).v : text;
   let node: Record<string, unknown> = raw;

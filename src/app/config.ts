@@ -33,7 +33,7 @@ export const configSchema = z
   .strictObject({
     name: z
       .string()
-      .regex(/^[\w.-]+$/)
+      .regex(/^(?!\.+$)[\w.-]{1,200}$/)
       .default("run")
       .meta({ description: "the run's folder under runs/" }),
     seed: z

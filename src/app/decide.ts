@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
+import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
@@ -44,13 +45,16 @@ export function stageFileOf({ directory, adopted }: Pick<Scene, "directory" | "a
 }
 
 export async function decide(node: Node, scene: Scene): Promise<Decision> {
+  const { name } = node;
+  const folder = join(scene.directory, name);
   const parts = await partsOf(node, scene);
-  return decision(node.name, {
-    parts,
-    saved: hasSaved(join(scene.directory, node.name)),
-    scene,
-    schema: schemaOf(node),
-  });
+  const decided = decision(name, { parts, saved: hasSaved(folder), scene, schema: schemaOf(node) });
+  const { what, before } = decided;
+  if (what === "finished" && before?.output !== undefined && before.output !== (await outputOf(name, scene)))
+    throw new UserError(`what is in ${folder} is not what ${name} made when it finished`, {
+      hint: `bring it back, or have it made again by --only ${name} --fresh`,
+    });
+  return decided;
 }
 
 /** Whether there is anything in a stage's folder that could be kept. */
@@ -101,7 +105,8 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
       for (const [key, value] of Object.entries(own)) parts[`setting model.${key}`] = JSON.stringify(value);
       parts["reads tokenizer"] = scene.tokenizer ?? "";
     } else if (reference.to === "stage") {
-      parts[`reads ${reference.node.name}`] = stageFileOf(scene, reference.node.name)?.output ?? "";
+      const { name } = reference.node;
+      parts[`reads ${name}`] = stageFileOf(scene, name)?.state === "finished" ? await currentOutput(name, scene) : "";
     } else {
       const { base, adapters } = await locateParts(reference.name, console);
       parts[`reads ${reference.name}`] = await hasher.ofModel(base, ...adapters);
@@ -119,6 +124,16 @@ interface Sizes {
 
 function nameOf(reference: { readonly to: string; readonly node?: Node; readonly name?: string }): string {
   return reference.node?.name ?? reference.name ?? reference.to;
+}
+
+/** The output of a stage as it is on the disk; another than any where that is not whole. */
+async function currentOutput(name: string, scene: Scene): Promise<string> {
+  try {
+    return await outputOf(name, scene);
+  } catch (error) {
+    if (error instanceof UserError) return "changed";
+    throw error;
+  }
 }
 
 /** The output of a stage that is finished: of an adapter, with its base. */

@@ -19,7 +19,7 @@ export interface Hasher {
 export function hasher(known: Seen): Hasher {
   const seen: Record<string, Seen[string]> = {};
   const of = async (path: string) => {
-    const { size, mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { size: -1, mtimeMs: 0 };
+    const { size, mtimeMs } = ageOf(path);
     const before = seen[path] ?? known[path];
     const same = before && size >= 0 && before.size === size && before.mtimeMs === mtimeMs;
     const hash = same ? before.hash : await contentHash(path);
@@ -36,6 +36,14 @@ export function hasher(known: Seen): Hasher {
       return new Bun.CryptoHasher("sha256").update(parts.join("\n")).digest("hex");
     },
   };
+}
+
+function ageOf(path: string): { readonly size: number; readonly mtimeMs: number } {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) ?? { size: -1, mtimeMs: 0 };
+  } catch (error) {
+    throw unreadable(path, error);
+  }
 }
 
 const MODEL_FILES =

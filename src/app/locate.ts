@@ -1,11 +1,13 @@
 /** Wherever a command takes a model: a run, a stage, a checkpoint, a model directory, or a name on the Hub, fetched if it is missing. */
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../errors";
-import { readAdapterConfig } from "../formats/peft";
+import { baseHashOf, readAdapterConfig } from "../formats/peft";
+import { weightsHash } from "../formats/weights-files";
 import { dataSets, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
 import { duration, type Reporter } from "../log/console";
+import { keptAside } from "../train/run-folder";
 import { findFile } from "./embedded";
 import { isAdapter, type ModelParts, modelDirectory } from "./model";
 
@@ -48,18 +50,36 @@ export async function locateBase(adapter: string, console: Reporter): Promise<st
   const { base } = readAdapterConfig(adapter);
   const hint = `set base_model_name_or_path in ${adapter}/adapter_config.json`;
   if (!base) throw new UserError(`${adapter} does not say which model it is for`, { hint });
-  const path = [resolve(adapter, base), base].find((path) => existsSync(path));
-  if (!path && !isHubName(base)) throw new UserError(`${adapter} is for ${base}, which is not there`, { hint });
-  const found = await locateModel(path ?? base, console);
+  const places = [resolve(adapter, base), base].filter((path) => existsSync(path));
+  const kept = keptBases(resolve(adapter, base));
+  if (places.length + kept.length === 0 && !isHubName(base))
+    throw new UserError(`${adapter} is for ${base}, which is not there`, { hint });
+  const found = await locateModel(places[0] ?? kept[0] ?? base, console);
   if (isAdapter(found)) throw new UserError(`${adapter} is for ${base}, which is an adapter itself`, { hint });
-  return found;
+  const wanted = baseHashOf(adapter);
+  if (wanted === null || weightsHash(found) === wanted) return found;
+  const same = kept.find((path) => weightsHash(path) === wanted);
+  if (same) return same;
+  throw new UserError(`${adapter} was trained on other weights than those that are in ${found} now`, {
+    hint: "have it made again by its run's config, or bring back what it was trained on",
+  });
+}
+
+/** Where an adapter's base may lie since the stage that it is of was made again: RUN/STAGE@KEY/CHECKPOINT for RUN/STAGE/CHECKPOINT. */
+function keptBases(path: string): string[] {
+  const [stage, run] = [basename(dirname(path)), dirname(dirname(path))];
+  const folders = readdirSync(existsSync(run) ? run : ".").filter((name) => name.startsWith(keptAside(stage, "")));
+  return folders.map((name) => join(run, name, basename(path))).filter((path) => existsSync(join(path, "config.json")));
+}
+
+/** A data set by its name, where no file has that name. */
+export function isDataSet(given: string): boolean {
+  return Object.hasOwn(dataSets, given) && !existsSync(findFile(given));
 }
 
 /** A data file: a path, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
 export async function locateData(given: string, console: Reporter): Promise<string> {
-  const path = findFile(given);
-  const set = dataSets[given];
-  if (existsSync(path) || !set) return path;
+  if (!isDataSet(given)) return findFile(given);
   const files = (await fetchDataWithProgress(given, console)).filter(({ split }) => split === "train");
   if (files.length === 1) return files[0]!.path;
   throw new UserError(`${given} has ${files.length} files for training`, {

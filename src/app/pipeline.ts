@@ -1,10 +1,10 @@
 /** A config's stages in one run folder: each made, gone on with, found finished, or made again because what it stands on changed. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../../package.json";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import { writeTextAside } from "../files";
+import { unreadable, writeTextAside } from "../files";
 import { readConfig } from "../formats/checkpoint";
 import { sampling } from "../generate/sampling";
 import type { Reporter } from "../log/console";
@@ -15,13 +15,15 @@ import { adoptedFiles } from "./adopt";
 import { makeRoom, removeResult } from "./aside";
 import { complete } from "./complete";
 import type { Config } from "./config";
-import { type Before, decide, outputOf, type Scene, stageFileOf } from "./decide";
+import { type Before, decide, outputOf, partsOf, type Scene, stageFileOf } from "./decide";
+import { findFile } from "./embedded";
 import { graphOf, type Node, parentsOf, resultOf, standsOn } from "./graph";
 import { hasher } from "./hasher";
-import { locateParts } from "./locate";
+import { isDataSet, locateParts } from "./locate";
 import { checkParts, openModel } from "./model";
-import { runTokenizer } from "./run-tokenizer";
-import { beginsNew, contextOf, type Place } from "./sources";
+import { keyOf } from "./parts";
+import { runTokenizer, tokenizerOutput } from "./run-tokenizer";
+import { beginsNew, contextOf, mergedWhereAdapter, type Place } from "./sources";
 import { seenIn, writeStageFile } from "./stage-file";
 
 export interface RunOptions {
@@ -52,6 +54,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   const { directory, console, device, signal, choice = {} } = options;
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
+  if (!choice.keepGoing) for (const node of chosen) expectData(node);
   await checkOutside(chosen, device, console);
   using _lock = lockFolder(directory);
   const files = hasher(seenIn(directory));
@@ -61,7 +64,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   keepConfig(directory, config);
   const before: Before = { config, directory, console, hasher: files, adopted: new Map() };
   const tokenizer = [...chosen].some(beginsNew) ? await runTokenizer(before) : null;
-  const scene: Scene = { ...before, tokenizer: tokenizer?.output ?? null };
+  const scene: Scene = { ...before, tokenizer: tokenizer?.output ?? (await tokenizerOutput(before)) };
   const place: Place = {
     config,
     device,
@@ -79,9 +82,14 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
       continue;
     }
     try {
-      expectParents(node, chosen, scene);
+      await expectParents(node, chosen, scene);
       const outcome = await runStage(node, scene, place, choice.fresh === true);
-      if (outcome === "interrupted" || signal.aborted) return "interrupted";
+      if (outcome === "interrupted" || signal.aborted) {
+        if (choice.fresh) console.note("leave out --fresh to go on with what was saved");
+        return "interrupted";
+      }
+      // For those that stand on it, also where they are finished and it was made anew.
+      if (nodes.some((other) => parentsOf(other).includes(node))) await mergedWhereAdapter(node.name, place);
     } catch (error) {
       if (!choice.keepGoing || !(error instanceof UserError)) throw error;
       failed.add(node);
@@ -95,6 +103,14 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   if (config.generate && [...chosen].some(({ name }) => name === resultOf(config)))
     await writeContinuations(config.generate, config.seed, options);
   return "finished";
+}
+
+/** Data that are files are there: known before anything is trained. */
+function expectData({ stage }: Node): void {
+  for (const path of kindOf(stage).data(stage)) {
+    if (isDataSet(path) || existsSync(findFile(path))) continue;
+    throw unreadable(path, { code: "ENOENT" }, { hint: "give the path of a file, or the name of a data set" });
+  }
 }
 
 /** Models from outside the run are whole, and fit: known before the run writes anything. */
@@ -132,27 +148,41 @@ export function chosenOf(nodes: readonly Node[], { from, only }: Choice): Readon
   return new Set(nodes.filter((node) => node === first || standsOn(node, first)));
 }
 
-function expectParents(node: Node, chosen: ReadonlySet<Node>, scene: Scene): void {
-  const missing = unfinishedParent(node, chosen, scene);
-  if (!missing) return;
-  throw new UserError(`${node.name} reads ${missing.name}, which is not finished`, {
+async function expectParents(node: Node, chosen: ReadonlySet<Node>, scene: Scene): Promise<void> {
+  const unready = await unreadyParent(node, chosen, scene);
+  if (!unready) return;
+  throw new UserError(`${node.name} stands on ${unready.name}, which ${unready.why}`, {
     hint: "run it first, or leave out --from and --only",
     exitCode: 2,
   });
 }
 
-/** A stage that is read, is not to be run, and has no result. */
-export function unfinishedParent(node: Node, chosen: ReadonlySet<Node>, scene: Scene): Node | undefined {
-  return parentsOf(node).find((parent) => !chosen.has(parent) && stageFileOf(scene, parent.name)?.state !== "finished");
+export interface Unready {
+  readonly name: string;
+  /** `is not finished`, or that it is to run again. */
+  readonly why: string;
+}
+
+/** A stage that is read, over any number of others, is not to be run, and has no result or one that is stale. */
+export async function unreadyParent(node: Node, chosen: ReadonlySet<Node>, scene: Scene): Promise<Unready | null> {
+  for (const parent of parentsOf(node)) {
+    const above = await unreadyParent(parent, chosen, scene);
+    if (above) return above;
+    if (chosen.has(parent)) continue;
+    if (stageFileOf(scene, parent.name)?.state !== "finished") return { name: parent.name, why: "is not finished" };
+    const { what, why } = await decide(parent, scene);
+    if (what !== "finished") return { name: parent.name, why: `has to run again: ${why}` };
+  }
+  return null;
 }
 
 async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean): Promise<"finished" | "interrupted"> {
   const { directory, console, hasher } = scene;
   const { name, stage } = node;
   const folder = join(directory, name);
+  if (fresh) removeResult(name, keyOf(await partsOf(node, scene)), scene);
   let decided = await decide(node, scene);
-  if (fresh) removeResult(name, decided.key, scene);
-  else if (decided.what === "run again" || decided.what === "bring back") makeRoom(name, decided, scene);
+  if (decided.what === "run again" || decided.what === "bring back") makeRoom(name, decided, scene);
   decided = await decide(node, scene);
   const { what, key, parts, before } = decided;
   if (what === "finished") {
@@ -161,7 +191,11 @@ async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean):
     return "finished";
   }
   const made = { ...madeBy(place.device), ...before?.made };
-  mkdirSync(folder, { recursive: true });
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw unwritable(folder, error);
+  }
   writeStageFile(folder, { state: "begun", key, parts, made, seen: hasher.seen });
   const outcome = await kindOf(stage).run(stage, contextOf(node, place));
   if (outcome === "interrupted") return outcome;

@@ -1,20 +1,18 @@
 /** What a config would do, as text: the graph in order, each stage's state, sizes, memory, steps. Nothing is written. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
 import { type Reporter, short } from "../log/console";
 import { modelOf } from "../model/model";
 import { kindOf } from "../stages";
 import { readIndex } from "../train/checkpoints";
-import { TOKENIZER_FOLDER } from "../train/run-folder";
 import { adoptedFiles } from "./adopt";
 import type { Config } from "./config";
 import { type Before, type Decision, decide, hasSaved, ownReason, type Scene } from "./decide";
 import { graphOf, type Node, parentsOf, resultOf } from "./graph";
 import { hasher } from "./hasher";
-import { type Choice, chosenOf, unfinishedParent } from "./pipeline";
+import { type Choice, chosenOf, unreadyParent } from "./pipeline";
 import { plannedModel } from "./planned";
-import { decideTokenizer } from "./run-tokenizer";
+import { tokenizerOutput } from "./run-tokenizer";
 import { beginsNew } from "./sources";
 import { seenIn } from "./stage-file";
 
@@ -35,7 +33,7 @@ export async function planText(
   const files = hasher(seenIn(directory));
   const adopted = await adoptedFiles(directory, { console, hasher: files });
   const before: Before = { config, directory, console, hasher: files, adopted };
-  const scene: Scene = { ...before, tokenizer: await tokenizerOf(before) };
+  const scene: Scene = { ...before, tokenizer: await tokenizerOutput(before) };
   const states = new Map<Node, string>();
   let last = "";
   for (const [i, node] of nodes.entries()) {
@@ -62,19 +60,6 @@ export async function planText(
   return `${lines.join("\n")}\n`;
 }
 
-/** The output of the run's tokenizer, or null where it is not there as it is wanted. */
-async function tokenizerOf(scene: Before): Promise<string | null> {
-  if (!existsSync(join(scene.directory, TOKENIZER_FOLDER))) return null;
-  try {
-    const { what, before } = await decideTokenizer(scene);
-    return what === "finished" ? (before?.output ?? null) : null;
-  } catch (error) {
-    // Its text is gone, which is told of the stage that reads it.
-    if (error instanceof UserError) return null;
-    throw error;
-  }
-}
-
 interface Planned {
   readonly scene: Scene;
   readonly chosen: ReadonlySet<Node>;
@@ -84,11 +69,11 @@ interface Planned {
 
 async function stateOf(node: Node, { scene, chosen, states, choice }: Planned): Promise<string> {
   const folder = join(scene.directory, node.name);
-  const missing = unfinishedParent(node, chosen, scene);
-  if (missing) return `cannot be run: ${missing.name} is not finished`;
   const there = hasSaved(folder);
-  if (choice.fresh) return there ? "to run anew; its old result will be removed" : "to run";
   try {
+    const unready = await unreadyParent(node, chosen, scene);
+    if (unready) return `cannot be run: ${unready.name} ${unready.why}`;
+    if (choice.fresh) return there ? "to run anew; its old result will be removed" : "to run";
     const parent = parentsOf(node).find((parent) => chosen.has(parent) && states.get(parent) !== FINISHED)?.name;
     const waits = parent ?? (beginsNew(node) && scene.tokenizer === null ? "the tokenizer" : undefined);
     if (waits && there) {

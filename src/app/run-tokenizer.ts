@@ -1,11 +1,11 @@
 /** The tokenizer that a run trains for its new models, kept in its folder and made again where its text or its settings change. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../errors";
 import { writeAside } from "../files";
 import { corpusOf } from "../stages";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
-import { TOKENIZER_FOLDER } from "../train/run-folder";
+import { STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
 import { makeRoom } from "./aside";
 import { tokenizerSchema } from "./config";
 import { type Before, type Decision, decision } from "./decide";
@@ -44,6 +44,19 @@ export async function decideTokenizer(scene: Before): Promise<Decision> {
   return decision(TOKENIZER_FOLDER, { parts: await tokenizerParts(scene), saved, scene, schema: tokenizerSchema });
 }
 
+/** The output of the run's tokenizer, or null where it is not there as it is wanted. */
+export async function tokenizerOutput(scene: Before): Promise<string | null> {
+  if (!existsSync(join(scene.directory, TOKENIZER_FOLDER))) return null;
+  try {
+    const { what, before } = await decideTokenizer(scene);
+    return what === "finished" ? (before?.output ?? null) : null;
+  } catch (error) {
+    // Its text is gone, which is told of the stage that reads it.
+    if (error instanceof UserError) return null;
+    throw error;
+  }
+}
+
 /** Trains it where it is not there yet. */
 export async function runTokenizer(scene: Before): Promise<RunTokenizer> {
   const { directory, hasher } = scene;
@@ -60,6 +73,7 @@ export async function runTokenizer(scene: Before): Promise<RunTokenizer> {
     return output;
   };
   const files = decided.what === "finished" ? null : await madeTokenizer(scene);
+  if (files) expectOurs(folder);
   const output = await (files === null
     ? finish(folder)
     : writeAside(folder, async (temporary) => {
@@ -67,6 +81,15 @@ export async function runTokenizer(scene: Before): Promise<RunTokenizer> {
         return finish(temporary);
       }));
   return { output, open: () => loadTokenizer(folder) };
+}
+
+/** What stands in the way was not made here, and is not to be removed. */
+function expectOurs(folder: string): void {
+  if (!existsSync(folder) || existsSync(join(folder, STAGE_FILE)) || readdirSync(folder).length === 0) return;
+  throw new UserError(`${folder} is there, and is no tokenizer of this run`, {
+    hint: "choose another folder with --out",
+    exitCode: 2,
+  });
 }
 
 async function madeTokenizer({ config, console }: Before) {

@@ -1,5 +1,5 @@
 /** The models that a stage reads, from disk: new, of an earlier stage, or from outside the run. Adapters are merged. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
 import { writeTextAside } from "../files";
@@ -104,26 +104,47 @@ async function wholeModel(reference: Exclude<Reference, { to: "new" }>, place: P
   const { name } = reference.node;
   const folder = join(directory, name);
   const saved = modelDirectory(folder);
-  if (isAdapter(saved)) {
-    const merged = resolve(folder, MERGED_FOLDER);
-    if (!existsSync(merged)) await mergeModel(await locateParts(saved, console), merged);
-    return merged;
-  }
+  if (isAdapter(saved)) return mergedStage(name, place);
   const index = readIndex(folder);
   if (index && basename(saved) !== index.latest)
     console.note(`${name}: the next stage goes on from its best checkpoint, ${basename(saved)}`);
   return resolve(saved);
 }
 
-/** In a merged base: the hash of what it was merged from. */
+/** A stage's adapter, merged: again where it was merged from something else. */
+export async function mergedStage(
+  name: string,
+  { directory, console, hash }: Pick<Place, "directory" | "console" | "hash">,
+): Promise<string> {
+  const folder = join(directory, name);
+  const parts = await locateParts(modelDirectory(folder), console);
+  const merged = resolve(folder, MERGED_FOLDER);
+  const wanted = await hash(parts);
+  if (madeFrom(merged) === wanted) return merged;
+  rmSync(merged, { recursive: true, force: true });
+  await mergeModel(parts, merged);
+  writeTextAside(join(merged, MADE_FROM), `${wanted}\n`);
+  return merged;
+}
+
+/** The same, where it is an adapter. */
+export async function mergedWhereAdapter(name: string, place: Parameters<typeof mergedStage>[1]): Promise<void> {
+  if (isAdapter(modelDirectory(join(place.directory, name)))) await mergedStage(name, place);
+}
+
+function madeFrom(folder: string): string | null {
+  const path = join(folder, MADE_FROM);
+  return existsSync(path) ? readFileSync(path, "utf8").trim() : null;
+}
+
+/** In a merged model: the hash of what it was merged from. */
 const MADE_FROM = "made-from";
 
 /** Where an adapter from outside lies merged, or would; one for each that the run has gone on from. */
 function baseFolder(directory: string, hash: string): { folder: string; made: boolean } {
   const first = join(directory, BASE_FOLDER);
-  const from = join(first, MADE_FROM);
   // One that does not say what it was merged from may be of another adapter.
-  if (existsSync(from) && readFileSync(from, "utf8").trim() === hash) return { folder: first, made: true };
+  if (madeFrom(first) === hash) return { folder: first, made: true };
   const folder = existsSync(first) ? join(directory, keptAside(BASE_FOLDER, hash)) : first;
   return { folder, made: existsSync(folder) };
 }

@@ -108,6 +108,12 @@ export function trainedOn(directory: string): Storage {
   return storageOf(file);
 }
 
+/** The hash of the weights that an adapter was trained on, or null where it does not say. */
+export function baseHashOf(directory: string): string | null {
+  using file = openSafetensors(join(directory, WEIGHTS));
+  return file.metadata.base_hash ?? null;
+}
+
 /** Kept in the file's metadata: PEFT has no place for it. */
 function storageOf({ metadata }: SafetensorsFile): Storage {
   return storages.find((storage) => storage === metadata.trained_on) ?? "f32";
@@ -138,16 +144,22 @@ export interface AdapterToWrite {
   /** The base model: a Hub name, or a path. */
   readonly base: string;
   readonly trainedOn: Storage;
+  /** Of the base's weights, where they are files that may change; see `weightsHash`. */
+  readonly baseHash?: string | undefined;
 }
 
 /** Writes a PEFT directory's three files into an existing folder. */
-export async function writeAdapter(directory: string, { adapter, weights, base, trainedOn }: AdapterToWrite) {
+export async function writeAdapter(directory: string, { adapter, weights, base, trainedOn, baseHash }: AdapterToWrite) {
   const tensors = adapter.parameters.list.map((p) => ({
     name: `base_model.model.${p.name.startsWith(`${HEAD}.`) ? "" : "transformer."}${p.name}`,
     shape: p.shape,
     values: () => weights.read(p),
   }));
-  writeSafetensors(join(directory, WEIGHTS), tensors, { format: "pt", trained_on: trainedOn });
+  writeSafetensors(join(directory, WEIGHTS), tensors, {
+    format: "pt",
+    trained_on: trainedOn,
+    ...(baseHash !== undefined && { base_hash: baseHash }),
+  });
   await Bun.write(join(directory, ADAPTER_CONFIG), `${JSON.stringify(configOf(adapter, base), null, 2)}\n`);
   await Bun.write(join(directory, "README.md"), cardOf(adapter, base));
 }

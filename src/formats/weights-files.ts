@@ -2,6 +2,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
+import { unreadable } from "../files";
+import { fingerprintOf } from "../fingerprint";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors";
 
 export interface StoredTensor {
@@ -32,6 +34,17 @@ export function openWeights(directory: string): WeightsFiles {
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** Another one as soon as a bit of a model directory's weights is another: 16 hexadecimal digits. Reads them all. */
+export function weightsHash(directory: string): string {
+  const index = join(directory, INDEX);
+  const names = existsSync(index) ? [...new Set(shardMap(index).values())].sort() : [singleFile(directory)];
+  try {
+    return fingerprintOf(names.values().map((name) => Bun.mmap(join(directory, name))));
+  } catch (error) {
+    throw unreadable(`${directory}'s weights`, error);
   }
 }
 

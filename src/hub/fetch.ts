@@ -23,7 +23,7 @@ const released: Readonly<Record<string, string>> = {
 
 /** Whether this could be a model's name on the Hub: a released one, or owner/name. */
 export function isHubName(name: string): boolean {
-  return name in released || /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/.test(name);
+  return Object.hasOwn(released, name) || /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/.test(name);
 }
 
 /** The folder of a model, or of an adapter, in the cache, under its full or its short name; null if it was never fetched whole. */

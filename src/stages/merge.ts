@@ -5,7 +5,7 @@ import { z } from "zod";
 import { UserError } from "../errors";
 import { writeAside } from "../files";
 import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
-import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
+import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { MODEL_FOLDER } from "../train/run-folder";
 import { stageName } from "../train/settings";
 import type { Kind } from "./kind";
@@ -50,7 +50,9 @@ export const merge: Kind<MergeConfig> = {
       stored.forEach((files, i) => {
         expectSameShape(files, stored[0]!, [models[i]!, models[0]!]);
       });
-      const tokenizer = await loadTokenizer(folders[0]!);
+      const tokenizers: Tokenizer[] = [];
+      for (const folder of folders) tokenizers.push(await loadTokenizer(folder));
+      const tokenizer = oneTokenizer(tokenizers, models, (line) => console.note(`${name}: ${line}`));
       const values: StoredModel["values"] = (wanted) => {
         const mean = new Float64Array(wanted.size);
         stored.forEach(({ model, values }, i) => {
@@ -71,6 +73,25 @@ export const merge: Kind<MergeConfig> = {
     }
   },
 };
+
+/** All must read text alike; the template is that of the first that has one. */
+function oneTokenizer(
+  tokenizers: readonly Tokenizer[],
+  names: readonly string[],
+  note: (line: string) => void,
+): Tokenizer {
+  const text = ({ files }: Tokenizer) => JSON.stringify(files.tokenizer);
+  const other = tokenizers.findIndex((tokenizer) => text(tokenizer) !== text(tokenizers[0]!));
+  if (other >= 0)
+    throw new UserError(`${names[0]} and ${names[other]} have different tokenizers`, {
+      hint: "only models that read text alike have a mean",
+    });
+  const templates = tokenizers.map(({ files }) => files.config.chat_template);
+  const chosen = templates.findIndex((template) => template !== undefined);
+  if (new Set(templates.map((template) => JSON.stringify(template))).size > 1)
+    note(`the chat template is that of ${names[chosen]}`);
+  return tokenizers[Math.max(0, chosen)]!;
+}
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);

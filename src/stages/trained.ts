@@ -4,6 +4,7 @@ import { dirname, isAbsolute, relative } from "node:path";
 import { UserError } from "../errors";
 import { readModel, writeModel } from "../formats/checkpoint";
 import { readAdapter, writeAdapter } from "../formats/peft";
+import { weightsHash } from "../formats/weights-files";
 import { HEAD } from "../model/architecture";
 import { type Adapter, adapterOf, columnNorms, targeted } from "../model/lora";
 import { type Model, withAdapters } from "../model/model";
@@ -71,6 +72,8 @@ function adapterParts(lora: LoraConfig, context: Context): TrainedModel {
   const { device, seed, model: base, weights: frozen } = context;
   const from = context.base!;
   const modules = targeted(base.modules, lora.targets);
+  // A name on the Hub stands for the same weights for ever.
+  const baseHash = isAbsolute(from) ? weightsHash(from) : undefined;
   const adapter = adapterOf(modules, lora);
   const weights = new Slab(device, adapter.parameters, { values: firstValues(adapter, base, frozen, seed) });
   return {
@@ -84,6 +87,7 @@ function adapterParts(lora: LoraConfig, context: Context): TrainedModel {
         weights,
         base: pathFrom(directory, from),
         trainedOn: base.parameters.storage,
+        baseHash,
       });
       await writeTokenizer(directory, tokenizer.files);
     },

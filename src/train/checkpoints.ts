@@ -101,7 +101,7 @@ const trainingSchema = z.object({
 });
 
 function readTraining(path: string) {
-  const hint = "the checkpoint is damaged; remove its folder to go on from an older one";
+  const hint = "the checkpoint is damaged: bring it back as it was, or begin anew by --fresh";
   const { fingerprints, state, bestLoss, bestStep, best, ...rest } = readJson(path, trainingSchema, hint);
   const older =
     bestLoss == null || bestStep == null

@@ -90,7 +90,7 @@ export const kept = {
 export const stageName = (name: string) =>
   z
     .string()
-    .regex(/^[\w-]+$/)
+    .regex(/^[\w-]{1,100}$/)
     .default(name)
     .meta({ description: "the stage's folder in the run", neutral: true });
 

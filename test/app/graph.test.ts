@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkConfig, readConfigFile } from "../../src/app/config-file";
+import { locateParts } from "../../src/app/locate";
 import { modelDirectory } from "../../src/app/model";
 import { type Choice, runPipeline } from "../../src/app/pipeline";
 import { planText } from "../../src/app/plan-text";
@@ -132,7 +133,7 @@ describe("a diamond of stages", () => {
   test("--only, --from, --fresh and --keep-going choose", async () => {
     using folder = temporaryFolder();
     const early = run(folder.path, { choice: { only: ["merge"] } });
-    expect(early).rejects.toThrow("merge reads a, which is not finished");
+    expect(early).rejects.toThrow("merge stands on pretrain, which is not finished");
     await early.catch(() => {});
     expect(ran((await run(folder.path, { choice: { only: ["pretrain", "a"] } })).notes)).toEqual(["pretrain", "a"]);
     expect(ran((await run(folder.path, { choice: { from: "b" } })).notes)).toEqual(["b", "merge"]);
@@ -180,6 +181,98 @@ describe("a diamond of stages", () => {
     expect(ran(notes)).toEqual(["a", "merge"]);
     expect(notes.find((note) => note.startsWith("a: runs again"))).toContain("optim.steps was 6 and is 5");
   });
+});
+
+describe("an adapter in the middle of a graph", () => {
+  /** pretrain, an adapter, and what goes on from that merged. */
+  const chain = (folder: string, lr = 3e-3) => {
+    const { stage, ...rest } = diamond(folder, { pretrain: { optim: { steps: 8, lr } } });
+    const [pretrain, , b] = stage;
+    const child = { ...b!, name: "child", from: "b" };
+    return checkConfig({ ...rest, generate: undefined, stage: [pretrain, b, child] });
+  };
+  const weights = (folder: string, stage: string) => {
+    const directory = modelDirectory(join(folder, "run", stage));
+    const name = stage === "pretrain" ? "model" : "adapter_model";
+    return readFileSync(join(directory, `${name}.safetensors`));
+  };
+
+  test("is not gone on from while what it stands on has changed", async () => {
+    using folder = temporaryFolder();
+    await run(folder.path, { config: chain(folder.path) });
+    const before = weights(folder.path, "child");
+    const changed = chain(folder.path, 9e-3);
+    await run(folder.path, { config: changed, choice: { only: ["pretrain"] } });
+    const early = run(folder.path, { config: changed, choice: { only: ["child"] } });
+    expect(early).rejects.toThrow("child stands on b, which has to run again: pretrain has another result");
+    await early.catch(() => {});
+    await run(folder.path, { config: changed });
+    expect(weights(folder.path, "child")).not.toEqual(before);
+    expect(ran((await run(folder.path, { config: chain(folder.path) })).notes)).toEqual([]);
+    expect(weights(folder.path, "child")).toEqual(before);
+  });
+
+  test("finds its base where that was set aside, and takes no other for it", async () => {
+    using folder = temporaryFolder();
+    await run(folder.path, { config: chain(folder.path) });
+    const directory = join(folder.path, "run");
+    const base = join(directory, "pretrain", "step-000008");
+    const adapter = modelDirectory(join(directory, "b"));
+    expect((await locateParts(adapter, silent)).base).toBe(base);
+    await run(folder.path, { config: chain(folder.path, 9e-3), choice: { only: ["pretrain"] } });
+    const { base: kept } = await locateParts(adapter, silent);
+    expect(kept).toMatch(/pretrain@\w{8}\/step-000008$/);
+    rmSync(join(kept, ".."), { recursive: true });
+    expect(locateParts(adapter, silent)).rejects.toThrow(
+      `was trained on other weights than those that are in ${base} now`,
+    );
+    await Bun.sleep(0);
+  });
+
+  test("made anew is merged again for those that stand on it", async () => {
+    using folder = temporaryFolder();
+    const config = chain(folder.path);
+    await run(folder.path, { config });
+    await run(folder.path, { config, choice: { only: ["b"], fresh: true } });
+    expect(ran((await run(folder.path, { config })).notes)).toEqual([]);
+    const { base } = await locateParts(join(folder.path, "run"), silent);
+    expect(base).toBe(join(folder.path, "run", "b", "merged"));
+  });
+});
+
+describe("what was not made by a run", () => {
+  test.each(["tokenizer", "pretrain"])("a folder %s is not removed", async (name) => {
+    using folder = temporaryFolder();
+    const own = join(folder.path, "run", name);
+    mkdirSync(own, { recursive: true });
+    writeFileSync(join(own, "notes.txt"), "mine");
+    const going = run(folder.path, { choice: { only: ["pretrain"], fresh: true } });
+    expect(going).rejects.toThrow(`${own} is there, and`);
+    await going.catch(() => {});
+    expect(readFileSync(join(own, "notes.txt"), "utf8")).toBe("mine");
+  });
+});
+
+test("models that read text by different tokenizers have no mean", async () => {
+  using folder = temporaryFolder();
+  using other = temporaryFolder();
+  const alone = (path: string) =>
+    checkConfig({ ...diamond(path), generate: undefined, stage: [diamond(path).stage[0]] });
+  await run(folder.path, { config: alone(folder.path) });
+  const config = alone(other.path);
+  writeFileSync(
+    join(other.path, "text.txt"),
+    "what is it? IT is a number 0123456! ".repeat(60).replaceAll("?", "").replaceAll("b", ""),
+  );
+  await run(other.path, { config });
+  const both = checkConfig({
+    ...config,
+    generate: undefined,
+    stage: [config.stage[0], { kind: "merge", models: ["pretrain", join(folder.path, "run")] }],
+  });
+  const merged = run(other.path, { config: both });
+  expect(merged).rejects.toThrow(/have different tokenizers|are not of one shape/);
+  await merged.catch(() => {});
 });
 
 describe("names in a config", () => {
