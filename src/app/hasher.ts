@@ -50,7 +50,7 @@ const MODEL_FILES =
   /(?<!^optimizer)\.safetensors$|^(config|adapter_config|tokenizer|tokenizer_config|vocab)\.json$|^merges\.txt$|\.jinja$/;
 
 function modelFiles(directory: string): string[] {
-  if (!existsSync(directory)) return [];
+  if (!existsSync(directory) || !statSync(directory).isDirectory()) return [];
   return readdirSync(directory)
     .filter((name) => MODEL_FILES.test(name))
     .sort();

@@ -1,5 +1,5 @@
 /** The tokenizer that a run trains for its new models, kept in its folder and made again where its text or its settings change. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../errors";
 import { writeAside } from "../files";
@@ -85,7 +85,8 @@ export async function runTokenizer(scene: Before): Promise<RunTokenizer> {
 
 /** What stands in the way was not made here, and is not to be removed. */
 function expectOurs(folder: string): void {
-  if (!existsSync(folder) || existsSync(join(folder, STAGE_FILE)) || readdirSync(folder).length === 0) return;
+  if (!existsSync(folder) || existsSync(join(folder, STAGE_FILE))) return;
+  if (statSync(folder).isDirectory() && readdirSync(folder).length === 0) return;
   throw new UserError(`${folder} is there, and is no tokenizer of this run`, {
     hint: "choose another folder with --out",
     exitCode: 2,

@@ -1,7 +1,8 @@
 /** stage.json: what a stage was made from, and whether it is finished. The tokenizer of a run has one too. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { UserError } from "../errors";
 import { readJson, writeTextAside } from "../files";
 import { STAGE_FILE } from "../train/run-folder";
 import { type Seen, seenSchema } from "./hasher";
@@ -41,6 +42,8 @@ export function seenIn(directory: string): Seen {
 
 export function foldersIn(directory: string): string[] {
   if (!existsSync(directory)) return [];
+  if (!statSync(directory).isDirectory())
+    throw new UserError(`${directory} is not a folder`, { hint: "choose another with --out", exitCode: 2 });
   const entries = readdirSync(directory, { withFileTypes: true });
   return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
 }
