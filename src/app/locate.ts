@@ -51,7 +51,7 @@ export async function locateBase(adapter: string, console: Reporter): Promise<st
   const hint = `set base_model_name_or_path in ${adapter}/adapter_config.json`;
   if (!base) throw new UserError(`${adapter} does not say which model it is for`, { hint });
   const places = [resolve(adapter, base), base].filter((path) => existsSync(path));
-  const kept = keptBases(resolve(adapter, base));
+  const kept = isHubName(base) ? [] : keptBases(resolve(adapter, base));
   if (places.length + kept.length === 0 && !isHubName(base))
     throw new UserError(`${adapter} is for ${base}, which is not there`, { hint });
   const found = await locateModel(places[0] ?? kept[0] ?? base, console);
@@ -68,7 +68,8 @@ export async function locateBase(adapter: string, console: Reporter): Promise<st
 /** Where an adapter's base may lie since the stage that it is of was made again: RUN/STAGE@KEY/CHECKPOINT for RUN/STAGE/CHECKPOINT. */
 function keptBases(path: string): string[] {
   const [stage, run] = [basename(dirname(path)), dirname(dirname(path))];
-  const folders = readdirSync(existsSync(run) ? run : ".").filter((name) => name.startsWith(keptAside(stage, "")));
+  if (!existsSync(run)) return [];
+  const folders = readdirSync(run).filter((name) => name.startsWith(keptAside(stage, "")));
   return folders.map((name) => join(run, name, basename(path))).filter((path) => existsSync(join(path, "config.json")));
 }
 

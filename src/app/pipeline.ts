@@ -23,7 +23,7 @@ import { isDataSet, locateParts } from "./locate";
 import { checkParts, openModel } from "./model";
 import { keyOf } from "./parts";
 import { runTokenizer, tokenizerOutput } from "./run-tokenizer";
-import { beginsNew, contextOf, mergedWhereAdapter, type Place } from "./sources";
+import { beginsNew, contextOf, mergedStage, type Place } from "./sources";
 import { seenIn, writeStageFile } from "./stage-file";
 
 export interface RunOptions {
@@ -89,7 +89,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
         return "interrupted";
       }
       // For those that stand on it, also where they are finished and it was made anew.
-      if (nodes.some((other) => parentsOf(other).includes(node))) await mergedWhereAdapter(node.name, place);
+      if (nodes.some((other) => parentsOf(other).includes(node))) await mergedStage(node.name, place);
     } catch (error) {
       if (!choice.keepGoing || !(error instanceof UserError)) throw error;
       failed.add(node);
@@ -182,8 +182,10 @@ async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean):
   const folder = join(directory, name);
   if (fresh) removeResult(name, keyOf(await partsOf(node, scene)), scene);
   let decided = await decide(node, scene);
-  if (decided.what === "run again" || decided.what === "bring back") makeRoom(name, decided, scene);
-  decided = await decide(node, scene);
+  if (decided.what === "run again" || decided.what === "bring back") {
+    makeRoom(name, decided, scene);
+    decided = await decide(node, scene);
+  }
   const { what, key, parts, before } = decided;
   if (what === "finished") {
     writeStageFile(folder, { ...before!, seen: hasher.seen });

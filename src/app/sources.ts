@@ -96,40 +96,38 @@ async function wholeModel(reference: Exclude<Reference, { to: "new" }>, place: P
     const { folder, made } = baseFolder(directory, hash);
     if (!made) {
       console.note(`${reference.name} is an adapter: training goes on from it as merged into ${folder}`);
-      await mergeModel(parts, folder);
-      writeTextAside(join(folder, MADE_FROM), `${hash}\n`);
+      await mergeMarked(parts, folder, hash);
     }
     return folder;
   }
   const { name } = reference.node;
+  const merged = await mergedStage(name, place);
+  if (merged !== null) return merged;
   const folder = join(directory, name);
   const saved = modelDirectory(folder);
-  if (isAdapter(saved)) return mergedStage(name, place);
   const index = readIndex(folder);
   if (index && basename(saved) !== index.latest)
     console.note(`${name}: the next stage goes on from its best checkpoint, ${basename(saved)}`);
   return resolve(saved);
 }
 
-/** A stage's adapter, merged: again where it was merged from something else. */
-export async function mergedStage(
-  name: string,
-  { directory, console, hash }: Pick<Place, "directory" | "console" | "hash">,
-): Promise<string> {
-  const folder = join(directory, name);
-  const parts = await locateParts(modelDirectory(folder), console);
-  const merged = resolve(folder, MERGED_FOLDER);
+/** A stage's adapter, merged: again where it was merged from something else. Null where its result is a whole model. */
+export async function mergedStage(name: string, { directory, console, hash }: Place): Promise<string | null> {
+  const saved = modelDirectory(join(directory, name));
+  if (!isAdapter(saved)) return null;
+  const parts = await locateParts(saved, console);
+  const merged = resolve(directory, name, MERGED_FOLDER);
   const wanted = await hash(parts);
-  if (madeFrom(merged) === wanted) return merged;
-  rmSync(merged, { recursive: true, force: true });
-  await mergeModel(parts, merged);
-  writeTextAside(join(merged, MADE_FROM), `${wanted}\n`);
+  if (madeFrom(merged) !== wanted) {
+    rmSync(merged, { recursive: true, force: true });
+    await mergeMarked(parts, merged, wanted);
+  }
   return merged;
 }
 
-/** The same, where it is an adapter. */
-export async function mergedWhereAdapter(name: string, place: Parameters<typeof mergedStage>[1]): Promise<void> {
-  if (isAdapter(modelDirectory(join(place.directory, name)))) await mergedStage(name, place);
+async function mergeMarked(parts: ModelParts, folder: string, hash: string): Promise<void> {
+  await mergeModel(parts, folder);
+  writeTextAside(join(folder, MADE_FROM), `${hash}\n`);
 }
 
 function madeFrom(folder: string): string | null {

@@ -70,18 +70,18 @@ export function heldOutLoss(
   { model, slabs }: Pick<TrainedModel, "model" | "slabs">,
   { held, scratch, rows, length, batches }: HeldOut,
 ): { loss(signal?: AbortSignal): Promise<number | null> } & Disposable {
-  const plan = dealOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
-  const count = Math.min(plan.stepsPerEpoch, batches);
+  const deal = dealOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
+  const count = Math.min(deal.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
-    plan.step(Math.floor(((i + 0.5) * plan.stepsPerEpoch) / count)),
+    deal.step(Math.floor(((i + 0.5) * deal.stepsPerEpoch) / count)),
   );
-  const most = plan.mostTargets(plan.stepsPerEpoch);
+  const most = deal.mostTargets(deal.stepsPerEpoch);
   const bind = bindAll(slabs);
   const compiled = new Map<number, { graph: Graph; program: Program; arrays: BatchArrays }>();
   const compile = (at: number) => {
     let made = compiled.get(at);
     if (made) return made;
-    const length = plan.lengths[at]!;
+    const length = deal.lengths[at]!;
     const graph = answerGraph(model, { rows, length, targets: most[at]!, packing: false });
     made = {
       graph,
@@ -100,7 +100,7 @@ export function heldOutLoss(
         if (signal?.aborted) return null;
         for (const { graph: at, rows } of micro) {
           const { graph, program, arrays } = compile(at);
-          fillBatch(held, rows, plan.lengths[at]!, arrays);
+          fillBatch(held, rows, deal.lengths[at]!, arrays);
           for (const [name, values] of Object.entries(valuesOf(arrays, false)))
             program.feed(graph.inputs[name]!, values);
           program.run();

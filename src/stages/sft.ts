@@ -103,7 +103,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const length = rowLength(config, context.model);
   checkLora(config.lora, context);
   const { train, held, template, tokenizer, lines } = await readExamples(config, context, length);
-  const plan = dealOf(train, {
+  const deal = dealOf(train, {
     rows,
     tokens: length,
     accumulate,
@@ -111,14 +111,14 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     shuffle: config.shuffle,
     seed,
   });
-  const total = config.optim.steps ?? Math.max(1, Math.round(config.epochs * plan.stepsPerEpoch));
+  const total = config.optim.steps ?? Math.max(1, Math.round(config.epochs * deal.stepsPerEpoch));
 
   const trained = trainedParts(config.lora, context);
   const { model } = trained;
   const dropping = config.dropout > 0 || (config.lora?.dropout ?? 0) > 0;
   const dropoutSeed = input("dropout seed", [1], "u32");
-  const most = plan.mostTargets(total).map((targets) => 8 * Math.ceil(Math.max(1, targets) / 8));
-  const graphs = plan.lengths.map((length, i) =>
+  const most = deal.mostTargets(total).map((targets) => 8 * Math.ceil(Math.max(1, targets) / 8));
+  const graphs = deal.lengths.map((length, i) =>
     answerGraph(model, {
       rows,
       length,
@@ -130,7 +130,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       ...(dropping && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
     }),
   );
-  const arrays = plan.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
+  const arrays = deal.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
   const scratch = new Scratch(device);
   const measured = heldOutLoss(device, trained, { held, scratch, rows, length, batches: config.evaluate.batches });
   const engine = new Engine(device, model, trained.slabs);
@@ -160,7 +160,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       ...startLines(config, {
         train,
         held,
-        plan,
+        deal,
         tokenizer,
         template,
         colour: context.console.colour,
@@ -176,18 +176,18 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   };
 
   async function* microBatches(step: number, { rank, size }: Share): AsyncGenerator<Batch> {
-    const { micro, targets } = plan.step(step);
+    const { micro, targets } = deal.step(step);
     for (const [i, { graph, rows }] of micro.entries()) {
       if (i % size !== rank) continue;
       const into = arrays[graph]!;
-      fillBatch(train, rows, plan.lengths[graph]!, into);
+      fillBatch(train, rows, deal.lengths[graph]!, into);
       weight[0] = 1 / targets;
       drop[0] = step * accumulate + i;
       yield {
         graph,
         values: { ...valuesOf(into, config.packing), weight, ...(dropping && { dropoutSeed: drop }) },
         tokens: rows.flat().reduce((sum, example) => sum + train[example]!.ids.length, 0),
-        ...(i === 0 && { metrics: { epoch: (step + 1) / plan.stepsPerEpoch } }),
+        ...(i === 0 && { metrics: { epoch: (step + 1) / deal.stepsPerEpoch } }),
       };
     }
   }
@@ -205,7 +205,7 @@ function rowLength({ batch }: SftConfig, { config: { context } }: Model): number
 interface Start {
   readonly train: readonly Example[];
   readonly held: readonly Example[];
-  readonly plan: Deal;
+  readonly deal: Deal;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly colour: boolean;
@@ -213,14 +213,14 @@ interface Start {
 }
 
 /** What is measured, and what it should be. */
-function startLines({ name }: SftConfig, { train, held, plan, tokenizer, template, colour, loss }: Start): string[] {
+function startLines({ name }: SftConfig, { train, held, deal, tokenizer, template, colour, loss }: Start): string[] {
   const tokens = train.reduce((sum, { ids }) => sum + ids.length, 0);
   const targets = train.reduce((sum, { targets }) => sum + targets, 0);
   const ends = train.filter((example) => endsItself(example, tokenizer, template)).length;
   const endsTrained = ends === train.length ? "yes" : ends === 0 ? "no" : `in ${ends} of ${train.length}`;
   const uniform = Math.log(tokenizer.size);
   return [
-    `${name}: ${train.length} examples in ${plan.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${endsTrained}`,
+    `${name}: ${train.length} examples in ${deal.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${endsTrained}`,
     ...(ends === 0 ? [`${name}: nothing ends an answer: the model will not learn to stop`] : []),
     `${name}: step 0: loss ${loss.toFixed(4)} a held-out answer token of the untouched model; it should be well below ${uniform.toFixed(2)}, that of guessing among ${tokenizer.size} tokens, for GPT-2 itself about 3 to 5`,
     `${name}: an example as the model sees it; ${colour ? "what is dimmed is not trained" : "only what stands between « and » is trained"}`,

@@ -3,13 +3,14 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
 import { tryLock } from "../lock";
+import { LOCK_FILE } from "./run-folder";
 
 /** Makes the folder if need be and locks it. Throws a UserError if another living process has it. */
 export function lockFolder(directory: string): Disposable {
   let lock: Disposable | number;
   try {
     mkdirSync(directory, { recursive: true });
-    lock = tryLock(join(directory, "lock"));
+    lock = tryLock(join(directory, LOCK_FILE));
   } catch (error) {
     throw unwritable(directory, error);
   }
