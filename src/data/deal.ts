@@ -20,13 +20,14 @@ export interface MicroBatch {
   readonly graph: number;
   /** Examples of each row. */
   readonly rows: readonly (readonly number[])[];
+  /** Of its examples, padding left out. */
+  readonly tokens: number;
 }
 
 export interface Step {
   readonly micro: readonly MicroBatch[];
   /** Tokens that are to be predicted, over all micro-batches. */
   readonly targets: number;
-  readonly tokens: number;
 }
 
 export interface Deal {
@@ -34,8 +35,6 @@ export interface Deal {
   readonly lengths: readonly number[];
   readonly stepsPerEpoch: number;
   step(step: number): Step;
-  /** Tokens of all steps before this one. */
-  tokensBefore(step: number): number;
   /** The most targets of a micro-batch of each graph, over the first `steps` steps. */
   mostTargets(steps: number): number[];
 }
@@ -60,19 +59,14 @@ export function dealOf(examples: readonly Example[], options: DealOptions): Deal
       shuffle ? shuffled(count, seed, 1000 + 10 * epoch + stream) : Array.from({ length: count }, (_, i) => i);
     const micro = inGraph.flatMap((list, graph) => {
       const drawn = order(list.length, graph).map((i) => packed[list[i]!]!);
-      return chunks(drawn, rows).map((rows) => ({ graph, rows }));
+      return chunks(drawn, rows).map((rows) => ({ graph, rows, tokens: sumOf(rows.flat(), sizes) }));
     });
     const mixed = order(micro.length, lengths.length).map((i) => micro[i]!);
     return chunks(mixed, accumulate).map((micro) => {
       const used = micro.flatMap(({ rows }) => rows.flat());
-      return {
-        micro,
-        targets: used.reduce((sum, i) => sum + examples[i]!.targets, 0),
-        tokens: used.reduce((sum, i) => sum + sizes[i]!, 0),
-      };
+      return { micro, targets: used.reduce((sum, i) => sum + examples[i]!.targets, 0) };
     });
   };
-  const all = sizes.reduce((sum, size) => sum + size, 0);
   let last = { epoch: -1, steps: [] as Step[] };
   const steps = (epoch: number) => {
     if (last.epoch !== epoch) last = { epoch, steps: epochOf(epoch) };
@@ -82,11 +76,6 @@ export function dealOf(examples: readonly Example[], options: DealOptions): Deal
     lengths,
     stepsPerEpoch,
     step: (step) => steps(Math.floor(step / stepsPerEpoch))[step % stepsPerEpoch]!,
-    tokensBefore(step) {
-      const [epoch, within] = [Math.floor(step / stepsPerEpoch), step % stepsPerEpoch];
-      const part = within === 0 ? [] : steps(epoch).slice(0, within);
-      return epoch * all + part.reduce((sum, { tokens }) => sum + tokens, 0);
-    },
     mostTargets(count) {
       const most = lengths.map(() => 0);
       for (let epoch = 0; epoch * stepsPerEpoch < count; epoch++) {

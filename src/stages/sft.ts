@@ -177,7 +177,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
 
   async function* microBatches(step: number, { rank, size }: Share): AsyncGenerator<Batch> {
     const { micro, targets } = deal.step(step);
-    for (const [i, { graph, rows }] of micro.entries()) {
+    for (const [i, { graph, rows, tokens }] of micro.entries()) {
       if (i % size !== rank) continue;
       const into = arrays[graph]!;
       fillBatch(train, rows, deal.lengths[graph]!, into);
@@ -186,7 +186,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       yield {
         graph,
         values: { ...valuesOf(into, config.packing), weight, ...(dropping && { dropoutSeed: drop }) },
-        tokens: rows.flat().reduce((sum, example) => sum + train[example]!.ids.length, 0),
+        tokens,
         ...(i === 0 && { metrics: { epoch: (step + 1) / deal.stepsPerEpoch } }),
       };
     }
