@@ -1,44 +1,122 @@
-/** Locks of folders: held by the living, taken over from the dead. */
-import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+/** Locks of files: held by the living, taken over from the dead, by one alone. */
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
-import { tryLock } from "../src/lock";
+import { flockOf } from "../src/flock";
+import { isHeld, tryLock } from "../src/lock";
 import { temporaryFolder } from "./support/folder";
 
-test("a lock is held until it is given back", () => {
-  using folder = temporaryFolder();
-  const path = join(folder.path, "lock");
-  const first = tryLock(path);
-  expect(first).not.toBeNumber();
-  expect(tryLock(path)).toBe(process.pid);
-  (first as Disposable)[Symbol.dispose]();
-  const second = tryLock(path);
-  expect(second).not.toBeNumber();
-  (second as Disposable)[Symbol.dispose]();
-});
+const starter = join(import.meta.dir, "support", "lock-starter.ts");
+const flock = flockOf();
 
-test("the lock of a process that is gone is taken over", async () => {
+const start = (...args: string[]) => Bun.spawn([process.execPath, starter, ...args], { stdout: "pipe" });
+
+async function firstLine({ stdout }: { readonly stdout: ReadableStream<Uint8Array> }): Promise<string> {
+  const reader = stdout.getReader();
+  const { value } = await reader.read();
+  reader.releaseLock();
+  return new TextDecoder().decode(value).trim();
+}
+
+const ways = [["by the kernel's lock", flock] as const, ["by who is written in it", null] as const];
+
+for (const [name, way] of ways.filter(([, way], i) => i === 1 || way !== null)) {
+  describe(name, () => {
+    test("a lock is held until it is given back", () => {
+      using folder = temporaryFolder();
+      const path = join(folder.path, "lock");
+      const first = tryLock(path, way);
+      expect(isHeld(first)).toBe(false);
+      expect(tryLock(path, way)).toEqual({ text: `process ${process.pid}` });
+      (first as Disposable)[Symbol.dispose]();
+      expect(existsSync(path)).toBe(false);
+      const second = tryLock(path, way);
+      expect(isHeld(second)).toBe(false);
+      (second as Disposable)[Symbol.dispose]();
+    });
+
+    // What is left behind by a program that was killed: of a number that lives again, or of nobody that is known.
+    for (const [what, text] of [
+      ["nothing", ""],
+      ["a number alone", String(process.ppid)],
+      ["our own number, of a process that began at another time", record({ began: "1" })],
+      ["a number of before the machine was started", record({ boot: "another", pid: process.ppid })],
+    ] as const) {
+      test.skipIf(process.platform !== "linux")(`a lock that nobody holds, in which stands ${what}, is taken`, () => {
+        using folder = temporaryFolder();
+        const path = join(folder.path, "lock");
+        writeFileSync(path, text);
+        const lock = tryLock(path, way);
+        expect(isHeld(lock)).toBe(false);
+        expect(JSON.parse(readFileSync(path, "utf8")).pid).toBe(process.pid);
+        (lock as Disposable)[Symbol.dispose]();
+      });
+    }
+
+    test("of many who start at once on one that was left behind, one has it", async () => {
+      using folder = temporaryFolder();
+      const path = join(folder.path, "lock");
+      writeFileSync(path, record({ boot: "another" }));
+      const at = String(Date.now() + 700);
+      const args = way ? [path, at] : [path, at, "record"];
+      const said = await Promise.all([1, 2, 3, 4].map(() => new Response(start(...args).stdout).text()));
+      expect(said.filter((text) => text.trim() === "taken")).toHaveLength(1);
+    });
+
+    test("a lock is removed by nobody but who took it", () => {
+      using folder = temporaryFolder();
+      const path = join(folder.path, "lock");
+      const first = tryLock(path, way) as Disposable;
+      rmSync(path);
+      const second = tryLock(path, way) as Disposable;
+      if (way) {
+        first[Symbol.dispose]();
+        expect(isHeld(tryLock(path, way))).toBe(true);
+      }
+      second[Symbol.dispose]();
+      expect(existsSync(path)).toBe(false);
+    });
+  });
+}
+
+test.skipIf(flock === null)("the lock of a process that is killed is free at once", async () => {
   using folder = temporaryFolder();
   const path = join(folder.path, "lock");
-  const process = Bun.spawn(["true"]);
+  const process = start(path, "0", "forever");
+  expect(await firstLine(process)).toBe("taken");
+  expect(tryLock(path)).toEqual({ text: `process ${process.pid}` });
+  process.kill("SIGKILL");
   await process.exited;
-  writeFileSync(path, String(process.pid));
-  expect(tryLock(path)).not.toBeNumber();
+  const lock = tryLock(path);
+  expect(isHeld(lock)).toBe(false);
+  (lock as Disposable)[Symbol.dispose]();
 });
 
-test.skipIf(process.platform !== "linux")("so is that of one which is dead but was never waited for", async () => {
+test("without the kernel's lock, that of another machine is left to it", () => {
   using folder = temporaryFolder();
   const path = join(folder.path, "lock");
-  // The shell becomes a program that does not wait for its child.
-  await using parent = Bun.spawn(["sh", "-c", "sleep 0.05 & echo $!; exec sleep 30"], { stdout: "pipe" });
-  const { value } = await parent.stdout.getReader().read();
-  const child = Number(new TextDecoder().decode(value));
-  writeFileSync(path, String(child));
-  let lock = tryLock(path);
-  for (let i = 0; typeof lock === "number" && i < 100; i++) {
-    await Bun.sleep(20);
-    lock = tryLock(path);
-  }
-  expect(lock).not.toBeNumber();
-  expect(() => process.kill(child, 0)).not.toThrow();
+  writeFileSync(path, record({ host: "ada", pid: 7 }));
+  expect(tryLock(path, null)).toEqual({ text: "process 7 on ada" });
 });
+
+test.skipIf(flock === null)("a disk without the kernel's locks is known by a file that nobody has", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "lock");
+  const none = { take: () => false, works: () => false };
+  const lock = tryLock(path, none);
+  expect(isHeld(lock)).toBe(false);
+  expect(tryLock(path, none)).toEqual({ text: `process ${process.pid}` });
+  (lock as Disposable)[Symbol.dispose]();
+  expect(flock!.works(path)).toBe(true);
+});
+
+function record(changes: object): string {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "lock");
+  const lock = tryLock(path, null) as Disposable;
+  const own = JSON.parse(readFileSync(path, "utf8"));
+  lock[Symbol.dispose]();
+  expect(own.host).toBe(hostname());
+  return JSON.stringify({ ...own, ...changes });
+}

@@ -2,20 +2,20 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
-import { tryLock } from "../lock";
+import { type Holder, isHeld, tryLock } from "../lock";
 import { LOCK_FILE } from "./run-folder";
 
 /** Makes the folder if need be and locks it. Throws a UserError if another living process has it. */
 export function lockFolder(directory: string): Disposable {
-  let lock: Disposable | number;
+  let lock: Disposable | Holder;
   try {
     mkdirSync(directory, { recursive: true });
     lock = tryLock(join(directory, LOCK_FILE));
   } catch (error) {
     throw unwritable(directory, error);
   }
-  if (typeof lock === "object") return lock;
-  throw new UserError(`the run folder ${directory} is in use by ${lock ? `process ${lock}` : "another process"}`, {
+  if (!isHeld(lock)) return lock;
+  throw new UserError(`the run folder ${directory} is in use by ${lock.text}`, {
     hint: "wait for it, stop it, or choose another folder with --out",
   });
 }

@@ -290,14 +290,6 @@ onEachDevice(() => {
       using _again = lockFolder(folder.path);
       expect(existsSync(join(folder.path, "lock"))).toBe(true);
     });
-    test("is taken over from a process that is gone", async () => {
-      using folder = temporaryFolder();
-      const gone = Bun.spawn(["true"]);
-      await gone.exited;
-      writeFileSync(join(folder.path, "lock"), String(gone.pid));
-      using _lock = lockFolder(folder.path);
-      expect(readFileSync(join(folder.path, "lock"), "utf8")).toBe(String(process.pid));
-    });
     test("that cannot be written is refused with one sentence", () => {
       using folder = temporaryFolder();
       writeFileSync(join(folder.path, "file"), "");
