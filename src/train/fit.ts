@@ -4,10 +4,11 @@ import type { Reporter } from "../log/console";
 import { openMetrics } from "../log/metrics";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
-import { readIndex, resumeFrom, saveCheckpoint } from "./checkpoints";
+import { saveCheckpoint } from "./checkpoints";
 import { badStepError } from "./diagnosis";
 import { programsOf } from "./program";
 import { beginning, type Progress, type Speed, statusLine, stopwatch, told } from "./progress";
+import { resume } from "./resume";
 import type { Training } from "./settings";
 import type { Stage } from "./stage";
 import { alone, type World } from "./world";
@@ -37,10 +38,12 @@ export async function fit(
   const { optim, evaluate, save, samples, logEvery } = settings;
   const { steps } = stage;
   using optimizer = new AdamW(device, stage.trained, optim);
-  const index = readIndex(directory);
-  let progress: Progress = index ? resumeFrom(directory, index, stage, optimizer) : beginning;
-  if (index?.finished) return { reason: "finished", progress };
-  if (index) console.note(`${name}: resuming after step ${progress.step}`);
+  const resumed = resume(directory, stage, optimizer, (line) => console.note(`${name}: ${line}`));
+  let progress: Progress = resumed?.progress ?? beginning;
+  const exhausted = () => evaluate.patience > 0 && progress.worse >= evaluate.patience;
+  // With more steps than it was finished by, it goes on.
+  if (resumed?.finished && (progress.step === steps || exhausted())) return { reason: "finished", progress };
+  if (resumed) console.note(`${name}: resuming after step ${progress.step}`);
 
   using programs = programsOf(device, stage, optimizer);
   const metrics = openMetrics(directory, progress.step);
@@ -53,7 +56,7 @@ export async function fit(
     return every > 0 && (step === steps || Math.floor(step / every) > Math.floor(before / every));
   };
 
-  if (!index) {
+  if (!resumed) {
     for (const line of await stage.start()) console.note(line);
     if (samples.before) for (const sample of stage.samples()) console.note(sample);
   }
@@ -73,7 +76,7 @@ export async function fit(
     const better = between && due(evaluate.every) && (await measure());
     if (between && due(samples.every) && !signal.aborted) for (const sample of stage.samples()) console.note(sample);
     const missed = due(evaluate.every) && progress.evaluated < progress.step;
-    const tired = evaluate.patience > 0 && progress.worse >= evaluate.patience;
+    const tired = exhausted();
     const finished = (last && !missed) || tired;
     if (between && (better || due(save.every) || finished || signal.aborted)) await store(finished);
     clock.leaveOut(trained);

@@ -6,6 +6,10 @@ export const RUN_FILE = "run.json";
 export const STAGE_FILE = "stage.json";
 /** Which checkpoint is the latest, which the best. */
 export const INDEX_FILE = "checkpoints.json";
+/** In a checkpoint: how far it has come, and what else a resumed run must know. */
+export const TRAINING_FILE = "training.json";
+/** In a checkpoint: the optimizer's moments. */
+export const OPTIMIZER_FILE = "optimizer.safetensors";
 /** The tokenizer that was trained for the run. */
 export const TOKENIZER_FOLDER = "tokenizer";
 /** The model that a run goes on from, where that was an adapter: merged. */
