@@ -1,6 +1,7 @@
 /** Files: read with one sentence for what is wrong with them, and written so that none stands under its name before it is whole. */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -99,6 +100,14 @@ export function writeTextAside(path: string, text: string): void {
   }
 }
 
+/** Renames what is damaged, so that another can take its place and nothing is lost. Returns the name that it has now. */
+export function keepDamaged(path: string): string {
+  let kept = `${path}.damaged`;
+  for (let i = 2; existsSync(kept); i++) kept = `${path}.damaged-${i}`;
+  renameSync(path, kept);
+  return kept;
+}
+
 /** Two processes, and two calls of one, never write under one name. */
 function aside(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}-${Bun.randomUUIDv7().slice(-12)}.tmp`);
@@ -106,18 +115,38 @@ function aside(path: string): string {
 
 function settle(temporary: string, path: string): void {
   sync(temporary);
-  // A folder cannot be renamed onto another.
-  if (statSync(temporary).isDirectory()) rmSync(path, { recursive: true, force: true });
-  renameSync(temporary, path);
+  // A folder cannot be renamed onto another: the old one is moved away first, and brought back where that is all that can be done.
+  const replaced = statSync(temporary).isDirectory() && existsSync(path) ? aside(path) : null;
+  if (replaced) renameSync(path, replaced);
+  try {
+    renameSync(temporary, path);
+  } catch (error) {
+    if (replaced) renameSync(replaced, path);
+    throw error;
+  }
+  syncNames(dirname(path));
+  if (replaced) rmSync(replaced, { recursive: true, force: true });
 }
 
 /** Waits until a file, or every file of a folder, is on the disk. */
 function sync(path: string): void {
   if (statSync(path).isDirectory()) {
     for (const name of readdirSync(path)) sync(join(path, name));
+    syncNames(path);
     return;
   }
   const fd = openSync(path, "r+");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Waits until a folder's names are on the disk. Windows has no such call. */
+function syncNames(folder: string): void {
+  if (process.platform === "win32") return;
+  const fd = openSync(folder, "r");
   try {
     fsyncSync(fd);
   } finally {

@@ -6,7 +6,7 @@ import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
-import { readIndex } from "../train/checkpoints";
+import { expectWhole, readIndex } from "../train/checkpoints";
 import { keptAside, MODEL_FOLDER } from "../train/run-folder";
 import type { Config } from "./config";
 import type { Node } from "./graph";
@@ -50,11 +50,13 @@ export async function decide(node: Node, scene: Scene): Promise<Decision> {
   const parts = await partsOf(node, scene);
   const decided = decision(name, { parts, saved: hasSaved(folder), scene, schema: schemaOf(node) });
   const { what, before } = decided;
-  if (what === "finished" && before?.output !== undefined && before.output !== (await outputOf(name, scene)))
-    throw new UserError(`what is in ${folder} is not what ${name} made when it finished`, {
-      hint: `bring it back, or have it made again by --only ${name} --fresh`,
-    });
-  return decided;
+  if (what !== "finished" || before?.output === undefined) return decided;
+  const output = await currentOutput(name, scene);
+  if (output === before.output) return decided;
+  if (output === DAMAGED || isDamaged(folder)) return { ...decided, what: "go on" };
+  throw new UserError(`what is in ${folder} is not what ${name} made when it finished`, {
+    hint: `bring it back, or have it made again by --only ${name} --fresh`,
+  });
 }
 
 /** Whether there is anything in a stage's folder that could be kept. */
@@ -126,12 +128,28 @@ function nameOf(reference: { readonly to: string; readonly node?: Node; readonly
   return reference.node?.name ?? reference.name ?? reference.to;
 }
 
-/** The output of a stage as it is on the disk; another than any where that is not whole. */
+/** Whether the checkpoint that a stage stands for is gone or cut short: then it goes on from one that is whole. */
+function isDamaged(folder: string): boolean {
+  const index = readIndex(folder);
+  if (!index) return false;
+  try {
+    expectWhole(join(folder, index.best ?? index.latest));
+    return false;
+  } catch (error) {
+    if (error instanceof UserError) return true;
+    throw error;
+  }
+}
+
+/** Another output than any. */
+const DAMAGED = "damaged";
+
+/** The output of a stage as it is on the disk. */
 async function currentOutput(name: string, scene: Scene): Promise<string> {
   try {
     return await outputOf(name, scene);
   } catch (error) {
-    if (error instanceof UserError) return "changed";
+    if (error instanceof UserError) return DAMAGED;
     throw error;
   }
 }

@@ -15,8 +15,8 @@ import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
 import { expectWeightsFit } from "../stages/fits";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
-import { readIndex } from "../train/checkpoints";
-import { INDEX_FILE, MODEL_FOLDER, RUN_FILE } from "../train/run-folder";
+import { checkpointsIn, type Index, readIndex } from "../train/checkpoints";
+import { MODEL_FOLDER, RUN_FILE } from "../train/run-folder";
 
 export function isAdapter(directory: string): boolean {
   return existsSync(join(directory, ADAPTER_CONFIG));
@@ -26,7 +26,7 @@ export function isAdapter(directory: string): boolean {
 export function modelDirectory(path: string): string {
   if (existsSync(join(path, "config.json")) || isAdapter(path)) return path;
   const index = readIndex(path);
-  if (index) return join(path, index.best ?? index.latest);
+  if (index) return checkpointOf(path, index);
   const made = join(path, MODEL_FOLDER);
   if (existsSync(join(made, "config.json"))) return made;
   if (existsSync(join(path, RUN_FILE))) {
@@ -42,8 +42,18 @@ export function modelDirectory(path: string): string {
   });
 }
 
+function checkpointOf(stage: string, { best, latest }: Index): string {
+  const name = best ?? latest;
+  const checkpoint = join(stage, name);
+  if (existsSync(checkpoint)) return checkpoint;
+  const others = checkpointsIn(stage).map((other) => join(stage, other));
+  throw new UserError(`the ${best ? "best" : "latest"} checkpoint of ${stage}, ${name}, is gone`, {
+    hint: `bring it back, ${others.length ? `give another (${others.join(", ")}), ` : ""}or run the same config again`,
+  });
+}
+
 function hasModel(folder: string): boolean {
-  return existsSync(join(folder, INDEX_FILE)) || existsSync(join(folder, MODEL_FOLDER, "config.json"));
+  return readIndex(folder) !== null || existsSync(join(folder, MODEL_FOLDER, "config.json"));
 }
 
 /** What is read of a run's config: its stages in order, and the one that it stands for. */

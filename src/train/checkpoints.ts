@@ -8,8 +8,9 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { readJson, writeAside, writeTextAside } from "../files";
-import { writeSafetensors } from "../formats/safetensors";
+import { jsonObject, keepDamaged, readJson, writeAside, writeTextAside } from "../files";
+import { ADAPTER_CONFIG } from "../formats/peft";
+import { openSafetensors, writeSafetensors } from "../formats/safetensors";
 import { namedValues, prefixed } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
 import type { Progress } from "./progress";
@@ -79,12 +80,12 @@ export function readIndex(directory: string): Index | null {
 export function mendIndex(directory: string, note: (line: string) => void): void {
   const { index, problem } = savedIndex(directory);
   if (index) return;
-  const found = indexOfFolders(directory);
   const path = join(directory, INDEX_FILE);
-  if (problem) note(`${problem.message}${found ? "" : ", and there is no checkpoint"}`);
-  if (found) note(`${path} is written anew: the latest checkpoint is ${found.latest}`);
-  if (found) writeIndex(directory, found);
-  else rmSync(path, { force: true, recursive: true });
+  if (problem) note(`${problem.message}; it is kept in ${keepDamaged(path)}`);
+  const found = indexOfFolders(directory);
+  if (!found) return;
+  note(`${path} is written anew: the latest checkpoint is ${found.latest}`);
+  writeIndex(directory, found);
 }
 
 function savedIndex(directory: string): { readonly index: Index | null; readonly problem?: UserError } {
@@ -109,6 +110,16 @@ function indexOfFolders(directory: string): Index | null {
     }
   }
   return null;
+}
+
+/** Throws a UserError where a checkpoint is gone, or cut short. Reads headers only. */
+export function expectWhole(checkpoint: string): void {
+  readTraining(checkpoint);
+  const config = join(checkpoint, "config.json");
+  readJson(existsSync(config) ? config : join(checkpoint, ADAPTER_CONFIG), jsonObject, "");
+  const weights = readdirSync(checkpoint).filter((file) => file.endsWith(".safetensors") && file !== OPTIMIZER_FILE);
+  if (weights.length === 0) throw new UserError(`${checkpoint} has no weights`);
+  for (const file of weights) openSafetensors(join(checkpoint, file))[Symbol.dispose]();
 }
 
 /** The names of a stage's checkpoints, the newest first. */

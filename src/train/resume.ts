@@ -1,10 +1,11 @@
 /** Going on from a stage's checkpoints: from the latest, or from the newest whole one where that is damaged or gone. */
-import { existsSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { UserError } from "../errors";
+import { keepDamaged } from "../files";
 import { prefixed, readSlab } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
-import { checkpointsIn, mendIndex, nameOf, readIndex, stepOf } from "./checkpoints";
+import { checkpointsIn, expectWhole, mendIndex, nameOf, readIndex, stepOf } from "./checkpoints";
 import type { Progress } from "./progress";
 import { OPTIMIZER_FILE, TRAINING_FILE } from "./run-folder";
 import type { Stage } from "./stage";
@@ -50,7 +51,7 @@ export function resume(
     }
     const tokens = progress.tokens ?? tokensAt(join(directory, "metrics.jsonl"), progress.step);
     return {
-      progress: { ...progress, tokens, best: stillThere(directory, progress, note) },
+      progress: { ...progress, tokens, best: stillWhole(directory, progress, note) },
       finished: index.finished && name === index.latest,
     };
   }
@@ -79,8 +80,14 @@ function readProgress(checkpoint: string): TrainingFile {
 }
 
 function load(checkpoint: string, stage: Stage, optimizer: AdamW): true {
+  expectWhole(checkpoint);
   stage.read(checkpoint);
   for (const [name, slab] of optimizer.state) readSlab(join(checkpoint, OPTIMIZER_FILE), slab, prefixed(`${name}.`));
+  return true;
+}
+
+function whole(checkpoint: string): true {
+  expectWhole(checkpoint);
   return true;
 }
 
@@ -96,16 +103,17 @@ function expectSame(directory: string, before: TrainingFile["fingerprints"], { f
 function setAside(directory: string, name: string, note: (line: string) => void): void {
   const path = join(directory, name);
   if (!existsSync(path)) return;
-  let kept = `${path}.damaged`;
-  for (let i = 2; existsSync(kept); i++) kept = `${path}.damaged-${i}`;
-  renameSync(path, kept);
-  note(`what is left of ${name} is kept in ${kept}`);
+  note(`what is left of ${name} is kept in ${keepDamaged(path)}`);
 }
 
-/** The best so far; null where its checkpoint is gone: then the next that is measured is the best. */
-function stillThere(directory: string, { best }: TrainingFile["progress"], note: (line: string) => void) {
-  if (best === null || existsSync(join(directory, nameOf(best.step)))) return best;
-  note(`the best checkpoint, ${nameOf(best.step)}, is gone: the best is from now on that of those still to come`);
+/** The best so far; null where its checkpoint is no longer whole: then the next that is measured is the best. */
+function stillWhole(directory: string, { best }: TrainingFile["progress"], note: (line: string) => void) {
+  if (best === null) return null;
+  const name = nameOf(best.step);
+  const problems: UserError[] = [];
+  if (wholeOr(() => whole(join(directory, name)), problems)) return best;
+  note(`${problems[0]!.message}: it was the best checkpoint; the best is now to be found among those still to come`);
+  setAside(directory, name, note);
   return null;
 }
 
