@@ -6,13 +6,13 @@ import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
-import { expectWhole, readIndex } from "../train/checkpoints";
+import { expectWhole, readIndex, stepOf } from "../train/checkpoints";
 import { keptAside, MODEL_FOLDER } from "../train/run-folder";
 import type { Config } from "./config";
 import type { Node } from "./graph";
 import type { Hasher } from "./hasher";
 import { locateData, locateParts } from "./locate";
-import { defaultParts, difference, keyOf, type Parts, settingParts } from "./parts";
+import { changes, defaultParts, difference, keyOf, type Parts, settingParts } from "./parts";
 import { readStageFile, type StageFile } from "./stage-file";
 
 export interface Decision {
@@ -50,6 +50,7 @@ export async function decide(node: Node, scene: Scene): Promise<Decision> {
   const parts = await partsOf(node, scene);
   const decided = decision(name, { parts, saved: hasSaved(folder), scene, schema: schemaOf(node) });
   const { what, before } = decided;
+  if (what === "run again" && before) return extended(node, decided, before, folder);
   if (what !== "finished" || before?.output === undefined) return decided;
   const output = await currentOutput(name, scene);
   if (output === before.output) return decided;
@@ -72,7 +73,8 @@ export function decision(
   const key = keyOf(parts);
   const before = saved ? stageFileOf(scene, name) : null;
   const found = { key, parts, before, why: null };
-  if (before?.key === key) return { ...found, what: before.state === "finished" ? "finished" : "go on" };
+  if (before && keyOf(before.parts) === key)
+    return { ...found, what: before.state === "finished" ? "finished" : "go on" };
   const why = saved ? difference(before?.parts ?? {}, parts, defaultParts(schema)) : null;
   const aside = readStageFile(join(scene.directory, keptAside(name, key)));
   if (aside?.key === key) return { ...found, why, what: "bring back" };
@@ -99,7 +101,7 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
   const parts: Record<string, string> = {
     kind: `${name} ${kind.version}`,
     seed: String(config.seed),
-    ...settingParts(settings, kind.schema),
+    ...settingParts(settings, kind.schema, kind.data(node.stage)),
   };
   for (const [key, reference] of node.reads) {
     if (reference.to === "new") {
@@ -108,14 +110,15 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
       parts["reads tokenizer"] = scene.tokenizer ?? "";
     } else if (reference.to === "stage") {
       const { name } = reference.node;
-      parts[`reads ${name}`] = stageFileOf(scene, name)?.state === "finished" ? await currentOutput(name, scene) : "";
+      parts[`reads ${key}: ${name}`] =
+        stageFileOf(scene, name)?.state === "finished" ? await currentOutput(name, scene) : "";
     } else {
       const { base, adapters } = await locateParts(reference.name, console);
-      parts[`reads ${reference.name}`] = await hasher.ofModel(base, ...adapters);
+      parts[`reads ${key}: ${reference.name}`] = await hasher.ofModel(base, ...adapters);
     }
-    if (key !== "from") parts[`setting ${key}`] = JSON.stringify(nameOf(reference));
   }
-  for (const path of kind.data(node.stage)) parts[`data ${path}`] = await hasher.of(await locateData(path, console));
+  for (const [i, path] of kind.data(node.stage).entries())
+    parts[`data ${i + 1}: ${path}`] = await hasher.of(await locateData(path, console));
   return parts;
 }
 
@@ -124,8 +127,14 @@ interface Sizes {
   readonly model?: Config["model"];
 }
 
-function nameOf(reference: { readonly to: string; readonly node?: Node; readonly name?: string }): string {
-  return reference.node?.name ?? reference.name ?? reference.to;
+/** A stage that is only to train longer goes on where what was trained so far would have been the same. */
+function extended({ stage }: Node, decided: Decision, before: StageFile, folder: string): Decision {
+  const { otherPast, schema } = kindOf(stage);
+  const latest = readIndex(folder)?.latest;
+  if (!otherPast || latest === undefined) return decided;
+  const why = otherPast(stage, changes(before.parts, decided.parts, defaultParts(schema)), stepOf(latest));
+  if (why === undefined) return decided;
+  return why === null ? { ...decided, what: "go on" } : { ...decided, why: `${decided.why}: ${why}` };
 }
 
 /** Whether the checkpoint that a stage stands for is gone or cut short: then it goes on from one that is whole. */

@@ -1,25 +1,49 @@
-/** What a result depends on, by name: `kind`, `seed`, `setting optim.lr`, `data a.txt`, `reads pretrain`. Equal parts, equal result. */
+/**
+ * What a result depends on, by name: `kind`, `seed`, `setting optim.lr`, `data 1: a.txt`, `reads from: pretrain`. Equal parts, equal
+ * result. What stands behind a colon is for people: files and models are known by what is in them, wherever they lie.
+ */
 import { z } from "zod";
 
 export type Parts = Readonly<Record<string, string>>;
 
 export function keyOf(parts: Parts): string {
-  const sorted = Object.entries(parts).sort(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = [...byRole(parts)]
+    .map(([role, { value }]) => [role, value] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   return new Bun.CryptoHasher("sha256").update(JSON.stringify(sorted)).digest("hex");
 }
 
 /** The first part that is another, in words: `optim.lr was 0.001 and is 0.002`. Null where all are the same. */
 export function difference(before: Parts, now: Parts, defaults: Parts = {}): string | null {
   if (Object.keys(before).length === 0) return "what it was made from is not known";
-  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
-    if (before[name] !== now[name]) return inWords(name, before[name] ?? defaults[name], now[name] ?? defaults[name]);
-  }
+  for (const [role, { was, is }] of changes(before, now, defaults))
+    return inWords((byRole(now).get(role) ?? byRole(before).get(role))!.name, was, is);
   return null;
 }
 
+/** What is another, by its role: `setting optim.steps`, `data 1`. */
+export function changes(
+  before: Parts,
+  now: Parts,
+  defaults: Parts = {},
+): ReadonlyMap<string, { readonly was: string | undefined; readonly is: string | undefined }> {
+  const [old, own] = [byRole(before), byRole(now)];
+  const found = [...new Set([...old.keys(), ...own.keys()])].map((role) => ({
+    role,
+    was: old.get(role)?.value ?? defaults[role],
+    is: own.get(role)?.value ?? defaults[role],
+  }));
+  return new Map(found.filter(({ was, is }) => was !== is).map(({ role, was, is }) => [role, { was, is }]));
+}
+
+function byRole(parts: Parts): ReadonlyMap<string, { readonly name: string; readonly value: string }> {
+  return new Map(
+    Object.entries(parts).map(([name, value]) => [name.replace(/^(data|reads) (.*?): .*$/s, "$1 $2"), { name, value }]),
+  );
+}
+
 function inWords(name: string, was: string | undefined, is: string | undefined): string {
-  const [what = "", ...rest] = name.split(" ");
-  const which = rest.join(" ");
+  const [, what = "", which = ""] = /^(\w+) ?(?:(?<=^(?:data|reads) ).*?: )?(.*)$/s.exec(name) ?? [];
   switch (what) {
     case "data":
       if (was === undefined) return `${which} is new`;
@@ -37,11 +61,14 @@ function inWords(name: string, was: string | undefined, is: string | undefined):
 /** That a table is there which need not be. */
 const GIVEN = "given";
 
+const A_FILE = "a file";
+
 /**
  * The settings that can change a result, each by its dotted name. Left out are those that cannot, which the schema's meta calls
  * `neutral`, and those that are as the schema has them by default: so a schema may grow, and nothing that was made before is stale.
+ * A setting that is the path of one of `files` only says that there is one.
  */
-export function settingParts(config: object, schema: z.ZodType): Parts {
+export function settingParts(config: object, schema: z.ZodType, files: readonly string[] = []): Parts {
   const found: Record<string, string> = {};
   const walk = (value: unknown, node: JsonSchema, path: string, needed: boolean) => {
     if (node.neutral || value === undefined) return;
@@ -51,7 +78,7 @@ export function settingParts(config: object, schema: z.ZodType): Parts {
         walk(below, node.properties?.[key] ?? {}, path ? `${path}.${key}` : key, node.required?.includes(key) ?? false);
       return;
     }
-    const text = JSON.stringify(value);
+    const text = files.includes(value as string) ? A_FILE : JSON.stringify(value);
     if (text !== JSON.stringify(node.default)) found[`setting ${path}`] = text;
   };
   walk(config, jsonSchema(schema), "", true);

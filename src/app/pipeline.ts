@@ -186,13 +186,15 @@ async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean):
     makeRoom(name, decided, scene);
     decided = await decide(node, scene);
   }
-  const { what, key, parts, before } = decided;
+  const { what, why, key, parts, before } = decided;
   if (what === "finished") {
     writeStageFile(folder, { ...before!, seen: hasher.seen });
     console.note(`${name}: finished before`);
     return "finished";
   }
-  const made = { ...madeBy(place.device), ...before?.made };
+  if (what === "go on" && why !== null) console.note(`${name}: goes on: ${why}`);
+  const { finished: _, ...began } = before?.made ?? {};
+  const made = { ...madeBy(place.device), ...began };
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {

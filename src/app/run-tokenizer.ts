@@ -24,9 +24,12 @@ export interface RunTokenizer {
 export async function tokenizerParts({ config, console, hasher }: Before): Promise<Parts> {
   const { tokenizer } = config;
   const parts: Record<string, string> = {};
-  for (const [key, value] of Object.entries(tokenizer)) parts[`setting ${key}`] = JSON.stringify(value);
-  if (tokenizer.kind === "file") parts[`data ${tokenizer.path}`] = await hasher.ofModel(tokenizer.path);
-  else for (const path of textsOf(config)) parts[`data ${path}`] = await hasher.of(await locateData(path, console));
+  for (const [key, value] of Object.entries(tokenizer))
+    if (key !== "path") parts[`setting ${key}`] = JSON.stringify(value);
+  if (tokenizer.kind === "file") parts[`data 1: ${tokenizer.path}`] = await hasher.ofModel(tokenizer.path);
+  else
+    for (const [i, path] of textsOf(config).entries())
+      parts[`data ${i + 1}: ${path}`] = await hasher.of(await locateData(path, console));
   return parts;
 }
 

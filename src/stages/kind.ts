@@ -19,7 +19,18 @@ export interface Kind<C> {
   data(config: C): readonly string[];
   /** What it would do with a model of these sizes: no device, no data. */
   outline(config: C, model: ModelConfig): Outline;
+  /**
+   * For a stage that was trained for `step` steps by a config with other values of these keys: undefined where more than its length is
+   * another; null where the steps so far would have been the same, so that it may go on; else why they would not.
+   */
+  otherPast?(config: C, changed: ReadonlyMap<string, Change>, step: number): string | null | undefined;
   run(config: C, context: RunContext): Promise<"finished" | "interrupted">;
+}
+
+/** As JSON; undefined where a key was not given and has no default. */
+export interface Change {
+  readonly was: string | undefined;
+  readonly is: string | undefined;
 }
 
 export interface Outline {

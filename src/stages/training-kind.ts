@@ -4,12 +4,13 @@ import { duration, memory, short } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import { adapterOf, targeted } from "../model/lora";
 import { modelOf, withAdapters } from "../model/model";
+import { learningRate } from "../optim/schedule";
 import { fit, type Outcome } from "../train/fit";
 import { told } from "../train/progress";
 import type { LoraConfig, Training } from "../train/settings";
 import type { Built, Context } from "./context";
 import { expectFits } from "./fits";
-import type { Kind, Outline, RunContext } from "./kind";
+import type { Change, Kind, Outline, RunContext } from "./kind";
 import { memoryOf } from "./memory";
 
 /** What every training stage's config has. */
@@ -52,6 +53,7 @@ export function trainingKind<C extends TrainingConfig>({
     reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
     outline: (config, model) => outline(config, settings(config), model),
+    otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
       using source = await context.open("from", config.lora?.base ?? "f32");
       using stage = await build(config, { ...context, ...source });
@@ -68,6 +70,32 @@ export function trainingKind<C extends TrainingConfig>({
 
 function dataOf({ data, validation }: TrainingConfig): readonly string[] {
   return [...[data].flat(), ...(typeof validation === "string" ? [validation] : [])];
+}
+
+const STEPS = "setting optim.steps";
+const EPOCHS = "setting epochs";
+
+/** Whether a stage may train longer: only where its learning rates up to now would have been the same. */
+function otherPast(
+  optim: Training["optim"],
+  steps: number | undefined,
+  changed: ReadonlyMap<string, Change>,
+  step: number,
+): string | null | undefined {
+  if ([...changed.keys()].some((key) => key !== STEPS && key !== EPOCHS)) return undefined;
+  const { was, is } = changed.get(STEPS) ?? {};
+  const epochs = changed.get(EPOCHS);
+  if (steps !== undefined && steps < step) return `it has trained ${step} steps`;
+  if (steps === undefined && Number(epochs?.is ?? 0) < Number(epochs?.was ?? 0))
+    return "it may have trained for longer";
+  const kind = optim.schedule;
+  if (kind === "constant") return null;
+  const rate = (steps: number, step: number) => learningRate({ ...optim, kind, steps }, step);
+  if (was !== undefined && is !== undefined) {
+    const same = Array.from({ length: step }, (_, i) => rate(Number(was), i) === rate(Number(is), i));
+    if (same.every(Boolean)) return null;
+  }
+  return `by its schedule, ${kind}, the learning rates so far would have been others`;
 }
 
 function outcomeLines(name: string, { reason, progress }: Outcome, { directory }: RunContext): string[] {

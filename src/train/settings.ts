@@ -130,7 +130,7 @@ export function samplePrompts({ every, before, prompts }: z.infer<typeof samples
   return every > 0 || before ? prompts : [];
 }
 
-/** Keys that are `neutral` change no result: a stage is not run again for them. */
+/** Keys that are `neutral` change no result, or what they name counts by itself: a stage is not run again for them. */
 export const training = {
   batch: batch.prefault({}),
   optim: optim.prefault({}),

@@ -16,13 +16,14 @@ const sft = (more: object = {}) => {
 describe("settings", () => {
   const plain = sft();
   test("as the schema has them, neutral ones and the name are left out", () => {
-    expect(plain).toEqual({ "setting kind": '"sft"', "setting data": '"d.jsonl"' });
+    expect(plain).toEqual({ "setting kind": '"sft"' });
   });
   test.each([
     ["logs", { logEvery: 1 }],
     ["samples", { samples: { every: 3, prompts: ["x"], temperature: 0 } }],
     ["checkpoints", { save: { every: 7, keep: 9 } }],
     ["the name", { name: "other" }],
+    ["the path of its data, whose contents count by themselves", { data: "./d.jsonl" }],
     ["a default, written out", { epochs: 3, optim: { beta1: 0.9 }, trees: { paths: "best" } }],
   ])("another result does not come from %s", (_name, more) => {
     expect(keyOf(sft(more))).toBe(keyOf(plain));
@@ -32,7 +33,6 @@ describe("settings", () => {
     ["a value other than the default", { epochs: 4 }, "epochs was 3 and is 4"],
     ["when the best checkpoint is chosen", { evaluate: { every: 5 } }, "evaluate.every was 250 and is 5"],
     ["an adapter, all of it by default", { lora: {} }, "lora is new"],
-    ["data", { data: ["d.jsonl", "e.jsonl"] }, 'data was "d.jsonl" and is ["d.jsonl","e.jsonl"]'],
   ])("another result comes from %s", (_name, more, told) => {
     const { schema } = kindOf(stageSchema.parse({ kind: "sft", data: "d.jsonl" }));
     expect(keyOf(sft(more))).not.toBe(keyOf(plain));
@@ -59,13 +59,26 @@ test("a difference is told by what it is", () => {
   expect(difference({}, { a: "1" })).toBe("what it was made from is not known");
   const told = (before: string | undefined, now: string | undefined, name: string) =>
     difference({ x: "1", ...(before && { [name]: before }) }, { x: "1", ...(now && { [name]: now }) });
-  expect(told("1", "2", "data a.txt")).toBe("a.txt has changed");
-  expect(told(undefined, "2", "data a.txt")).toBe("a.txt is new");
-  expect(told("1", undefined, "data a.txt")).toBe("a.txt is no longer read");
-  expect(told("1", "2", "reads pretrain")).toBe("pretrain has another result");
-  expect(told("1", undefined, "reads pretrain")).toBe("it reads pretrain no longer");
+  expect(told("1", "2", "data 1: a.txt")).toBe("a.txt has changed");
+  expect(told(undefined, "2", "data 1: a.txt")).toBe("a.txt is new");
+  expect(told("1", undefined, "data 1: a.txt")).toBe("a.txt is no longer read");
+  expect(told("1", "2", "reads from: pretrain")).toBe("pretrain has another result");
+  expect(told("1", undefined, "reads from: pretrain")).toBe("it reads pretrain no longer");
   expect(told("sft 1", "sft 2", "kind")).toBe("kind was sft 1 and is sft 2");
   expect(told("given", undefined, "setting lora")).toBe("lora is no longer given");
+});
+
+test("files and models count by what is in them and by their order, not by their names", () => {
+  const parts = (a: string, b: string) => ({ "data 1: a.txt": a, "data 2: b: c.txt": b, "reads from: x": "5" });
+  const renamed = { "data 1: ./a.txt": "1", "data 2: other.txt": "2", "reads from: runs/x": "5" };
+  expect(keyOf(renamed)).toBe(keyOf(parts("1", "2")));
+  expect(difference(parts("1", "2"), renamed)).toBeNull();
+  expect(keyOf(parts("2", "1"))).not.toBe(keyOf(parts("1", "2")));
+  expect(difference(parts("1", "2"), parts("1", "3"))).toBe("b: c.txt has changed");
+  const { schema } = kindOf(stageSchema.parse({ kind: "sft", data: "d.jsonl" }));
+  const validated = (validation: string) => settingParts({ validation, template: "chat" }, schema, [validation]);
+  expect(validated("v.jsonl")).toEqual(validated("./v.jsonl"));
+  expect(validated("v.jsonl")).not.toEqual(settingParts({ template: "chat" }, schema));
 });
 
 test("a file whose size and time are known is not read again; another is", async () => {
