@@ -109,14 +109,29 @@ export function keepDamaged(path: string): string {
 }
 
 /** Two processes, and two calls of one, never write under one name. */
-function aside(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${process.pid}-${Bun.randomUUIDv7().slice(-12)}.tmp`);
+function aside(path: string, kind: "tmp" | "old" = "tmp"): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}-${Bun.randomUUIDv7().slice(-12)}.${kind}`);
+}
+
+const REMAINS = /^\.(.+)\.\d+-[0-9a-f]{12}\.(tmp|old)$/;
+
+/**
+ * Clears a folder that nobody writes into of what a process left that was killed while it wrote: what was not whole is removed, what
+ * was about to be replaced is brought back.
+ */
+export function clearRemains(folder: string): void {
+  for (const file of readdirSync(folder)) {
+    const [, name, kind] = REMAINS.exec(file) ?? [];
+    if (name === undefined) continue;
+    if (kind === "old" && !existsSync(join(folder, name))) renameSync(join(folder, file), join(folder, name));
+    else rmSync(join(folder, file), { recursive: true, force: true });
+  }
 }
 
 function settle(temporary: string, path: string): void {
   sync(temporary);
   // A folder cannot be renamed onto another: the old one is moved away first, and brought back where that is all that can be done.
-  const replaced = statSync(temporary).isDirectory() && existsSync(path) ? aside(path) : null;
+  const replaced = statSync(temporary).isDirectory() && existsSync(path) ? aside(path, "old") : null;
   if (replaced) renameSync(path, replaced);
   try {
     renameSync(temporary, path);

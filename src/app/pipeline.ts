@@ -24,7 +24,7 @@ import { checkParts, openModel } from "./model";
 import { keyOf } from "./parts";
 import { runTokenizer, tokenizerOutput } from "./run-tokenizer";
 import { beginsNew, contextOf, mergedStage, type Place } from "./sources";
-import { seenIn, writeStageFile } from "./stage-file";
+import { mendFolders, seenIn, writeStageFile } from "./stage-file";
 
 export interface RunOptions {
   readonly device: Device;
@@ -57,6 +57,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   if (!choice.keepGoing) for (const node of chosen) expectData(node);
   await checkOutside(chosen, device, console);
   using _lock = lockFolder(directory);
+  mendFolders(directory, console);
   const files = hasher(seenIn(directory));
   const adopted = await adoptedFiles(directory, { console, hasher: files });
   // Before the config that they were made by is replaced.

@@ -3,7 +3,8 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../errors";
-import { readJson, writeTextAside } from "../files";
+import { clearRemains, keepDamaged, readJson, writeTextAside } from "../files";
+import type { Reporter } from "../log/console";
 import { STAGE_FILE } from "../train/run-folder";
 import { type Seen, seenSchema } from "./hasher";
 import type { Parts } from "./parts";
@@ -28,7 +29,25 @@ export type StageFile = Readonly<Omit<Read, "parts">> & { readonly parts: Parts 
 export function readStageFile(folder: string): StageFile | null {
   const path = join(folder, STAGE_FILE);
   if (!existsSync(path)) return null;
-  return readJson(path, schema, `remove it to have the stage in ${folder} taken for one of an older version`);
+  return readJson(path, schema, "run the run's config again, which puts it right");
+}
+
+/**
+ * Puts a run's folders in order that nobody else writes into: what a killed process left is cleared away, and a stage file that cannot
+ * be read is kept under another name; what it said is then told as of an older version's folder.
+ */
+export function mendFolders(directory: string, console: Reporter): void {
+  clearRemains(directory);
+  for (const name of foldersIn(directory)) {
+    const folder = join(directory, name);
+    clearRemains(folder);
+    try {
+      readStageFile(folder);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      console.note(`${error.message}; it is kept in ${keepDamaged(join(folder, STAGE_FILE))}`);
+    }
+  }
 }
 
 export function writeStageFile(folder: string, file: StageFile): void {

@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { duration, memory, short } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import { adapterOf, targeted } from "../model/lora";
-import { modelOf, withAdapters } from "../model/model";
+import { type Model, modelOf, withAdapters } from "../model/model";
 import { learningRate } from "../optim/schedule";
 import { fit, type Outcome } from "../train/fit";
 import { told } from "../train/progress";
@@ -60,6 +60,7 @@ export function trainingKind<C extends TrainingConfig>({
       const { name, batch, recompute, activations } = config;
       const shape = { rows: batch.rows, tokens: stage.length, recompute, activations };
       const needed = expectFits(context.device, stage, { name, model: stage.model, batch: shape });
+      context.console.note(`${name}: ${trainedLine(stage.model, config.lora)}`);
       context.console.note(`${name}: training takes ${memory(needed)} of device memory`);
       const outcome = await fit(stage, { ...context, name, settings: settings(config) });
       for (const line of outcomeLines(name, outcome, context)) context.console.note(line);
@@ -70,6 +71,16 @@ export function trainingKind<C extends TrainingConfig>({
 
 function dataOf({ data, validation }: TrainingConfig): readonly string[] {
   return [...[data].flat(), ...(typeof validation === "string" ? [validation] : [])];
+}
+
+/** What is trained, and what is not. */
+function trainedLine({ adapters, parameters }: Model, lora: LoraConfig | undefined): string {
+  const adapter = adapters.at(-1);
+  if (!lora || !adapter) return `the whole model is trained: ${short(parameters.count)} parameters in f32`;
+  const { rank, targets, base, dora, rslora } = lora;
+  const kind = `${dora ? "DoRA adapter" : "adapter"} of rank ${rank}${rslora ? " (rsLoRA)" : ""}`;
+  const layers = `${adapter.ranks.size} linear layers (${targets.join(", ")})`;
+  return `${dora ? "a" : "an"} ${kind} for ${layers} is trained: ${short(adapter.parameters.count)} parameters; the base, of ${short(parameters.count)}, is frozen and held in ${base}`;
 }
 
 const STEPS = "setting optim.steps";
@@ -121,11 +132,7 @@ function outline(config: TrainingConfig, { optim, evaluate, save }: Training, si
     trained: { model, batch },
     lines: [
       `${many} of ${rows} x ${tokens} x ${accumulate} = ${each} tokens${steps ? `, ${short(steps * each)} in all` : " at most"}, on ${[config.data].flat().join(", ")}`,
-      ...(lora
-        ? [
-            `adapter of rank ${lora.rank} for ${lora.targets.join(", ")}: ${short(model.adapters[0]!.parameters.count)} parameters are trained; the base in ${lora.base}`,
-          ]
-        : []),
+      trainedLine(model, lora),
       `AdamW, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
       `evaluation every ${evaluate.every} steps, a checkpoint every ${save.every}, ${save.keep} kept`,
       `device memory: ${memory(trainingBytes)}`,

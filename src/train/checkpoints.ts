@@ -8,8 +8,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { jsonObject, keepDamaged, readJson, writeAside, writeTextAside } from "../files";
-import { ADAPTER_CONFIG } from "../formats/peft";
+import { clearRemains, jsonObject, keepDamaged, readJson, writeAside, writeTextAside } from "../files";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors";
 import { namedValues, prefixed } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
@@ -112,14 +111,14 @@ function indexOfFolders(directory: string): Index | null {
   return null;
 }
 
-/** Throws a UserError where a checkpoint is gone, or cut short. Reads headers only. */
+/** Throws a UserError where a checkpoint is gone, or a file of it cut short. Of weights it reads headers only. */
 export function expectWhole(checkpoint: string): void {
   readTraining(checkpoint);
-  const config = join(checkpoint, "config.json");
-  readJson(existsSync(config) ? config : join(checkpoint, ADAPTER_CONFIG), jsonObject, "");
-  const weights = readdirSync(checkpoint).filter((file) => file.endsWith(".safetensors") && file !== OPTIMIZER_FILE);
-  if (weights.length === 0) throw new UserError(`${checkpoint} has no weights`);
-  for (const file of weights) openSafetensors(join(checkpoint, file))[Symbol.dispose]();
+  for (const file of readdirSync(checkpoint)) {
+    const path = join(checkpoint, file);
+    if (file.endsWith(".safetensors")) openSafetensors(path)[Symbol.dispose]();
+    else if (file.endsWith(".json")) readJson(path, jsonObject, "");
+  }
 }
 
 /** The names of a stage's checkpoints, the newest first. */
@@ -137,8 +136,8 @@ function writeIndex(directory: string, index: Index): void {
 /** Keeps the newest `keep`, the latest and the best; removes the rest, and what a crash left behind. */
 function prune(directory: string, { latest, best, keep }: { latest: string; best: string | null; keep: number }): void {
   const unneeded = checkpointsIn(directory).filter((name, i) => i >= keep && name !== latest && name !== best);
-  const remains = readdirSync(directory).filter((file) => /^\.step-\d+\..*tmp$/.test(file));
-  for (const name of [...unneeded, ...remains]) rmSync(join(directory, name), { recursive: true, force: true });
+  for (const name of unneeded) rmSync(join(directory, name), { recursive: true, force: true });
+  clearRemains(directory);
 }
 
 export const stepOf = (name: string) => Number(name.slice("step-".length));

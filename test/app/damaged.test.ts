@@ -1,6 +1,16 @@
 /** Runs whose files were damaged or lost: what is damaged is said, the newest whole checkpoint goes on, and nothing is lost. */
 import { describe, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { checkConfig } from "../../src/app/config-file";
 import { modelDirectory } from "../../src/app/model";
@@ -90,7 +100,7 @@ const damages: readonly Damage[] = [
   { what: "its latest weights cut", damage: cut(`${latest}/model.safetensors`), from: 6, said: /model.safetensors/ },
   { what: "its latest moments cut", damage: cut(`${latest}/optimizer.safetensors`), from: 6, said: /optimizer/ },
   { what: "its latest checkpoint gone", damage: removed(latest), from: 6, said: /training.json cannot be read/ },
-  { what: "no config in it", damage: removed(`${latest}/config.json`), from: 6, said: /config.json/ },
+  { what: "its config cut", damage: cut(`${latest}/config.json`), from: 6, said: /config.json is not valid JSON/ },
   { what: "training.json gone", damage: removed(`${latest}/training.json`), from: 6, said: /there is no such file/ },
   { what: "training.json a folder", damage: folder(`${latest}/training.json`), from: 6, said: /it is a folder/ },
   ...["", "{}", "[]", "7", "null", "[".repeat(300_000)].map((content) => ({
@@ -124,6 +134,12 @@ const damages: readonly Damage[] = [
     from: 8,
     said: /latest: expected a checkpoint's name/,
   },
+  ...["", "[]", "[".repeat(300_000)].map((content) => ({
+    what: `stage.json ${content.slice(0, 8) || "empty"}`,
+    damage: written("stage.json", content),
+    from: 8,
+    said: /stage.json.*; it is kept in .*stage.json.damaged/,
+  })),
   ...["", "[]", '{"stage": 7}', '{"stage": [null]}'].map((content) => ({
     what: `run.json ${content || "empty"}`,
     damage: written("../run.json", content),
@@ -145,6 +161,19 @@ describe("an interrupted run with", () => {
       expect(files(run)).toEqual(files(whole));
       expect(modelDirectory(run)).toBe(modelDirectory(whole).replace(whole, run));
     });
+});
+
+test("what a killed process left is cleared away, and what it was about to replace is brought back", async () => {
+  using copy = temporaryFolder();
+  const run = join(copy.path, "run");
+  cpSync(half, run, { recursive: true });
+  const stage = join(run, "pretrain");
+  const remains = [".step-000010.77-0123456789ab.tmp", ".stage.json.77-0123456789ab.tmp", ".keep"];
+  for (const name of remains) writeFileSync(join(stage, name), "");
+  renameSync(join(stage, latest), join(stage, `.${latest}.77-0123456789ab.old`));
+  const notes = await sitting(run);
+  expect(notes).toContain("pretrain: resuming after step 8");
+  expect(readdirSync(stage).filter((name) => name.startsWith("."))).toEqual([".keep"]);
 });
 
 test("a checkpoint that is damaged is kept under another name", async () => {

@@ -8,7 +8,8 @@ import { temporaryFolder } from "../support/folder";
 const write = (path: string, value: unknown) => writeFileSync(path, JSON.stringify(value));
 
 function addStage(run: string, name: string, best: string | null): void {
-  mkdirSync(join(run, name));
+  for (const checkpoint of [best ?? "step-000020", "step-000020"])
+    mkdirSync(join(run, name, checkpoint), { recursive: true });
   write(join(run, name, "checkpoints.json"), { latest: "step-000020", best, finished: true });
 }
 
