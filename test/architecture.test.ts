@@ -107,6 +107,17 @@ test("every file begins with a sentence that says what it is", () => {
   expect(files.filter((file) => !isSentence(first(file)))).toEqual([]);
 });
 
+test("every expectation of a promise is waited for: one that is not cannot fail its test", () => {
+  const floating = [...new Bun.Glob("test/**/*.ts").scanSync()].flatMap((file) => {
+    const source = read(file);
+    return [...source.matchAll(/\.(?:rejects|resolves)\b/g)]
+      .map(({ index }) => source.slice(0, source.lastIndexOf("expect(", index)))
+      .filter((before) => !/(?:\bawait|\breturn|=>)\s+$/.test(before))
+      .map((before) => `${file}:${before.split("\n").length}`);
+  });
+  expect(floating).toEqual([]);
+});
+
 test("no file of src has over 300 lines", () => {
   const lines = (file: string) => read(file).split("\n").length - 1;
   expect(files.filter((file) => lines(file) > 300)).toEqual([]);

@@ -97,8 +97,8 @@ describe("bad configs name the key and its line", () => {
     const { message } = await read(text);
     expect(message).toMatch(wanted);
   });
-  test("a missing file", () => {
-    expect(readConfigFile("/nowhere/x.toml")).rejects.toThrow(
+  test("a missing file", async () => {
+    await expect(readConfigFile("/nowhere/x.toml")).rejects.toThrow(
       "the config /nowhere/x.toml cannot be read: there is no such file",
     );
   });

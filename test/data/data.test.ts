@@ -40,11 +40,11 @@ describe("a corpus", () => {
     using folder = temporaryFolder();
     const path = join(folder.path, "text.txt");
     if (bytes) writeFileSync(path, bytes);
-    expect(readText(path)).rejects.toThrow(message);
+    await expect(readText(path)).rejects.toThrow(message);
   });
-  test("that is a folder is refused", () => {
+  test("that is a folder is refused", async () => {
     using folder = temporaryFolder();
-    expect(readText(folder.path)).rejects.toThrow(/cannot be read/);
+    await expect(readText(folder.path)).rejects.toThrow(/cannot be read/);
   });
 });
 

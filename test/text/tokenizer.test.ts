@@ -109,7 +109,7 @@ describe("files", () => {
   ])("%s is refused with one sentence", async (_name, text, message) => {
     using folder = temporaryFolder();
     if (text !== null) writeFileSync(join(folder.path, "tokenizer.json"), text);
-    expect(loadTokenizer(folder.path)).rejects.toThrow(message);
+    await expect(loadTokenizer(folder.path)).rejects.toThrow(message);
   });
 });
 

@@ -146,7 +146,7 @@ onEachDevice(() => {
           return stage.step(step, share);
         },
       });
-      expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
+      await expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
       await Bun.sleep(0);
       expect(history(broken.path).at(-1)!.step).toBe(7);
       await train(broken.path);
@@ -242,7 +242,7 @@ onEachDevice(() => {
           if (++saves === 2) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
         },
       });
-      expect(train(folder.path, { change: full })).rejects.toThrow(
+      await expect(train(folder.path, { change: full })).rejects.toThrow(
         "the checkpoint of step 5 could not be saved: the disk is full",
       );
       await Bun.sleep(0);
@@ -257,7 +257,7 @@ onEachDevice(() => {
       await train(folder.path);
       const at = join(folder.path, "stage", "step-000012", "config.json");
       writeFileSync(at, readFileSync(at, "utf8").replace('"n_embd": 32', '"n_embd": 64'));
-      expect(openModel(device(), join(folder.path, "stage", "step-000012"))).rejects.toThrow(
+      await expect(openModel(device(), join(folder.path, "stage", "step-000012"))).rejects.toThrow(
         /wte\.weight has shape \[\d+,32\], expected \[\d+,64\]/,
       );
     });
@@ -275,7 +275,9 @@ onEachDevice(() => {
       },
     });
     const run = train(folder.path, { config: { logEvery: 3 }, change: spoil });
-    expect(run).rejects.toThrow(/step 7 is not finite: the loss is NaN; gradients of 28 of 28 tensors are not finite/);
+    await expect(run).rejects.toThrow(
+      /step 7 is not finite: the loss is NaN; gradients of 28 of 28 tensors are not finite/,
+    );
     await run.catch(() => {});
     expect(existsSync(join(folder.path, "stage", "step-000005"))).toBe(true);
   });
