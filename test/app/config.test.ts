@@ -1,3 +1,4 @@
+/** Configs: files, overrides and presets, and what is said where they are wrong. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+/** Text for pretraining: the corpus as tokens, its windows, and the tales that the program brings along. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

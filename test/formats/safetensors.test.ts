@@ -1,3 +1,4 @@
+/** Safetensors files: what is written is read back, and damaged ones are refused. */
 import { describe, expect, test } from "bun:test";
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

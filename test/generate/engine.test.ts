@@ -1,3 +1,4 @@
+/** Continuations of batches of prompts: as the whole pass gives them, by settings, past the end of the context. */
 import { describe, expect, test } from "bun:test";
 import { complete } from "../../src/app/complete";
 import { Program } from "../../src/autograd/program";

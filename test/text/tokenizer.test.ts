@@ -1,3 +1,4 @@
+/** Tokenizers: what they read and write, and what is wrong with their files. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
