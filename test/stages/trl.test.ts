@@ -1,6 +1,7 @@
 /** Fine-tuning against TRL's own SFTTrainer: what it logs of four steps on a small model (test/golden/trl_sft.py). */
 
 import { describe, expect, test } from "bun:test";
+import { Scratch } from "../../src/autograd/scratch";
 import { dealOf } from "../../src/data/deal";
 import type { Example } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
@@ -10,7 +11,7 @@ import { withAdapters } from "../../src/model/model";
 import { Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate } from "../../src/optim/schedule";
-import { answerGraph, valuesOf } from "../../src/stages/answers";
+import { answerGraph, heldOutLoss, valuesOf } from "../../src/stages/answers";
 import { trainingProgram } from "../../src/train/program";
 import golden from "../golden/trl_sft.json";
 import { device, onEachDevice } from "../support/device";
@@ -127,4 +128,17 @@ onEachDevice(() => {
       });
     },
   );
+
+  test("what is held out has TRL's loss before the first step, and batches chosen of it their own", async () => {
+    const { model, weights } = await loadModel(device(), "test/golden/layouts/transformers");
+    using slab = weights;
+    using scratch = new Scratch(device());
+    const heldOut = async (held: readonly Example[], rows: number, batches: number) => {
+      using measured = heldOutLoss(device(), { model, slabs: [slab] }, { held, scratch, rows, length: 12, batches });
+      return measured.loss();
+    };
+    for (const rows of [1, 4]) close((await heldOut(examples, rows, 100))!, golden.whole[0]!.loss, `${rows} rows`);
+    // Two of six batches of one row, spread evenly: the middle ones of either half.
+    close((await heldOut(examples, 1, 2))!, (await heldOut([examples[1]!, examples[4]!], 2, 1))!, "two of six");
+  });
 });
