@@ -1,5 +1,6 @@
 // Attention of new tokens over a key-value cache [SLOTS, LENGTH, 2 C], each position k then v. Row (r, i) of qkv
-// [R tokens, 3 C] is token i of a sequence in slot slots[r], at position positions[r] + i. A slot past the last is none.
+// [R tokens, 3 C] is token i of a sequence in slot slots[r], at position positions[r] + i. A slot past the last is
+// none.
 //   append    cache[slot, position] = the k and v of each row, in place. One element each.
 //   copy      the first positions of a slot to another, in place: move_of is from, to and how many. One element each.
 //   forward   y = softmax(scale q k) v over the slot's keys 0..position. One workgroup serves one head of one row:

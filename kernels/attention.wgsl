@@ -5,8 +5,8 @@
 //              dq = ds k,  dk = ds q,  dv = p dO
 // With SEGMENTS a row holds several documents one after another: starts[B T] says where in its row the document of each
 // query begins, and a query sees no key before that.
-// One invocation holds one row (a query, or for dk and dv a key) of one head in registers and walks over the others. The
-// rows it walks over are the same for a whole workgroup: with STAGED they pass through shared memory.
+// One invocation holds one row (a query, or for dk and dv a key) of one head in registers and walks over the others.
+// The rows it walks over are the same for a whole workgroup: with STAGED they pass through shared memory.
 // FlashAttention-2: https://arxiv.org/abs/2307.08691, algorithms 1 and 2.
 
 struct Params {

@@ -1,5 +1,5 @@
-// counts[slot, tokens[r]] += step, in place, where slot = streams[r, 0]: what penalties have seen. A slot past the last is
-// none. One invocation serves one row.
+// counts[slot, tokens[r]] += step, in place, where slot = streams[r, 0]: what penalties have seen. A slot past the last
+// is none. One invocation serves one row.
 
 struct Params {
   rows: u32,

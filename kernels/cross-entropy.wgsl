@@ -1,9 +1,10 @@
 // Cross-entropy of rows of logits with target ids. LANES invocations share a row. Targets of IGNORE count for nothing.
 //   forward    y[r] = log(sum over c of exp x[r, c]) - x[r, target]
-//   statistics [R, 4]: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest logit, else 0;
-//              the mean of x[r]
+//   statistics [R, 4]: y as above; the entropy of softmax x[r] in nats; 1 where the target has the largest
+//              logit, else 0; the mean of x[r]
 //   backward   dx[r, c] = grad[r] (exp(x[r, c] - lse) - [c = target]),  lse = losses[r] + x[r, target]
-// `losses` has one element for each row, or is the first column of `statistics`; `grad` one for each row, or one for all.
+// `losses` has one element for each row, or is the first column of `statistics`; `grad` one for each
+// row, or one for all.
 
 struct Params {
   rows: u32,

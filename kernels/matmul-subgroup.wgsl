@@ -40,8 +40,8 @@ fn byte_at(word: u32, i: u32) -> u32 {
   return (b[word + i / 4u] >> (8u * (i % 4u))) & 255u;
 }
 
-// Two elements a byte, the first in the high half; each block of 64 has a scale, itself 8 bits of a map, times a scale for
-// 256 blocks, plus an offset. src/tensor/stored.ts says where the parts lie.
+// Two elements a byte, the first in the high half; each block of 64 has a scale, itself 8 bits of a map, times a scale
+// for 256 blocks, plus an offset. src/tensor/stored.ts says where the parts lie.
 fn nf4_at(i: u32) -> f32 {
   let count = params.inner * params.columns;
   let blocks = (count + 63u) / 64u;
@@ -88,7 +88,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   let last = vec4(params.columns - 1u);
   let safe = min(column, last);
 
-  // Addresses are row * row_step + inner * inner_step; rows and columns past the end read the last one and are not stored.
+  // Addresses are row * row_step + inner * inner_step; rows and columns past the end read the last one, unstored.
   let a_row_step = select(params.a_stride, 1u, TRANSPOSE_A);
   let a_inner_step = select(1u, params.a_stride, TRANSPOSE_A);
   let b_inner_step = select(params.columns, 1u, TRANSPOSE_B);

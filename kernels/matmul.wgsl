@@ -1,6 +1,6 @@
 // C = op(A) op(B) (+ bias) (then GELU) (+ C). One workgroup computes a 64 x 64 tile of C from shared tiles of A and B;
-// each of its 256 invocations computes 4 x 4 of it, in registers. A may be a run of columns of a wider matrix, from a_first
-// on with rows a_stride apart, and so may C.
+// each of its 256 invocations computes 4 x 4 of it, in registers. A may be a run of columns of a wider matrix, from
+// a_first on with rows a_stride apart, and so may C.
 
 struct Params {
   rows: u32,
@@ -42,8 +42,8 @@ fn byte_at(word: u32, i: u32) -> u32 {
   return (b[word + i / 4u] >> (8u * (i % 4u))) & 255u;
 }
 
-// Two elements a byte, the first in the high half; each block of 64 has a scale, itself 8 bits of a map, times a scale for
-// 256 blocks, plus an offset. src/tensor/stored.ts says where the parts lie.
+// Two elements a byte, the first in the high half; each block of 64 has a scale, itself 8 bits of a map, times a scale
+// for 256 blocks, plus an offset. src/tensor/stored.ts says where the parts lie.
 fn nf4_at(i: u32) -> f32 {
   let count = params.inner * params.columns;
   let blocks = (count + 63u) / 64u;

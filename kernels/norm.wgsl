@@ -1,8 +1,8 @@
 // The norm of all gradients, in a fixed order, and whether anything in them is NaN or infinite.
 //   partial   sums[first + w] = sum of squares over workgroup w's share of a window of the slab; an element that is not
 //             finite counts as `limit`. One workgroup computes one sum.
-//   finish    norm = sqrt(sum of sums); the clip factor; and, once a norm or a loss is not finite, the step that it was.
-//             One workgroup computes all.
+//   finish    norm = sqrt(sum of sums); the clip factor; and, once a norm or a loss is not finite, the step that it
+//             was. One workgroup computes all.
 // stats: norm, clip factor, 1 + the first bad step (0: none).  schedule: lr, 1 - beta1^t, 1 - beta2^t, step.
 
 struct Params {

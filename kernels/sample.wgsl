@@ -1,9 +1,11 @@
-// Drawing the next token of each row of logits [R, V]. One workgroup serves one row. Counts and bias [S, V], and settings
-// [S, 7], are those of the row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the last is none.
+// Drawing the next token of each row of logits [R, V]. One workgroup serves one row. Counts and bias [S, V], and
+// settings [S, 7], are those of the row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the
+// last is none.
 //   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
 //             temperature 0 takes the likeliest.
-//             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
-//             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
+//             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is
+//             still p. Thresholds are found bit by bit on the order-preserving integer form of a float: nothing is
+//             sorted.
 // settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
 // tokens in its low 16 bits and the written ones in its high 16. The draw is a function of (seed, counter).
 

@@ -1,5 +1,5 @@
-// Floats kept in 16 bits: bfloat16, the upper half of a float32, two in a word. One invocation makes one word of two, or
-// one float.
+// Floats kept in 16 bits: bfloat16, the upper half of a float32, two in a word. One invocation makes one word of two,
+// or one float.
 //   narrow   y = x rounded to the nearest bfloat16, of two as near to the even one
 //   widen    y = x as float32
 

@@ -104,7 +104,19 @@ describe("layers", () => {
 test("every file begins with a sentence that says what it is", () => {
   const first = (file: string) => read(file).match(/^(?:#!.*\n)?\/\*\*(.*?)\*\//s)?.[1] ?? "";
   const isSentence = (text: string) => text.split(/\s+/).length > 4 && /[.:?]/.test(text);
-  expect(files.filter((file) => !isSentence(first(file)))).toEqual([]);
+  const all = [...files, ...new Bun.Glob("{test,scripts}/**/*.ts").scanSync()];
+  expect(all.filter((file) => !isSentence(first(file)))).toEqual([]);
+});
+
+test("every expectation of a promise is waited for: one that is not cannot fail its test", () => {
+  const floating = [...new Bun.Glob("test/**/*.ts").scanSync()].flatMap((file) => {
+    const source = read(file);
+    return [...source.matchAll(/\.(?:rejects|resolves)\b/g)]
+      .map(({ index }) => source.slice(0, source.lastIndexOf("expect(", index)))
+      .filter((before) => !/(?:\bawait|\breturn|=>)\s+$/.test(before))
+      .map((before) => `${file}:${before.split("\n").length}`);
+  });
+  expect(floating).toEqual([]);
 });
 
 test("no file of src has over 300 lines", () => {

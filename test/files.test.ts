@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { UserError } from "../src/errors";
 import { jsonObject, readJson, unreadable, writeAside, writeTextAside } from "../src/files";
+import { watchDisk } from "./support/disk";
 import { temporaryFolder } from "./support/folder";
 
 const inFolder = (write: (temporary: string) => void) => async (path: string) =>
@@ -50,6 +51,38 @@ describe("what is written aside", () => {
     expect(() => writeTextAside(path, "a file where a folder is")).toThrow();
     expect(readdirSync(folder.path)).toEqual(["model"]);
     expect(readdirSync(path)).toEqual(["old"]);
+  });
+  const posix = process.platform !== "win32";
+  test("is on the disk, with its name's folder, before and after it gets its name", async () => {
+    using folder = temporaryFolder();
+    const written: [string, () => unknown][] = [
+      ["file", () => writeAside(join(folder.path, "file"), (temporary) => writeFileSync(temporary, "whole"))],
+      ["text", () => writeTextAside(join(folder.path, "text"), "whole")],
+    ];
+    for (const [name, write] of written) {
+      using disk = watchDisk();
+      await write();
+      const [synced, renamed, ...after] = disk.events;
+      expect(synced).toEqual({ what: "sync", path: renamed!.path, size: 5 });
+      expect(renamed).toMatchObject({ what: "rename", to: join(folder.path, name) });
+      expect(after.map(({ what, path }) => `${what} ${path}`)).toEqual(posix ? [`sync ${folder.path}`] : []);
+    }
+  });
+  test("is on the disk with every file and folder in it, where it is a folder", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "model");
+    using disk = watchDisk();
+    await inFolder((temporary) => {
+      writeFileSync(join(temporary, "a"), "one");
+      mkdirSync(join(temporary, "inside"));
+      writeFileSync(join(temporary, "inside", "b"), "four");
+    })(path);
+    const renamed = disk.events.findIndex(({ what }) => what === "rename");
+    const { path: temporary } = disk.events[renamed]!;
+    const before = disk.events.slice(0, renamed).map(({ path, size }) => [path.slice(temporary.length), size]);
+    expect(before).toContainEqual(["/a", 3]);
+    expect(before).toContainEqual(["/inside/b", 4]);
+    if (posix) expect(before.map(([path]) => path)).toEqual(expect.arrayContaining(["", "/inside"]));
   });
   test("never meets what another call writes", async () => {
     using folder = temporaryFolder();

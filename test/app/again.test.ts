@@ -212,10 +212,10 @@ test("an adapter whose base has changed is taken by nobody", async () => {
   const bytes = readFileSync(base);
   bytes[bytes.length - 1]! ^= 1;
   writeFileSync(base, bytes);
-  expect(output()).rejects.toThrow("was trained on other weights than those that are in");
+  await expect(output()).rejects.toThrow("was trained on other weights than those that are in");
   await Bun.sleep(0);
   const again = sitting(folder.path, { lora: { rank: 2 } });
-  expect(again).rejects.toThrow("is not what pretrain made when it finished");
+  await expect(again).rejects.toThrow("is not what pretrain made when it finished");
   await again.catch(() => {});
 });
 

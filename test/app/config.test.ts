@@ -1,3 +1,4 @@
+/** Configs: files, overrides and presets, and what is said where they are wrong. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -97,8 +98,8 @@ describe("bad configs name the key and its line", () => {
     const { message } = await read(text);
     expect(message).toMatch(wanted);
   });
-  test("a missing file", () => {
-    expect(readConfigFile("/nowhere/x.toml")).rejects.toThrow(
+  test("a missing file", async () => {
+    await expect(readConfigFile("/nowhere/x.toml")).rejects.toThrow(
       "the config /nowhere/x.toml cannot be read: there is no such file",
     );
   });

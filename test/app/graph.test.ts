@@ -133,19 +133,19 @@ describe("a diamond of stages", () => {
   test("--only, --from, --fresh and --keep-going choose", async () => {
     using folder = temporaryFolder();
     const early = run(folder.path, { choice: { only: ["merge"] } });
-    expect(early).rejects.toThrow("merge stands on pretrain, which is not finished");
+    await expect(early).rejects.toThrow("merge stands on pretrain, which is not finished");
     await early.catch(() => {});
     expect(ran((await run(folder.path, { choice: { only: ["pretrain", "a"] } })).notes)).toEqual(["pretrain", "a"]);
     expect(ran((await run(folder.path, { choice: { from: "b" } })).notes)).toEqual(["b", "merge"]);
     const fresh = await run(folder.path, { choice: { only: ["a"], fresh: true } });
     expect(ran(fresh.notes)).toEqual(["a"]);
-    expect(run(folder.path, { choice: { from: "c" } })).rejects.toThrow("there is no stage c");
+    await expect(run(folder.path, { choice: { from: "c" } })).rejects.toThrow("there is no stage c");
     rmSync(join(folder.path, "run"), { recursive: true });
     const broken = diamond(folder.path, { a: { template: "nowhere.jinja" } });
     const going = run(folder.path, { config: broken, choice: { keepGoing: true } });
     expect(await going.catch((error: UserError) => error.message)).toBe("a, merge failed or could not be run");
     expect(existsSync(join(folder.path, "run", "b", "checkpoints.json"))).toBe(true);
-    expect(run(folder.path, { config: broken })).rejects.toThrow("there is no chat template nowhere.jinja");
+    await expect(run(folder.path, { config: broken })).rejects.toThrow("there is no chat template nowhere.jinja");
     await Bun.sleep(0);
   });
 
@@ -204,7 +204,7 @@ describe("an adapter in the middle of a graph", () => {
     const changed = chain(folder.path, 9e-3);
     await run(folder.path, { config: changed, choice: { only: ["pretrain"] } });
     const early = run(folder.path, { config: changed, choice: { only: ["child"] } });
-    expect(early).rejects.toThrow("child stands on b, which has to run again: pretrain has another result");
+    await expect(early).rejects.toThrow("child stands on b, which has to run again: pretrain has another result");
     await early.catch(() => {});
     await run(folder.path, { config: changed });
     expect(weights(folder.path, "child")).not.toEqual(before);
@@ -223,7 +223,7 @@ describe("an adapter in the middle of a graph", () => {
     const { base: kept } = await locateParts(adapter, silent);
     expect(kept).toMatch(/pretrain@\w{8}\/step-000008$/);
     rmSync(join(kept, ".."), { recursive: true });
-    expect(locateParts(adapter, silent)).rejects.toThrow(
+    await expect(locateParts(adapter, silent)).rejects.toThrow(
       `was trained on other weights than those that are in ${base} now`,
     );
     await Bun.sleep(0);
@@ -247,7 +247,7 @@ describe("what was not made by a run", () => {
     mkdirSync(own, { recursive: true });
     writeFileSync(join(own, "notes.txt"), "mine");
     const going = run(folder.path, { choice: { only: ["pretrain"], fresh: true } });
-    expect(going).rejects.toThrow(`${own} is there, and`);
+    await expect(going).rejects.toThrow(`${own} is there, and`);
     await going.catch(() => {});
     expect(readFileSync(join(own, "notes.txt"), "utf8")).toBe("mine");
   });
@@ -271,7 +271,7 @@ test("models that read text by different tokenizers have no mean", async () => {
     stage: [config.stage[0], { kind: "merge", models: ["pretrain", join(folder.path, "run")] }],
   });
   const merged = run(other.path, { config: both });
-  expect(merged).rejects.toThrow(/have different tokenizers|are not of one shape/);
+  await expect(merged).rejects.toThrow(/have different tokenizers|are not of one shape/);
   await merged.catch(() => {});
 });
 

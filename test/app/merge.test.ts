@@ -117,15 +117,15 @@ describe("what cannot be merged or opened is refused with one sentence", () => {
     const base = join(folder.path, "base");
     const merge = async (given: string, adapters: string[], out = "new") =>
       mergeModel(await locateParts(given, silent, { adapters }), join(folder.path, out));
-    expect(merge(base, [])).rejects.toThrow("has no adapter to merge");
-    expect(merge(one, [], "base")).rejects.toThrow("base is there already");
-    expect(merge(one, [nf4])).rejects.toThrow("was trained on a base in f32, and");
-    expect(locateParts(base, silent, { adapters: [base] })).rejects.toThrow("is not an adapter");
+    await expect(merge(base, [])).rejects.toThrow("has no adapter to merge");
+    await expect(merge(one, [], "base")).rejects.toThrow("base is there already");
+    await expect(merge(one, [nf4])).rejects.toThrow("was trained on a base in f32, and");
+    await expect(locateParts(base, silent, { adapters: [base] })).rejects.toThrow("is not an adapter");
     const both = await locateParts(one, silent, { adapters: [dora] });
-    expect(openModel(device("cpu"), both)).rejects.toThrow("a DoRA adapter cannot be stacked with another");
+    await expect(openModel(device("cpu"), both)).rejects.toThrow("a DoRA adapter cannot be stacked with another");
     await Bun.sleep(50);
     expect(existsSync(join(folder.path, "new"))).toBe(false);
     renameSync(base, join(folder.path, "elsewhere"));
-    expect(locateParts(one, silent)).rejects.toThrow("is for ../base, which is not there");
+    await expect(locateParts(one, silent)).rejects.toThrow("is for ../base, which is not there");
   });
 });

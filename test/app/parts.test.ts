@@ -93,5 +93,5 @@ test("a file whose size and time are known is not read again; another is", async
   expect(await hasher({ [path]: { ...seen, hash: "as known" } }).of(path)).toBe("as known");
   expect(await hasher({ [path]: { ...seen, size: 4, hash: "as known" } }).of(path)).toBe(abc);
   expect(await hasher({ [path]: { ...seen, mtimeMs: 1, hash: "as known" } }).of(path)).toBe(abc);
-  expect(hasher({}).of(join(folder.path, "none"))).rejects.toThrow("none cannot be read: there is no such file");
+  await expect(hasher({}).of(join(folder.path, "none"))).rejects.toThrow("none cannot be read: there is no such file");
 });

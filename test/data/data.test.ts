@@ -1,3 +1,4 @@
+/** Text for pretraining: the corpus as tokens, its windows, and the tales that the program brings along. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -40,11 +41,11 @@ describe("a corpus", () => {
     using folder = temporaryFolder();
     const path = join(folder.path, "text.txt");
     if (bytes) writeFileSync(path, bytes);
-    expect(readText(path)).rejects.toThrow(message);
+    await expect(readText(path)).rejects.toThrow(message);
   });
-  test("that is a folder is refused", () => {
+  test("that is a folder is refused", async () => {
     using folder = temporaryFolder();
-    expect(readText(folder.path)).rejects.toThrow(/cannot be read/);
+    await expect(readText(folder.path)).rejects.toThrow(/cannot be read/);
   });
 });
 

@@ -99,7 +99,7 @@ describe("a file that is broken", () => {
     expect(await refusal("x.docx", "a")).toMatch(/records are read from \.json/);
   });
   test("or missing", async () => {
-    expect(readRows("no/such.jsonl")).rejects.toThrow("no/such.jsonl cannot be read: there is no such file");
+    await expect(readRows("no/such.jsonl")).rejects.toThrow("no/such.jsonl cannot be read: there is no such file");
   });
 });
 
@@ -258,8 +258,8 @@ describe("records that cannot be used", () => {
     writeFileSync(path, '{"prompt":"p","completion":"c"}\n{"prompt":"p"}\nbroken\n');
     const loaded = await loadSamples(path, { trees, strict: false });
     expect([loaded.read, loaded.samples.length, loaded.bad.length]).toEqual([3, 1, 2]);
-    expect(loadSamples(path, { trees, strict: true })).rejects.toThrow(/x\.jsonl:3: broken JSON/);
-    expect(loadSamples(path, { trees, strict: false, format: "text" })).rejects.toThrow(
+    await expect(loadSamples(path, { trees, strict: true })).rejects.toThrow(/x\.jsonl:3: broken JSON/);
+    await expect(loadSamples(path, { trees, strict: false, format: "text" })).rejects.toThrow(
       /no record that can be used as text/,
     );
   });

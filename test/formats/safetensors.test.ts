@@ -1,8 +1,10 @@
+/** Safetensors files: what is written is read back, and damaged ones are refused. */
 import { describe, expect, test } from "bun:test";
-import { truncateSync, writeFileSync } from "node:fs";
+import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../src/errors";
 import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors";
+import { watchDisk } from "../support/disk";
 import { temporaryFolder } from "../support/folder";
 
 const tensors = [
@@ -23,6 +25,14 @@ test("what is written is read back bit for bit", () => {
     expect(info.shape).toEqual(shape);
     expect(into).toEqual(values());
   }
+});
+
+test("what is written is on the disk, to its last byte, when that is over", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "x.safetensors");
+  using disk = watchDisk();
+  writeSafetensors(path, tensors);
+  expect(disk.events.at(-1)).toEqual({ what: "sync", path, size: statSync(path).size });
 });
 
 /** A file with this header and so many bytes of data. */

@@ -1,3 +1,4 @@
+/** Continuations of batches of prompts: as the whole pass gives them, by settings, past the end of the context. */
 import { describe, expect, test } from "bun:test";
 import { complete } from "../../src/app/complete";
 import { Program } from "../../src/autograd/program";
@@ -124,6 +125,28 @@ onEachDevice(() => {
       using engine = new Engine(device(), made.model, [made.weights]);
       const [row] = collect(engine, [prompts[0]!], { ...greedy, maxTokens: 25, repetitionPenalty: 100 });
       expect(new Set([...row!, ...prompts[0]!]).size).toBeGreaterThan(20);
+    });
+
+    test("a repetition penalty counts the prompt's tokens, presence and frequency penalties only what was written", () => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, [made.weights]);
+      const given = Array.from({ length: 12 }, (_, i) => Array.from({ length: 30 }, (_, t) => (17 * i + t * t) % 50));
+      const likeliestBy = (score: (v: number, id: number) => number) => (logits: Float32Array) =>
+        likeliest(logits.map(score), 1)[0]!.id;
+      const first = (prompt: number[], options: object) =>
+        collect(engine, [prompt], { ...greedy, maxTokens: 1, ...options })[0]![0]!;
+      let changed = 0;
+      for (const prompt of given) {
+        const logits = engine.nextLogits(prompt);
+        const seen = new Set(prompt);
+        const plain = likeliestBy((v) => v)(logits);
+        // CTRL's rule: https://arxiv.org/abs/1909.05858, section 4.1, with negative scores multiplied as others do.
+        const penalised = likeliestBy((v, id) => (!seen.has(id) ? v : v > 0 ? v / 3 : v * 3))(logits);
+        expect(first(prompt, { repetitionPenalty: 3 })).toBe(penalised);
+        expect(first(prompt, { presencePenalty: 2, frequencyPenalty: 2 })).toBe(plain);
+        if (penalised !== plain) changed++;
+      }
+      expect(changed).toBeGreaterThan(3);
     });
 
     test("several samples of one prompt are what each would be alone, from one prefill", () => {

@@ -62,7 +62,7 @@ describe("a data set on the Hub", () => {
     using other = temporaryFolder();
     hub.trouble.checksum = "0".repeat(64);
     const lying = hubSettings({ HF_ENDPOINT: hub.endpoint, HF_HOME: other.path } as never);
-    expect(fetchDataSet("trees", set, { settings: lying })).rejects.toThrow("has the checksum");
+    await expect(fetchDataSet("trees", set, { settings: lying })).rejects.toThrow("has the checksum");
     await Bun.sleep(100);
   });
   test("with a file that is not there any more is refused by its name", async () => {
@@ -70,7 +70,9 @@ describe("a data set on the Hub", () => {
     using hub = fakeHub(NAME, repository(folder.path), "dataset");
     const settings = hubSettings({ HF_ENDPOINT: hub.endpoint, HF_HOME: folder.path } as never);
     const gone = { ...set, files: [{ split: "train", repository: NAME, path: "gone.parquet" }] } as DataSet;
-    expect(fetchDataSet("trees", gone, { settings })).rejects.toThrow("somebody/trees has no gone.parquet any more");
+    await expect(fetchDataSet("trees", gone, { settings })).rejects.toThrow(
+      "somebody/trees has no gone.parquet any more",
+    );
     await Bun.sleep(100);
   });
 });
@@ -118,7 +120,7 @@ describe("a file by its address", () => {
   test("that is not there is told in one sentence", async () => {
     using folder = temporaryFolder();
     using local = await serve();
-    expect(fetchDataSet("plays", at(local.port, "missing.txt"), { folder: folder.path })).rejects.toThrow(
+    await expect(fetchDataSet("plays", at(local.port, "missing.txt"), { folder: folder.path })).rejects.toThrow(
       /missing\.txt could not be fetched: status 404/,
     );
     await Bun.sleep(100);

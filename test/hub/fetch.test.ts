@@ -54,7 +54,7 @@ describe("an adapter", () => {
     await withHub(
       {},
       async ({ fetch }) => {
-        expect(fetch()).rejects.toThrow(`${NAME} is an adapter without adapter_model.safetensors`);
+        await expect(fetch()).rejects.toThrow(`${NAME} is an adapter without adapter_model.safetensors`);
       },
       folder.path,
     );

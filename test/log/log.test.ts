@@ -1,3 +1,4 @@
+/** What training tells: the console, metrics.jsonl and TensorBoard's files. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

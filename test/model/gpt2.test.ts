@@ -1,3 +1,4 @@
+/** GPT-2 and its parts: sizes, initialisation, the head by chunks, recomputation, tables in parts, activations kept in bf16. */
 import { describe, expect, test } from "bun:test";
 import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";

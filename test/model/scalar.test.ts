@@ -132,7 +132,7 @@ describe("a scalar head", () => {
     const path = join(folder.path, "config.json");
     const json = JSON.parse(readFileSync(path, "utf8"));
     writeFileSync(path, JSON.stringify({ ...json, id2label: { 0: "no", 1: "yes" } }));
-    expect(loadModel(device("cpu"), folder.path)).rejects.toThrow(
+    await expect(loadModel(device("cpu"), folder.path)).rejects.toThrow(
       "the classifier has 2 labels, and a scalar head has one",
     );
     await Bun.sleep(0);

@@ -1,3 +1,4 @@
+/** The optimizer: learning rates, AdamW, clipping, and steps that are not finite. */
 import { describe, expect, test } from "bun:test";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate, type Schedule } from "../../src/optim/schedule";

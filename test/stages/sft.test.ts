@@ -253,7 +253,7 @@ onEachDevice(() => {
     await train(folder.path, { config: short });
     const before = readFileSync(join(folder.path, "sft", "checkpoints.json"), "utf8");
     const others = train(folder.path, { config: { ...short, optim: { steps: 2 } }, given: records.slice(1) });
-    expect(others).rejects.toThrow(/^the data that .*sft was trained on so far has changed$/);
+    await expect(others).rejects.toThrow(/^the data that .*sft was trained on so far has changed$/);
     await others.catch(() => {});
     expect(readFileSync(join(folder.path, "sft", "checkpoints.json"), "utf8")).toBe(before);
     const { outcome } = await train(folder.path, { config: { ...short, optim: { steps: 2 } } });
@@ -265,7 +265,7 @@ onEachDevice(() => {
     const config = { lora: { rank: 2 }, batch: { rows: 16, tokens: 64 }, optim: { steps: 1 } };
     await train(folder.path, { config });
     const more = { ...config, optim: { steps: 2 } };
-    expect(train(folder.path, { config: more, from: values.map((v) => 1.1 * v) })).rejects.toThrow(
+    await expect(train(folder.path, { config: more, from: values.map((v) => 1.1 * v) })).rejects.toThrow(
       /^the base model that .*sft was trained on so far has changed$/,
     );
     expect((await train(folder.path, { config: more })).outcome.reason).toBe("finished");

@@ -1,6 +1,7 @@
 /** Fine-tuning against TRL's own SFTTrainer: what it logs of four steps on a small model (test/golden/trl_sft.py). */
 
 import { describe, expect, test } from "bun:test";
+import { Scratch } from "../../src/autograd/scratch";
 import { dealOf } from "../../src/data/deal";
 import type { Example } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
@@ -10,7 +11,7 @@ import { withAdapters } from "../../src/model/model";
 import { Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate } from "../../src/optim/schedule";
-import { answerGraph, valuesOf } from "../../src/stages/answers";
+import { answerGraph, heldOutLoss, valuesOf } from "../../src/stages/answers";
 import { trainingProgram } from "../../src/train/program";
 import golden from "../golden/trl_sft.json";
 import { device, onEachDevice } from "../support/device";
@@ -27,6 +28,7 @@ interface Logged {
   readonly entropy: number;
   readonly mean_token_accuracy: number;
   readonly grad_norm: number;
+  readonly num_tokens: number;
 }
 
 interface Options {
@@ -67,10 +69,12 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
     return { graph, program, arrays: batchArrays(rows, length, most[i]!), length };
   });
   const logged: Logged[] = [];
+  let num_tokens = 0;
   for (let step = 0; step < 4; step++) {
     optimizer.zero();
     const { micro, targets } = plan.step(step);
-    for (const { graph: at, rows } of micro) {
+    for (const { graph: at, rows, tokens } of micro) {
+      num_tokens += tokens;
       const { graph, program, arrays, length } = compiled[at]!;
       fillBatch(examples, rows, length, arrays);
       const values = { ...valuesOf(arrays, packing), weight: new Float32Array([1 / targets]) };
@@ -82,13 +86,16 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
     const { norm, sums } = optimizer.read();
     const told = (name: string) => sums[compiled[0]!.graph.metrics.indexOf(name)]!;
     const [loss, entropy, accuracy] = [told("loss"), told("entropy"), told("mean_token_accuracy")];
-    logged.push({ loss, entropy, mean_token_accuracy: accuracy, grad_norm: norm });
+    logged.push({ loss, entropy, mean_token_accuracy: accuracy, grad_norm: norm, num_tokens });
   }
   for (const { program } of compiled) program[Symbol.dispose]();
   return logged;
 }
 
 onEachDevice(() => {
+  const close = (got: number, wanted: number, what: string) =>
+    expect(Math.abs(got - wanted) / Math.max(1e-3, Math.abs(wanted)), what).toBeLessThan(2e-4);
+
   describe.each([
     ["the whole model, one batch", { rows: 6, packing: false, lora: false }, golden.whole],
     ["the whole model, one row at a time", { rows: 1, packing: false, lora: false }, golden.whole],
@@ -102,18 +109,36 @@ onEachDevice(() => {
       const got = await run(options);
       wanted.forEach((line, step) => {
         for (const name of ["loss", "entropy", "mean_token_accuracy", "grad_norm"] as const)
-          expect(
-            Math.abs(got[step]![name] - line[name]) / Math.max(1e-3, line[name]),
-            `${name} of step ${step}`,
-          ).toBeLessThan(2e-4);
+          close(got[step]![name], line[name], `${name} of step ${step}`);
+        expect(got[step]!.num_tokens).toBe(line.num_tokens);
       });
     });
   });
-});
 
-test("TRL's own accumulated run has the same losses", () => {
-  golden.accumulated.forEach(({ loss, grad_norm }, i) => {
-    expect(loss).toBeCloseTo(golden.whole[i]!.loss, 5);
-    expect(grad_norm).toBeCloseTo(golden.whole[i]!.grad_norm, 4);
+  // Entropy and accuracy are means over tokens here, and means of its micro-batches' means in TRL.
+  test.each([1, 2, 4])(
+    "%i rows at a time, accumulated, log the losses and norms of TRL's accumulated run",
+    async (rows) => {
+      const got = await run({ rows, packing: false, lora: false });
+      expect(got).toHaveLength(golden.accumulated.length);
+      golden.accumulated.forEach(({ loss, grad_norm, num_tokens }, step) => {
+        close(got[step]!.loss, loss, `loss of step ${step}`);
+        close(got[step]!.grad_norm, grad_norm, `norm of step ${step}`);
+        expect(got[step]!.num_tokens).toBe(num_tokens);
+      });
+    },
+  );
+
+  test("what is held out has TRL's loss before the first step, and batches chosen of it their own", async () => {
+    const { model, weights } = await loadModel(device(), "test/golden/layouts/transformers");
+    using slab = weights;
+    using scratch = new Scratch(device());
+    const heldOut = async (held: readonly Example[], rows: number, batches: number) => {
+      using measured = heldOutLoss(device(), { model, slabs: [slab] }, { held, scratch, rows, length: 12, batches });
+      return measured.loss();
+    };
+    for (const rows of [1, 4]) close((await heldOut(examples, rows, 100))!, golden.whole[0]!.loss, `${rows} rows`);
+    // Two of six batches of one row, spread evenly: the middle ones of either half.
+    close((await heldOut(examples, 1, 2))!, (await heldOut([examples[1]!, examples[4]!], 2, 1))!, "two of six");
   });
 });

@@ -1,3 +1,4 @@
+/** Tokenizers: what they read and write, and what is wrong with their files. */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -109,7 +110,7 @@ describe("files", () => {
   ])("%s is refused with one sentence", async (_name, text, message) => {
     using folder = temporaryFolder();
     if (text !== null) writeFileSync(join(folder.path, "tokenizer.json"), text);
-    expect(loadTokenizer(folder.path)).rejects.toThrow(message);
+    await expect(loadTokenizer(folder.path)).rejects.toThrow(message);
   });
 });
 

@@ -1,15 +1,18 @@
 /** The training loop: resume, accumulation, overfitting, early stopping, checkpoints, and steps that are not finite. */
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { modelDirectory, openModel } from "../../src/app/model";
+import { Program } from "../../src/autograd/program";
+import { type BatchShape, evenWindows, windowOf } from "../../src/data/batches";
 import { modelOf } from "../../src/model/model";
-
 import { initialise } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { lossAsEvaluation } from "../../src/stages/answers";
+import type { Built } from "../../src/stages/context";
 import { build, type PretrainConfig, schema } from "../../src/stages/pretrain";
+import { input } from "../../src/tensor/tensor";
 import { trainCharacters } from "../../src/text/characters";
 import { tokenizerFrom } from "../../src/text/tokenizer";
 import { fit, type Outcome } from "../../src/train/fit";
@@ -17,6 +20,7 @@ import { lockFolder } from "../../src/train/lock";
 import type { Stage } from "../../src/train/stage";
 import { silent } from "../support/console";
 import { device, onEachDevice } from "../support/device";
+import { watchDisk } from "../support/disk";
 import { temporaryFolder } from "../support/folder";
 
 const text = "the quick brown fox jumps over the lazy dog. ".repeat(40);
@@ -29,7 +33,7 @@ interface Options {
   /** A head with a table of its own. */
   readonly untied?: boolean;
   /** Changes the stage before it is trained. */
-  readonly change?: (stage: Stage) => Stage;
+  readonly change?: (stage: Built) => Stage;
 }
 
 /** Trains a small model on a short text in `folder`. */
@@ -77,11 +81,39 @@ async function train(
   return await fit(change(stage), { name: "pretrain", device: device(), settings, directory, console: silent, signal });
 }
 
+/** What the loss of evenly spaced windows of the text's last tenth means, worked out from the logits in float64. */
+function meanLoss({ model, trained: [slab] }: Built, shape: BatchShape, count: number): number {
+  const size = shape.rows * shape.tokens;
+  const [ids, positions] = [input("ids", [size], "u32"), input("positions", [size], "u32")];
+  const logits = model.logits(model.hidden(ids, positions, { length: shape.tokens }));
+  using program = new Program(device(), [logits], { bind: slab!.weights.bind() });
+  program.feed(
+    positions,
+    Uint32Array.from({ length: size }, (_, i) => i % shape.tokens),
+  );
+  const held = Uint16Array.from(tokenizer.encode(text)).subarray(Math.round(0.9 * text.length));
+  const losses: number[] = [];
+  for (let index = 0; index < count; index++) {
+    const into = windowOf(shape);
+    evenWindows(held, shape, { index, count, into });
+    program.feed(ids, into.tokens);
+    program.run();
+    const read = program.read(logits);
+    into.targets.forEach((target, row) => {
+      const scores = read.subarray(row * tokenizer.size, (row + 1) * tokenizer.size);
+      losses.push(Math.log(scores.reduce((sum, v) => sum + Math.exp(v), 0)) - scores[target]!);
+    });
+  }
+  return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+}
+
 interface Line {
   readonly step: number;
   readonly loss?: number;
   readonly grad_norm?: number;
   readonly validation_loss?: number;
+  readonly num_tokens?: number;
+  readonly epoch?: number;
 }
 
 /** What the metrics file says of each step, without the speed. */
@@ -146,7 +178,7 @@ onEachDevice(() => {
           return stage.step(step, share);
         },
       });
-      expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
+      await expect(train(broken.path, { change: crash })).rejects.toThrow("crash");
       await Bun.sleep(0);
       expect(history(broken.path).at(-1)!.step).toBe(7);
       await train(broken.path);
@@ -162,15 +194,21 @@ onEachDevice(() => {
     });
   });
 
-  test("two half batches accumulated equal one", async () => {
+  test("two half batches accumulated equal one, and count as many tokens", async () => {
     using one = temporaryFolder();
     using two = temporaryFolder();
-    const fixed = (stage: Stage): Stage => stage;
-    await train(one.path, { config: { batch: { rows: 4, tokens: 16 }, dropout: 0 }, change: fixed });
-    await train(two.path, { config: { batch: { rows: 2, tokens: 16, accumulate: 2 }, dropout: 0 }, change: fixed });
-    const losses = (folder: string) => history(folder).flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
-    losses(one.path).forEach((loss, i) => {
-      expect(losses(two.path)[i]!).toBeCloseTo(loss, 4);
+    await train(one.path, { config: { batch: { rows: 4, tokens: 16 }, dropout: 0 } });
+    await train(two.path, { config: { batch: { rows: 2, tokens: 16, accumulate: 2 }, dropout: 0 } });
+    const lines = (folder: string) => history(folder).filter(({ loss }) => loss !== undefined);
+    const [whole, halves] = [lines(one.path), lines(two.path)];
+    expect(whole).toHaveLength(12);
+    whole.forEach(({ loss }, i) => {
+      expect(halves[i]!.loss!).toBeCloseTo(loss!, 4);
+      const read = 4 * 16 * (i + 1);
+      for (const line of [whole[i]!, halves[i]!]) {
+        expect(line.num_tokens).toBe(read);
+        expect(line.epoch!).toBeCloseTo(read / Math.round(0.9 * text.length), 10);
+      }
     });
   });
 
@@ -207,6 +245,41 @@ onEachDevice(() => {
     expect((await train(folder.path, { config: { optim: { steps: 100, lr: 1e-3 } } })).reason).toBe("finished");
   });
 
+  test("patience counts on where a run was interrupted", async () => {
+    using folder = temporaryFolder();
+    const config = {
+      optim: { steps: 100, lr: 1e-3 },
+      evaluate: { every: 2, patience: 2 },
+      save: { every: 50, keep: 1 },
+    };
+    const losses = [3, 2, 2.5, 2.4, 2.3];
+    const measured = (stage: Stage): Stage => ({ ...stage, evaluate: async () => lossAsEvaluation(losses.shift()!) });
+    const controller = new AbortController();
+    const stopped = interruptedAt(7, controller);
+    const change = (stage: Stage) => stopped(measured(stage));
+    const first = await train(folder.path, { config, signal: controller.signal, change });
+    expect(first).toMatchObject({ reason: "interrupted", progress: { step: 7, worse: 1, best: { step: 4 } } });
+    const second = await train(folder.path, { config, change: measured });
+    expect(second).toMatchObject({ reason: "stopped early", progress: { step: 8, worse: 2, best: { step: 4 } } });
+  });
+
+  test("the validation loss is the mean over its windows' tokens, without dropout", async () => {
+    using folder = temporaryFolder();
+    const shape = { rows: 3, tokens: 16 };
+    const pairs: (readonly [got: number, wanted: number])[] = [];
+    const compared = (stage: Built): Stage => ({
+      ...stage,
+      async evaluate(signal) {
+        const found = await stage.evaluate(signal);
+        pairs.push([found!.values.validation_loss!, meanLoss(stage, shape, 2)]);
+        return found;
+      },
+    });
+    await train(folder.path, { config: { batch: shape }, change: compared });
+    expect(pairs).toHaveLength(3);
+    for (const [got, wanted] of pairs) expect(got).toBeCloseTo(wanted, 5);
+  });
+
   describe("checkpoints", () => {
     test("keep the last ones and the best, and are model directories", async () => {
       using folder = temporaryFolder();
@@ -230,6 +303,33 @@ onEachDevice(() => {
       });
     });
 
+    test("are on the disk before checkpoints.json names them, and older ones go last", async () => {
+      using folder = temporaryFolder();
+      const directory = join(folder.path, "stage");
+      mkdirSync(directory);
+      const [remains, another] = [".step-000003.17-abc.tmp", "step-notes.tmp"];
+      for (const name of [remains, another]) mkdirSync(join(directory, name));
+      using disk = watchDisk();
+      await train(folder.path, { config: { save: { every: 4, keep: 1 }, evaluate: { every: 100 } } });
+      const told = disk.events.flatMap(({ what, path, to = path }) =>
+        what === "sync" || basename(to).startsWith(".step-0000") ? [] : [`${what} ${basename(to)}`],
+      );
+      expect(told).toEqual([
+        ...["rename step-000004", "rename checkpoints.json"],
+        ...["rename step-000008", "rename checkpoints.json", "remove step-000004"],
+        ...["rename step-000012", "rename checkpoints.json", "remove step-000008"],
+      ]);
+      const last = disk.events.findIndex(({ to }) => to === join(directory, "step-000012"));
+      const { path } = disk.events[last]!;
+      const synced = disk.events.slice(0, last).filter(({ what }) => what === "sync");
+      for (const file of readdirSync(join(directory, "step-000012"))) {
+        const { size } = statSync(join(directory, "step-000012", file));
+        expect(synced).toContainEqual({ what: "sync", path: join(path, file), size });
+      }
+      // What a crash left behind is removed, and nothing else.
+      expect(readdirSync(directory).filter((name) => name.endsWith(".tmp"))).toEqual([another]);
+    });
+
     test("a full disk leaves the previous one whole, and the run can go on", async () => {
       using whole = temporaryFolder();
       using folder = temporaryFolder();
@@ -242,7 +342,7 @@ onEachDevice(() => {
           if (++saves === 2) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
         },
       });
-      expect(train(folder.path, { change: full })).rejects.toThrow(
+      await expect(train(folder.path, { change: full })).rejects.toThrow(
         "the checkpoint of step 5 could not be saved: the disk is full",
       );
       await Bun.sleep(0);
@@ -257,7 +357,7 @@ onEachDevice(() => {
       await train(folder.path);
       const at = join(folder.path, "stage", "step-000012", "config.json");
       writeFileSync(at, readFileSync(at, "utf8").replace('"n_embd": 32', '"n_embd": 64'));
-      expect(openModel(device(), join(folder.path, "stage", "step-000012"))).rejects.toThrow(
+      await expect(openModel(device(), join(folder.path, "stage", "step-000012"))).rejects.toThrow(
         /wte\.weight has shape \[\d+,32\], expected \[\d+,64\]/,
       );
     });
@@ -275,7 +375,9 @@ onEachDevice(() => {
       },
     });
     const run = train(folder.path, { config: { logEvery: 3 }, change: spoil });
-    expect(run).rejects.toThrow(/step 7 is not finite: the loss is NaN; gradients of 28 of 28 tensors are not finite/);
+    await expect(run).rejects.toThrow(
+      /step 7 is not finite: the loss is NaN; gradients of 28 of 28 tensors are not finite/,
+    );
     await run.catch(() => {});
     expect(existsSync(join(folder.path, "stage", "step-000005"))).toBe(true);
   });

@@ -5,7 +5,7 @@ import { type Control, compileKernels, instantiate, kernelNames } from "./kernel
 import type { HelperStart } from "./worker";
 
 /** Where the control block of kernels/cpu/job.ts lies. */
-const CONTROL = 1024;
+export const CONTROL = 1024;
 /** Threads' own memory begins here. */
 const SCRATCH = 65536;
 
