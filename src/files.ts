@@ -48,7 +48,8 @@ export function plainTextOf(bytes: Uint8Array, what: string): string {
   const line = text.slice(0, at).split("\n").length;
   // Latin letters in UTF-16 are valid UTF-8 with a NUL before or behind each.
   const wide = [...text.slice(0, 64)].filter((character) => character === "\0").length > 16;
-  throw notText(what, `it holds a NUL character, the first in line ${line}`, wide ? "UTF-16" : undefined);
+  const encoding = wide ? `UTF-16${at === 0 ? "BE" : "LE"}` : undefined;
+  throw notText(what, `it holds a NUL character, the first in line ${line}`, encoding);
 }
 
 function notText(what: string, why: string, encoding?: string): UserError {

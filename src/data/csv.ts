@@ -20,14 +20,7 @@ interface Parsed {
 const delimiters = { csv: [",", ";", "\t"], tsv: ["\t", ",", ";"] } as const;
 
 export function readTable(text: string, path: string, ending: keyof typeof delimiters): Rows {
-  const hint = "the first line names the columns; text with commas stands between double quotes";
-  let parsed: Parsed[];
-  try {
-    parsed = parse(text, { ...table, delimiter: delimiterOf(text, delimiters[ending]) }) as unknown as Parsed[];
-  } catch (error) {
-    const { lines } = error as { readonly lines?: number };
-    throw new UserError(`${path}${lines ? `:${lines}` : ""}: broken CSV: ${messageOf(error)}`, { hint });
-  }
+  const parsed = parsedTable(text, path, delimiterOf(text, delimiters[ending]));
   const names = parsed[0]!.record.map((name, i) => name.trim() || `column ${i + 1}`);
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined)
@@ -48,6 +41,21 @@ export function readTable(text: string, path: string, ending: keyof typeof delim
       });
   }
   return { rows, bad };
+}
+
+function parsedTable(text: string, path: string, delimiter: string): readonly Parsed[] {
+  try {
+    return parse(text, { ...table, delimiter }) as unknown as Parsed[];
+  } catch (error) {
+    // Between tabs most programs write quotes as they are, and lines are rows.
+    const plain = delimiter === "\t" ? (parse(text, { ...table, delimiter, quote: false }) as unknown as Parsed[]) : [];
+    const fits = plain.every(({ record }) => record.length === plain[0]!.record.length);
+    if (plain.length > 0 && fits) return plain;
+    const { lines } = error as { readonly lines?: number };
+    throw new UserError(`${path}${lines ? `:${lines}` : ""}: broken CSV: ${messageOf(error)}`, {
+      hint: "the first line names the columns; text with commas stands between double quotes",
+    });
+  }
 }
 
 /** What parts the first line into the most cells. */

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, sep } from "node:path";
 import { UserError } from "../errors";
 import { MOST_TEXT_BYTES, unreadable } from "../files";
 
@@ -36,6 +36,11 @@ export function spooledBefore(path: string): string {
   return copy !== null && existsSync(copy) ? copy : path;
 }
 
+/** Whether a path is that of a copy, which no other process has. */
+export function isSpooled(path: string): boolean {
+  return path.startsWith(`${FOLDER}${sep}`);
+}
+
 /** By what the pipe is, and by its name, which may say what it holds. Null for a file, a folder, or nothing. */
 function copyOf(path: string): string | null {
   try {
@@ -49,12 +54,16 @@ function copyOf(path: string): string | null {
 }
 
 async function drain(path: string, copy: string): Promise<void> {
-  await using file = await open(copy, "w", 0o600);
+  await using from = await open(path);
+  await using to = await open(copy, "w", 0o600);
+  const buffer = Buffer.alloc(1 << 16);
   let bytes = 0;
-  for await (const part of Bun.file(path).stream()) {
-    bytes += part.length;
+  for (;;) {
+    const { bytesRead } = await from.read(buffer, 0, buffer.length, null);
+    if (bytesRead === 0) return;
+    bytes += bytesRead;
     if (bytes > MOST_TEXT_BYTES)
       throw new UserError(`${path} gives more than ${MOST_TEXT_BYTES} bytes`, { hint: "write them to files first" });
-    await file.writeFile(part);
+    await to.writeFile(buffer.subarray(0, bytesRead));
   }
 }
