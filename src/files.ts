@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -20,17 +21,85 @@ export function unreadable(what: string, error: unknown, options: UserErrorOptio
   return new UserError(`${what} cannot be read: ${reasonOf(error)}`, { cause: error, ...options });
 }
 
-/** Bytes of a file as text. `what` is what the file is called where they are none. */
+/** A text is one string of JavaScript's, which has at most so many characters: with more bytes it would come out empty. */
+export const MOST_TEXT_BYTES = 2 ** 31 - 1;
+
+/** Bytes of a file as text, without a byte-order mark. `what` is what the file is called where they are none. */
 export function textOf(bytes: Uint8Array, what: string): string {
+  if (bytes.length > MOST_TEXT_BYTES)
+    throw new UserError(`${what} has ${bytes.length} bytes of text, and at most ${MOST_TEXT_BYTES} are read`, {
+      hint: "cut it into several files",
+    });
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
+    const encoding = bytes.length > 3 && bytes[2] === 0 && bytes[3] === 0 ? "UTF-32" : "UTF-16";
+    throw notText(what, `it begins with the byte-order mark of ${encoding}`, encoding);
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw notText(what);
+    throw notText(what, "it holds bytes that are not UTF-8");
   }
 }
 
-export function notText(what: string): UserError {
-  return new UserError(`${what} is not text: it holds bytes that are not UTF-8`, { hint: "convert it to UTF-8 first" });
+/** The same of a whole file, which no text has NUL characters in. */
+export function plainTextOf(bytes: Uint8Array, what: string): string {
+  const text = textOf(bytes, what);
+  const at = text.indexOf("\0");
+  if (at < 0) return text;
+  const line = text.slice(0, at).split("\n").length;
+  // Latin letters in UTF-16 are valid UTF-8 with a NUL before or behind each.
+  const wide = [...text.slice(0, 64)].filter((character) => character === "\0").length > 16;
+  const encoding = wide ? `UTF-16${at === 0 ? "BE" : "LE"}` : undefined;
+  throw notText(what, `it holds a NUL character, the first in line ${line}`, encoding);
+}
+
+function notText(what: string, why: string, encoding?: string): UserError {
+  const hint = encoding ? `convert it first: iconv -f ${encoding} -t UTF-8` : "convert it to UTF-8 first";
+  return new UserError(`${what} is not text in UTF-8: ${why}`, { hint });
+}
+
+/** Bytes of a text that a person wrote, such as a template or a config. */
+const MOST_WRITTEN_BYTES = 2 ** 24;
+
+export interface ReadOptions extends UserErrorOptions {
+  /** Bytes at most. */
+  readonly most?: number;
+}
+
+/** A text file, or what comes through a pipe. Every way in which it can be wrong is one sentence, with `what` it is called. */
+export function readTextFile(path: string, what = path, options: ReadOptions = {}): string {
+  return plainTextOf(readBytes(path, what, { most: MOST_WRITTEN_BYTES, ...options }), what);
+}
+
+function readBytes(path: string, what: string, { most, ...options }: ReadOptions & { most: number }): Uint8Array {
+  try {
+    const file = statSync(path, { throwIfNoEntry: false });
+    // What is inside the executable has no size here.
+    if (!file || file.isDirectory() || (file.isFile() && file.size <= most)) return readFileSync(path);
+    const bytes = file.isFile() ? null : drained(path, most);
+    if (bytes) return bytes;
+  } catch (error) {
+    throw unreadable(what, error, options);
+  }
+  throw new UserError(`${what} has more than ${most} bytes`, options);
+}
+
+/** All that comes through a pipe; null where it is more than `most`. */
+function drained(path: string, most: number): Uint8Array | null {
+  const parts: Buffer[] = [];
+  const fd = openSync(path, "r");
+  try {
+    for (let total = 0; total <= most; ) {
+      const part = Buffer.alloc(1 << 16);
+      const count = readSync(fd, part);
+      if (count === 0) return Buffer.concat(parts);
+      parts.push(part.subarray(0, count));
+      total += count;
+    }
+    return null;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Makes a value of parsed JSON, or throws what is wrong with it: a schema of zod's, or a check of one's own. */
@@ -48,12 +117,7 @@ export const jsonObject: Parser<Record<string, unknown>> = {
 
 /** A JSON file. Every way in which it can be wrong is one sentence with the path, and `hint`. */
 export function readJson<T>(path: string, parser: Parser<T>, hint: string): T {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw unreadable(path, error, { hint });
-  }
+  const text = readTextFile(path, path, { hint, most: MOST_TEXT_BYTES });
   try {
     return parser.parse(JSON.parse(text));
   } catch (cause) {

@@ -1,7 +1,7 @@
 /** Reads a pipeline's config: TOML, with overrides, checked against the schemas, defaults filled in. Errors name keys and lines. */
 import { z } from "zod";
 import { messageOf, UserError } from "../errors";
-import { unreadable } from "../files";
+import { readTextFile } from "../files";
 import { modelConfig } from "../stages/model-settings";
 import { nearest } from "../text/nearest";
 import { type Config, configSchema } from "./config";
@@ -11,13 +11,8 @@ import { NEW } from "./graph";
 /** Reads a config file, on disk or embedded, with `--set` overrides such as `stage.0.optim.lr=1e-4`. */
 export async function readConfigFile(path: string, overrides: readonly string[] = []): Promise<Config> {
   const file = findFile(path);
-  let text: string;
-  try {
-    text = await Bun.file(file).text();
-  } catch (error) {
-    const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
-    throw unreadable(`the config ${path}`, error, { hint, exitCode: 2 });
-  }
+  const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
+  const text = readTextFile(file, `the config ${path}`, { hint, exitCode: 2 });
   const raw = parseToml(text, path);
   for (const override of overrides) applyOverride(raw, override);
   return checkConfig(raw, { path, lines: linesOf(text) });

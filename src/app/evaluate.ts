@@ -1,7 +1,6 @@
 /** Measuring an open model on a data file: the text that it predicts, and the answers that it gives. */
-import { readFileSync } from "node:fs";
 import { subsetOf } from "../data/choose";
-import { tokensOf } from "../data/corpus";
+import { readText, tokensIn } from "../data/corpus";
 import { reportLines, reportOf } from "../data/report";
 import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
@@ -31,11 +30,11 @@ export async function measureText(
   { data, context, stride }: TextOptions,
   console: Reporter,
 ): Promise<TextFigures> {
-  const path = findFile(data);
-  const ids = await tokensOf(path, { tokenizer: opened.tokenizer });
+  const text = await readText(findFile(data));
+  const ids = await tokensIn(text, { tokenizer: opened.tokenizer, onNote: console.note });
   const scored = score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
   console.done();
-  return textFigures(scored, readFileSync(path), { context, stride });
+  return textFigures(scored, text, { context, stride });
 }
 
 export interface QuestionOptions {

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { isSpooled } from "../data/spool";
 import { unreadable } from "../files";
 
 export const seenSchema = z.record(z.string(), z.object({ size: z.number(), mtimeMs: z.number(), hash: z.string() }));
@@ -18,12 +19,14 @@ export interface Hasher {
 /** Reads files, and those of `known` only where their size or time is another. */
 export function hasher(known: Seen): Hasher {
   const seen: Record<string, Seen[string]> = {};
+  // Of pipes: what there is of them now, nobody sees again.
+  const passing: Record<string, Seen[string]> = {};
   const of = async (path: string) => {
     const { size, mtimeMs } = ageOf(path);
-    const before = seen[path] ?? known[path];
+    const before = passing[path] ?? seen[path] ?? known[path];
     const same = before && size >= 0 && before.size === size && before.mtimeMs === mtimeMs;
     const hash = same ? before.hash : await contentHash(path);
-    seen[path] = { size, mtimeMs, hash };
+    (isSpooled(path) ? passing : seen)[path] = { size, mtimeMs, hash };
     return hash;
   };
   return {

@@ -1,6 +1,7 @@
 /** Wherever a command takes a model: a run, a stage, a checkpoint, a model directory, or a name on the Hub, fetched if it is missing. */
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { spooled } from "../data/spool";
 import { UserError } from "../errors";
 import { baseHashOf, readAdapterConfig } from "../formats/peft";
 import { weightsHash } from "../formats/weights-files";
@@ -78,9 +79,9 @@ export function isDataSet(given: string): boolean {
   return Object.hasOwn(dataSets, given) && !existsSync(findFile(given));
 }
 
-/** A data file: a path, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
+/** A data file: a path, where that is a pipe what comes through it, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
 export async function locateData(given: string, console: Reporter): Promise<string> {
-  if (!isDataSet(given)) return findFile(given);
+  if (!isDataSet(given)) return spooled(findFile(given));
   const files = (await fetchDataWithProgress(given, console)).filter(({ split }) => split === "train");
   if (files.length === 1) return files[0]!.path;
   throw new UserError(`${given} has ${files.length} files for training`, {

@@ -1,5 +1,6 @@
 /** Training a tokenizer of any kind on text files, with progress. */
 import { readText } from "../data/corpus";
+import { spooled } from "../data/spool";
 import { type Reporter, throttled } from "../log/console";
 import { trainBpe } from "../text/bpe";
 import { trainCharacters } from "../text/characters";
@@ -16,7 +17,7 @@ export async function trainTokenizer(
   console: Reporter,
 ): Promise<TokenizerFiles> {
   const texts: string[] = [];
-  for (const path of paths) texts.push(await readText(findFile(path)));
+  for (const path of paths) texts.push(await readText(await spooled(findFile(path))));
   if (wanted.kind === "character") return trainCharacters(texts);
   if (wanted.kind === "word") return trainWords(texts, wanted);
   const onProgress = throttled((done: number, total: number) =>

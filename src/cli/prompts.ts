@@ -1,19 +1,15 @@
 /** Where prompts come from: a file of them, or standard input. */
-import { readFileSync } from "node:fs";
 import { UserError } from "../errors";
-import { unreadable } from "../files";
+import { MOST_TEXT_BYTES, readTextFile, textOf } from "../files";
 
 /** Lines of {"prompt": "..."}; what else they have is given back with the answer. */
 export function readPrompts(path: string): { readonly prompt: string }[] {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  const lines = text.split("\n").map((line, i) => ({ line, number: i + 1 }));
+  const text = readTextFile(path, path, { most: MOST_TEXT_BYTES });
+  if (text.trim() === "")
+    throw new UserError(`${path} is empty`, { hint: 'give a line such as {"prompt": "Once"}', exitCode: 2 });
+  const lines = text.split(/\r\n|\n|\r/).map((line, i) => ({ line: line.trim(), number: i + 1 }));
   return lines
-    .filter(({ line }) => line.trim() !== "")
+    .filter(({ line }) => line !== "")
     .map(({ line, number }) => {
       const bad = new UserError(`${path}:${number}: expected an object with a prompt, such as {"prompt": "Once"}`, {
         exitCode: 2,
@@ -36,5 +32,5 @@ export async function standardInput(): Promise<string> {
       hint: 'give --prompt "Once upon a time", or text on standard input',
       exitCode: 2,
     });
-  return (await Bun.stdin.text()).replace(/\n$/, "");
+  return textOf(await Bun.stdin.bytes(), "standard input").replace(/\r?\n$/, "");
 }

@@ -3,8 +3,8 @@
 import { UserError } from "../errors";
 import { nearest } from "../text/nearest";
 import type { Message } from "../text/template";
-import { countLanguages, pathsOf, type Tree, type TreeMessage, type TreeOptions, treesFrom } from "./oasst";
-import type { BadRow, Row } from "./rows";
+import { conversationsOf, type TreeOptions } from "./oasst";
+import type { BadRow, Row } from "./row";
 
 export const formats = [
   "alpaca",
@@ -54,11 +54,16 @@ export function unusedFields(rows: readonly Row[], format: Format): string[] {
   return [...names].filter((name) => !used.includes(name));
 }
 
+/** The format that a record has the fields of. */
+export function formatOf(fields: Row["fields"]): Format | undefined {
+  return (Object.keys(required) as Format[]).find((format) => required[format].every((field) => field in fields));
+}
+
 /** The format of records like these; the first ones decide. Throws a UserError that names their fields. */
 export function recognise(rows: readonly Row[]): Format {
   const known = Object.keys(required) as Format[];
   for (const { fields } of rows.slice(0, 20)) {
-    const found = known.find((format) => required[format].every((field) => field in fields));
+    const found = formatOf(fields);
     if (found) return found;
   }
   const { fields, where } = rows[0]!;
@@ -217,40 +222,13 @@ function problemOf(fields: Fields, names: readonly string[]): string | null {
 }
 
 function convertTrees(rows: readonly Row[], format: "oasst" | "oasst-messages", options: TreeOptions): Converted {
-  const { trees: whole, bad: lost } = format === "oasst-messages" ? treesFrom(rows) : wholeTrees(rows);
-  const bad = [...lost];
-  if (options.lang !== "") expectLanguage(whole, options.lang);
+  const { conversations, read, bad: lost } = conversationsOf(rows, format, options);
   const samples: Located[] = [];
-  for (const { root, where } of whole) {
-    const paths = pathsOf(root, options);
-    if (paths.length === 0) bad.push({ where, problem: "no answer passes the filter" });
-    for (const messages of paths) {
-      const sample = conversation(messages);
-      if (typeof sample === "string") bad.push({ where, problem: sample });
-      else samples.push({ ...sample, where });
-    }
+  const bad = [...lost];
+  for (const { messages, where } of conversations) {
+    const sample = conversation(messages);
+    if (typeof sample === "string") bad.push({ where, problem: sample });
+    else samples.push({ ...sample, where });
   }
-  return { samples, read: whole.length + lost.length, bad };
-}
-
-function wholeTrees(rows: readonly Row[]): { readonly trees: readonly Tree[]; readonly bad: readonly BadRow[] } {
-  const trees: Tree[] = [];
-  const bad: BadRow[] = [];
-  for (const { fields, where } of rows) {
-    const root = fields.prompt as TreeMessage | undefined;
-    if (typeof root?.text === "string") trees.push({ root, where });
-    else bad.push({ where, problem: "prompt is not a message" });
-  }
-  return { trees, bad };
-}
-
-function expectLanguage(trees: readonly Tree[], lang: string): void {
-  const counts = new Map<string, number>();
-  for (const { root } of trees) countLanguages(root, counts);
-  if (counts.has(lang)) return;
-  const found = [...counts].sort(([, a], [, b]) => b - a).map(([lang, n]) => `${lang} (${n})`);
-  throw new UserError(`no message is in ${JSON.stringify(lang)}`, {
-    hint: `the languages are ${found.slice(0, 12).join(", ") || "not given"}`,
-    exitCode: 2,
-  });
+  return { samples, read, bad };
 }

@@ -1,6 +1,6 @@
 /** What became of the records of a data file: used, cut, or skipped and why. */
 import { UserError } from "../errors";
-import type { BadRow } from "./rows";
+import type { BadRow } from "./row";
 
 export interface Report {
   readonly read: number;

@@ -1,138 +1,61 @@
-/** The rows of a data file: JSON, JSON Lines, CSV or Parquet, the first three also gzipped. */
-import { gunzipSync } from "node:zlib";
-import { parse as parseCsv } from "csv-parse/sync";
+/** The rows of a data file: JSON, JSON Lines, tables of text or Parquet, gzipped too. */
+import { extname } from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { type ParseError, parse as parseJson, printParseErrorCode } from "jsonc-parser";
 import { messageOf, UserError } from "../errors";
-import { textOf, unreadable } from "../files";
+import { plainTextOf } from "../files";
 import { END_OF_TEXT } from "../text/files";
+import { contentOf } from "./content";
+import { readTable } from "./csv";
+import { isObject, readJsonRows } from "./json";
+import type { Rows } from "./row";
 
-export interface Row {
-  readonly fields: Readonly<Record<string, unknown>>;
-  /** `file:line` for files of lines, else `file, record 3`. */
-  readonly where: string;
-}
-
-/** A line that is not what it should be. */
-export interface BadRow {
-  readonly where: string;
-  readonly problem: string;
-}
-
-export interface Rows {
-  readonly rows: readonly Row[];
-  readonly bad: readonly BadRow[];
-}
-
-const endings = [".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".txt"] as const;
+const endings = ["json", "jsonl", "ndjson", "csv", "tsv", "parquet", "txt"] as const;
+type Ending = (typeof endings)[number];
 
 /** Reads a file whole; `path` is what it is called in messages. Throws a UserError where nothing of it can be read. */
 export async function readRows(file: string, path = file): Promise<Rows> {
-  const bytes = await readBytes(file);
-  const gzipped = path.endsWith(".gz");
-  const name = gzipped ? path.slice(0, -3) : path;
-  const content = gzipped ? unzipped(bytes, path) : bytes;
-  if (name.endsWith(".parquet")) return readParquet(content, path);
-  const text = textOf(content, path);
-  if (text.trim() === "") throw new UserError(`${path} is empty`, { hint: `give a file of records` });
-  if (name.endsWith(".jsonl") || name.endsWith(".ndjson")) return readLines(text, path);
-  if (name.endsWith(".json")) return text.trimStart().startsWith("[") ? readArray(text, path) : readLines(text, path);
-  if (name.endsWith(".csv")) return readCsv(text, path);
-  if (name.endsWith(".txt")) return readDocuments(text, path);
-  throw new UserError(`${path}: records are read from ${endings.join(", ")}`, {
+  const content = await contentOf(file, { what: path, hint: "give the path of a data file" });
+  // A data set has only a name, and its file an ending.
+  const named = [endingOf(path), endingOf(file)].filter((ending) => ending !== null);
+  const ending = named.length > 0 ? named.find(isEnding) : endingBy(content);
+  if (ending === undefined) throw unknownEnding(path);
+  if (ending === "parquet") return readParquet(content, path);
+  const text = plainTextOf(content, path);
+  if (text.trim() === "") throw new UserError(`${path} is empty`, { hint: "give a file of records" });
+  switch (ending) {
+    case "json":
+    case "jsonl":
+    case "ndjson":
+      return readJsonRows(text, path);
+    case "csv":
+    case "tsv":
+      return readTable(text, path, ending);
+    case "txt":
+      return readDocuments(text, path);
+    default:
+      throw new Error(`ending ${ending satisfies never}`);
+  }
+}
+
+/** `csv` of `dir/Table.CSV.gz`; null where the name has none. */
+function endingOf(path: string): string | null {
+  return extname(path.replace(/\.gz$/i, "")).slice(1).toLowerCase() || null;
+}
+
+const isEnding = (ending: string): ending is Ending => endings.some((each) => each === ending);
+
+function unknownEnding(path: string): UserError {
+  return new UserError(`${path}: records are read from ${endings.map((each) => `.${each}`).join(", ")}`, {
     hint: "name the file by what it holds",
   });
 }
 
-async function readBytes(path: string): Promise<Uint8Array> {
-  try {
-    return await Bun.file(path).bytes();
-  } catch (error) {
-    throw unreadable(path, error, { hint: "give the path of a data file" });
-  }
-}
-
-function unzipped(bytes: Uint8Array, path: string): Uint8Array {
-  try {
-    return gunzipSync(bytes);
-  } catch (error) {
-    throw new UserError(`${path} is not whole gzip data: ${messageOf(error)}`, { hint: "fetch it again" });
-  }
-}
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-function readLines(text: string, path: string): Rows {
-  const rows: Row[] = [];
-  const bad: BadRow[] = [];
-  text.split("\n").forEach((line, i) => {
-    if (line.trim() === "") return;
-    const where = `${path}:${i + 1}`;
-    let value: unknown;
-    try {
-      value = JSON.parse(line);
-    } catch (error) {
-      bad.push({ where, problem: `broken JSON: ${messageOf(error).replace(/^JSON Parse error: /, "")}` });
-      return;
-    }
-    if (isRecord(value)) rows.push({ fields: value, where });
-    else bad.push({ where, problem: `expected an object, got ${JSON.stringify(value).slice(0, 40)}` });
-  });
-  return { rows, bad };
-}
-
-function readArray(text: string, path: string): Rows {
-  let values: unknown[];
-  try {
-    values = JSON.parse(text) as unknown[];
-  } catch {
-    throw brokenJson(text, path);
-  }
-  const rows: Row[] = [];
-  const bad: BadRow[] = [];
-  values.forEach((value, i) => {
-    const where = `${path}, record ${i + 1}`;
-    if (isRecord(value)) rows.push({ fields: value, where });
-    else bad.push({ where, problem: `expected an object, got ${JSON.stringify(value).slice(0, 40)}` });
-  });
-  return { rows, bad };
-}
-
-/** JSON.parse does not say where: a parser that does is asked. */
-function brokenJson(text: string, path: string): UserError {
-  const errors: ParseError[] = [];
-  parseJson(text, errors, { disallowComments: true });
-  const [first] = errors;
-  const before = text.slice(0, first?.offset ?? text.length);
-  const line = before.split("\n").length;
-  const what = first
-    ? printParseErrorCode(first.error)
-        .replace(/([a-z])([A-Z])/g, "$1 $2")
-        .toLowerCase()
-    : "it ends early";
-  return new UserError(
-    `${path}:${line}: broken JSON: ${what}, at ${JSON.stringify(text.slice(before.length, before.length + 20))}`,
-    {
-      hint: "a file of one object a line has the ending .jsonl",
-    },
-  );
-}
-
-function readCsv(text: string, path: string): Rows {
-  try {
-    const records = parseCsv(text, { columns: true, bom: true, info: true, skip_empty_lines: true }) as unknown as {
-      readonly record: Record<string, string>;
-      readonly info: { readonly lines: number };
-    }[];
-    return { rows: records.map(({ record, info }) => ({ fields: record, where: `${path}:${info.lines}` })), bad: [] };
-  } catch (error) {
-    const { lines } = error as { readonly lines?: number };
-    throw new UserError(`${path}${lines ? `:${lines}` : ""}: broken CSV: ${messageOf(error)}`, {
-      hint: "the first line names the columns; text with commas stands between double quotes",
-    });
-  }
+/** What has no name, such as a pipe, is known by how it begins. */
+function endingBy(content: Uint8Array): Ending {
+  const head = new TextDecoder().decode(content.subarray(0, 4096)).trimStart();
+  if (head.startsWith("PAR1")) return "parquet";
+  return head.startsWith("{") || head.startsWith("[") ? "jsonl" : "csv";
 }
 
 async function readParquet(bytes: Uint8Array, path: string): Promise<Rows> {
@@ -152,7 +75,7 @@ async function readParquet(bytes: Uint8Array, path: string): Promise<Rows> {
 function plain<T>(value: T): T {
   if (typeof value === "bigint") return Number(value) as T;
   if (Array.isArray(value)) return value.map(plain) as T;
-  if (!isRecord(value) || value instanceof Date) return value;
+  if (!isObject(value) || value instanceof Date) return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)])) as T;
 }
 

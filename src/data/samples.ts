@@ -1,9 +1,11 @@
 /** The samples of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
 import { convert, type Format, type Located, recognise, unusedFields } from "./formats";
+import { unfolded, withLists } from "./nested";
 import type { TreeOptions } from "./oasst";
 import { stopped } from "./report";
-import { type BadRow, readRows } from "./rows";
+import type { BadRow } from "./row";
+import { readRows } from "./rows";
 
 export interface LoadOptions {
   readonly trees: TreeOptions;
@@ -29,7 +31,8 @@ export async function loadSamples(
   file: string,
   { format: forced, trees, strict, name: path = file }: LoadOptions,
 ): Promise<Loaded> {
-  const { rows, bad } = await readRows(file, path);
+  const { rows: read, bad } = unfolded(await readRows(file, path), path);
+  const rows = read.map(withLists);
   if (rows.length === 0) throw new UserError(`${path} has no record: ${bad[0]?.problem ?? "it is empty"}`);
   const format = forced ?? recognise(rows);
   const converted = convert(rows, format, trees);

@@ -1,10 +1,11 @@
 /** Which chat template records are rendered by. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { UserError } from "../errors";
-import { unreadable } from "../files";
+import { readTextFile } from "../files";
 import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
+import { spooledBefore } from "./spool";
 
 /** `wanted`: a built-in template's name, a Jinja file, or `auto`: the tokenizer's own, else the one that goes with the format. */
 export function templateFor(wanted: string, format: Format, tokenizer: Tokenizer): ChatTemplate {
@@ -31,9 +32,6 @@ export function templateFile(wanted: string): string | null {
 }
 
 function readTemplate(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw unreadable(`the chat template ${path}`, error, { hint: "give the path of a Jinja file", exitCode: 2 });
-  }
+  const options = { hint: "give the path of a Jinja file", exitCode: 2 } as const;
+  return readTextFile(spooledBefore(path), `the chat template ${path}`, options);
 }

@@ -16,13 +16,13 @@ export interface TextFigures {
   readonly words: number;
 }
 
-/** Of a text, by its bytes, that was scored as a whole. */
+/** Of a text that was scored as a whole. */
 export function textFigures(
   { nats, tokens }: Scored,
-  bytes: Uint8Array,
+  text: string,
   { context, stride }: Pick<PerplexityOptions, "context" | "stride">,
 ): TextFigures {
-  const words = new TextDecoder().decode(bytes).split(/\s+/).filter(Boolean).length;
+  const words = text.split(/\s+/).filter(Boolean).length;
   return {
     method:
       stride === context
@@ -31,7 +31,7 @@ export function textFigures(
     tokens,
     loss: nats / tokens,
     perplexity: Math.exp(nats / tokens),
-    bits_per_byte: nats / Math.LN2 / bytes.length,
+    bits_per_byte: nats / Math.LN2 / Buffer.byteLength(text),
     word_perplexity: Math.exp(nats / words),
     words,
   };

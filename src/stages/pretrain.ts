@@ -3,8 +3,7 @@ import { z } from "zod";
 import { Program } from "../autograd/program";
 import { Scratch } from "../autograd/scratch";
 import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../data/batches";
-import { tokensOf } from "../data/corpus";
-import { joined } from "../data/encode";
+import { asDocuments, tokensOf } from "../data/corpus";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
@@ -117,11 +116,17 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
 
 async function readSplit({ data, validation, batch }: PretrainConfig, { tokenizer, find, console }: Context) {
   const read = async (path: string) =>
-    tokensOf(await find(path), { tokenizer, onProgress: percentages(console, `tokenising ${path}`) });
+    tokensOf(await find(path), {
+      tokenizer,
+      onProgress: percentages(console, `tokenising ${path}`),
+      onNote: console.note,
+    });
   const parts = [];
   for (const path of [data].flat()) parts.push(await read(path));
   console.done();
-  const all = parts.length === 1 ? parts[0]! : joined(parts);
+  if (parts.length > 1 && tokenizer.endOfText === null)
+    console.note("the tokenizer has no end token: the files follow one another as one text");
+  const all = asDocuments(parts, tokenizer);
   expectWindow(all, batch.tokens, "the corpus");
   const split =
     typeof validation === "number" ? splitOff(all, validation) : { train: all, validation: await read(validation) };

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { encodeSamples } from "../../src/data/examples";
 import { convert, type Format, formats, recognise } from "../../src/data/formats";
-import { pathsOf, type TreeMessage } from "../../src/data/oasst";
+import { pathsOf } from "../../src/data/oasst";
 import { reportLines } from "../../src/data/report";
 import { readRows } from "../../src/data/rows";
 import { loadSamples } from "../../src/data/samples";
@@ -87,14 +87,14 @@ describe("a file that is broken", () => {
   test("is told by file and line", async () => {
     expect((await read("x.jsonl", '{"text": "a"}\n{"text": \n[1]\n')).bad).toEqual([
       "x.jsonl:2: broken JSON: Unexpected EOF",
-      "x.jsonl:3: expected an object, got [1]",
+      "x.jsonl:3: expected an object, got a list of 1",
     ]);
     expect(await refusal("x.json", '[\n{"text": "a"},\n{"text" "b"}\n]')).toMatch(/^x\.json:3: broken JSON: /);
     expect(await refusal("x.json", '[\n{"text": "a"},\n')).toMatch(/^x\.json:\d: broken JSON: /);
     expect(await refusal("x.csv", 'a,b\n1,2\n"1,2\n')).toMatch(/^x\.csv(:\d+)?: broken CSV: /);
     expect(await refusal("x.parquet", "PAR1nonsensePAR1")).toMatch(/^x\.parquet cannot be read as Parquet/);
     expect(await refusal("x.jsonl.gz", "not gzip")).toMatch(/^x\.jsonl\.gz is not whole gzip data/);
-    expect(await refusal("x.jsonl", new Uint8Array([0xff, 0xfe, 0x80]))).toMatch(/not UTF-8/);
+    expect(await refusal("x.jsonl", new Uint8Array([0xff, 0xfe, 0x80]))).toMatch(/UTF-16/);
     expect(await refusal("x.jsonl", " \n")).toMatch(/is empty$/);
     expect(await refusal("x.docx", "a")).toMatch(/records are read from \.json/);
   });
@@ -267,7 +267,7 @@ describe("records that cannot be used", () => {
 
 describe("message trees", () => {
   const texts = (options: object) =>
-    pathsOf(root as TreeMessage, { ...trees, ...options }).map((path) => path.map(({ content }) => content));
+    pathsOf(root, { ...trees, ...options }).paths.map((path) => path.map(({ content }) => content));
   test("the best path, and all", () => {
     expect(texts({})).toEqual([["q", "best", "more?", "more!"]]);
     expect(texts({ paths: "all" })).toEqual([
@@ -282,9 +282,9 @@ describe("message trees", () => {
   });
   test("what was deleted or rejected is left out", () => {
     const [second, best] = root.replies;
-    const spoiled = { ...root, replies: [second, { ...best, deleted: true }] } as TreeMessage;
-    expect(pathsOf(spoiled, trees).map((path) => path.at(-1)!.content)).toEqual(["second"]);
-    expect(pathsOf({ ...root, review_result: false } as TreeMessage, trees)).toEqual([]);
+    const spoiled = { ...root, replies: [second, { ...best, deleted: true }] };
+    expect(pathsOf(spoiled, trees).paths.map((path) => path.at(-1)!.content)).toEqual(["second"]);
+    expect(pathsOf({ ...root, review_result: false }, trees).paths).toEqual([]);
   });
   test("an unknown language is refused with those that there are", () => {
     const rows = [row({ message_tree_id: "1", prompt: root })];
