@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../errors";
 import { baseHashOf, readAdapterConfig } from "../formats/peft";
 import { weightsHash } from "../formats/weights-files";
-import { dataSets, type FetchedFile, fetchDataSet } from "../hub/datasets";
+import { dataSetOf, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
 import { duration, type Reporter } from "../log/console";
 import { keptAside } from "../train/run-folder";
@@ -75,7 +75,7 @@ function keptBases(path: string): string[] {
 
 /** A data set by its name, where no file has that name. */
 export function isDataSet(given: string): boolean {
-  return Object.hasOwn(dataSets, given) && !existsSync(findFile(given));
+  return dataSetOf(given) !== undefined && !existsSync(findFile(given));
 }
 
 /** A data file: a path, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
@@ -91,7 +91,7 @@ export async function locateData(given: string, console: Reporter): Promise<stri
 
 /** Fetches a data set by its name, with progress. */
 export function fetchDataWithProgress(name: string, console: Reporter): Promise<FetchedFile[]> {
-  return withProgress(console, (onProgress) => fetchDataSet(name, dataSets[name]!, { onProgress }));
+  return withProgress(console, (onProgress) => fetchDataSet(name, dataSetOf(name)!, { onProgress }));
 }
 
 /** Fetches a model by its Hub name, with a bar, the speed and the time left. */
