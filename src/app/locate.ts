@@ -2,7 +2,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../errors";
-import { baseHashOf, readAdapterConfig } from "../formats/peft";
+import { baseHashOf } from "../formats/peft";
+import { readAdapterConfig } from "../formats/peft-config";
 import { weightsHash } from "../formats/weights-files";
 import { dataSetOf, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
