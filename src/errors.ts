@@ -43,3 +43,16 @@ const reasons: Readonly<Record<string, string>> = {
 export function reasonOf(error: unknown): string {
   return reasons[codeOf(error) ?? ""] ?? messageOf(error);
 }
+
+/** Characters of a value that are shown. */
+const SHOWN = 60;
+
+/** A value from a file as errors show it: short, and never walked into. */
+export function shown(value: unknown): string {
+  if (typeof value === "object" && value !== null) {
+    const flat = Array.isArray(value) && value.every((each) => typeof each !== "object" || each === null);
+    if (!flat) return Array.isArray(value) ? "a list" : "an object";
+  }
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
+}

@@ -83,12 +83,14 @@ function keysAt(path: readonly PropertyKey[]): string[] {
   let node = z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" }) as JsonSchema;
   for (const key of path) {
     const options = [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])];
-    const next =
-      typeof key === "number" ? options.map((o) => o.items) : options.map((o) => o.properties?.[String(key)]);
+    const next = typeof key === "number" ? options.map((o) => o.items) : options.map((o) => ownProperty(o, key));
     node = next.find((option) => option !== undefined) ?? {};
   }
   return [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])].flatMap((option) => Object.keys(option.properties ?? {}));
 }
+
+const ownProperty = ({ properties = {} }: JsonSchema, key: PropertyKey) =>
+  Object.hasOwn(properties, key) ? properties[String(key)] : undefined;
 
 interface JsonSchema {
   readonly properties?: Readonly<Record<string, JsonSchema>>;

@@ -36,7 +36,8 @@ const embedded: Readonly<Record<string, string>> = {
 
 /** The path itself if it exists, else the embedded file of that name, else the path unchanged. */
 export function findFile(path: string): string {
-  return existsSync(path) ? path : (embedded[path.replace(/^\.\//, "")] ?? path);
+  const inside = path.replace(/^\.\//, "");
+  return !existsSync(path) && Object.hasOwn(embedded, inside) ? embedded[inside]! : path;
 }
 
 /** Names of the configs inside. */

@@ -3,9 +3,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { spooled } from "../data/spool";
 import { UserError } from "../errors";
-import { baseHashOf, readAdapterConfig } from "../formats/peft";
+import { baseHashOf } from "../formats/peft";
+import { readAdapterConfig } from "../formats/peft-config";
 import { weightsHash } from "../formats/weights-files";
-import { dataSets, type FetchedFile, fetchDataSet } from "../hub/datasets";
+import { dataSetOf, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
 import { duration, type Reporter } from "../log/console";
 import { keptAside } from "../train/run-folder";
@@ -76,7 +77,7 @@ function keptBases(path: string): string[] {
 
 /** A data set by its name, where no file has that name. */
 export function isDataSet(given: string): boolean {
-  return Object.hasOwn(dataSets, given) && !existsSync(findFile(given));
+  return dataSetOf(given) !== undefined && !existsSync(findFile(given));
 }
 
 /** A data file: a path, where that is a pipe what comes through it, one inside the executable, or the training part of a data set by its name, fetched if it is missing. */
@@ -92,7 +93,7 @@ export async function locateData(given: string, console: Reporter): Promise<stri
 
 /** Fetches a data set by its name, with progress. */
 export function fetchDataWithProgress(name: string, console: Reporter): Promise<FetchedFile[]> {
-  return withProgress(console, (onProgress) => fetchDataSet(name, dataSets[name]!, { onProgress }));
+  return withProgress(console, (onProgress) => fetchDataSet(name, dataSetOf(name)!, { onProgress }));
 }
 
 /** Fetches a model by its Hub name, with a bar, the speed and the time left. */

@@ -7,7 +7,8 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { readJson } from "../files";
 import { openModelFiles, type StoredModel } from "../formats/checkpoint";
-import { ADAPTER_CONFIG, openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
+import { openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
+import { ADAPTER_CONFIG } from "../formats/peft-config";
 import { Engine } from "../generate/engine";
 import { type Model, withAdapters } from "../model/model";
 

@@ -35,9 +35,8 @@ export async function plannedModel({ reads, stage }: Node, config: Config, conso
 
 /** The numbers of a released model that was not fetched yet: they are known without it. */
 function releasedConfig(name: string): ModelConfig | null {
-  const preset = presets[name];
-  if (!preset || !isHubName(name) || existsSync(findFile(name)) || cachedModel(name)) return null;
-  return { ...preset, vocabulary: GPT2_VOCABULARY, epsilon: 1e-5 };
+  if (!Object.hasOwn(presets, name) || !isHubName(name) || existsSync(findFile(name)) || cachedModel(name)) return null;
+  return { ...presets[name]!, vocabulary: GPT2_VOCABULARY, epsilon: 1e-5 };
 }
 
 /** How large a tokenizer's vocabulary may become, before it is trained or read; GPT-2's for one from a file. */

@@ -1,7 +1,7 @@
 /** `dawngrad fetch gpt2`: a model from the Hugging Face Hub into its cache; `dawngrad fetch alpaca`: a data set. */
 import { defineCommand } from "citty";
 import { fetchDataWithProgress, fetchWithProgress } from "../app/locate";
-import { dataSets } from "../hub/datasets";
+import { dataSetOf, dataSets } from "../hub/datasets";
 import { openConsole } from "../log/console";
 
 export default defineCommand({
@@ -18,7 +18,7 @@ export default defineCommand({
   },
   async run({ args }) {
     const console = openConsole();
-    const set = dataSets[args.name];
+    const set = dataSetOf(args.name);
     if (!set) {
       process.stdout.write(`${await fetchWithProgress(args.name, console)}\n`);
       return;

@@ -61,10 +61,10 @@ interface Found {
 async function find(argv: readonly string[]): Promise<Found> {
   let found: Found = { command: root as CommandDef, rest: argv };
   for (;;) {
-    const sub = (found.command.subCommands as Record<string, CommandDef | (() => Promise<CommandDef>)> | undefined)?.[
-      found.rest[0] ?? ""
-    ];
-    if (!sub) return found;
+    const subs = (found.command.subCommands ?? {}) as Record<string, CommandDef | (() => Promise<CommandDef>)>;
+    const name = found.rest[0] ?? "";
+    if (!Object.hasOwn(subs, name)) return found;
+    const sub = subs[name]!;
     found = {
       command: typeof sub === "function" ? await sub() : sub,
       parent: found.command,

@@ -55,7 +55,7 @@ interface Shape {
 }
 
 async function find(target: string, vocabulary: number): Promise<{ model: Model } & Shape> {
-  const preset = presets[target];
+  const preset = Object.hasOwn(presets, target) ? presets[target] : undefined;
   if (preset && !existsSync(target)) {
     const model = modelOf({ ...preset, vocabulary, epsilon: 1e-5 });
     return { model, rows: 1, tokens: preset.context, recompute: false };

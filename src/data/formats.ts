@@ -160,17 +160,17 @@ function instruction(fields: Fields, answer: "output" | "response"): Sample | st
 }
 
 /** Names of roles in other people's data. */
-const roles: Readonly<Record<string, Message["role"]>> = {
-  system: "system",
-  user: "user",
-  human: "user",
-  prompter: "user",
-  assistant: "assistant",
-  gpt: "assistant",
-  chatgpt: "assistant",
-  bot: "assistant",
-  model: "assistant",
-};
+const roles: ReadonlyMap<unknown, Message["role"]> = new Map<unknown, Message["role"]>([
+  ["system", "system"],
+  ["user", "user"],
+  ["human", "user"],
+  ["prompter", "user"],
+  ["assistant", "assistant"],
+  ["gpt", "assistant"],
+  ["chatgpt", "assistant"],
+  ["bot", "assistant"],
+  ["model", "assistant"],
+]);
 
 const roleAndContent = (turn: Turn): [unknown, unknown] => [turn.role, turn.content];
 
@@ -179,7 +179,7 @@ function turns(list: readonly unknown[], partsOf: (turn: Turn) => [unknown, unkn
   for (const [i, turn] of list.entries()) {
     const [role, said] = partsOf((turn ?? {}) as Turn);
     const content = textOf(said);
-    const known = typeof role === "string" ? roles[role.toLowerCase()] : undefined;
+    const known = roles.get(typeof role === "string" ? role.toLowerCase() : role);
     if (!known) return `turn ${i + 1} has the role ${JSON.stringify(role)}, expected system, user or assistant`;
     if (content === null) return `turn ${i + 1} has no text`;
     messages.push({ role: known, content });

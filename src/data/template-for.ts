@@ -17,8 +17,7 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
     const fitting = format === "alpaca" || format === "instruction" ? format : "chat";
     return savedTemplate(tokenizer) ?? builtIn[fitting]!;
   }
-  const known = builtIn[wanted];
-  if (known) return known;
+  if (Object.hasOwn(builtIn, wanted)) return builtIn[wanted]!;
   if (templateFile(wanted) !== null) return readTemplate(wanted);
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
@@ -28,7 +27,7 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
 
 /** The file that a template is read from, if it is one. */
 export function templateFile(wanted: string): string | null {
-  return wanted !== "auto" && !builtIn[wanted] && existsSync(wanted) ? wanted : null;
+  return wanted !== "auto" && !Object.hasOwn(builtIn, wanted) && existsSync(wanted) ? wanted : null;
 }
 
 function readTemplate(path: string): string {

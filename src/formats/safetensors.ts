@@ -1,6 +1,7 @@
 /** safetensors files: a JSON header with names, types and places, then raw little-endian data. Read by parts, written by parts. */
 import { closeSync, fsyncSync, openSync, readSync, statSync, writeSync } from "node:fs";
-import { UserError } from "../errors";
+import { z } from "zod";
+import { shown, UserError } from "../errors";
 import { unreadable } from "../files";
 import { widened } from "../model/half";
 import { sizeOf } from "../tensor/shape";
@@ -23,18 +24,24 @@ export interface SafetensorsFile extends Disposable {
 
 /** As the reference implementation limits it. */
 const MAX_HEADER_BYTES = 100_000_000;
-const bytesOf: Readonly<Record<string, number>> = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
-  I16: 2,
-  I8: 1,
-  U8: 1,
-  BOOL: 1,
-};
+/** Bytes of an element, by its type's name. */
+const bytesOf: ReadonlyMap<unknown, number> = new Map([
+  ["F64", 8],
+  ["F32", 4],
+  ["F16", 2],
+  ["BF16", 2],
+  ["F8_E4M3", 1],
+  ["F8_E5M2", 1],
+  ["I64", 8],
+  ["I32", 4],
+  ["I16", 2],
+  ["I8", 1],
+  ["U64", 8],
+  ["U32", 4],
+  ["U16", 2],
+  ["U8", 1],
+  ["BOOL", 1],
+]);
 
 /** Opens a file and checks its whole header. Throws a UserError that names what is wrong. */
 export function openSafetensors(path: string): SafetensorsFile {
@@ -45,8 +52,11 @@ export function openSafetensors(path: string): SafetensorsFile {
   let fd: number;
   let size: number;
   try {
+    const found = statSync(path);
+    // Opening a pipe would wait for who writes to it.
+    if (!found.isFile()) throw new Error(found.isDirectory() ? "it is a folder" : "it is no regular file");
+    size = found.size;
     fd = openSync(path, "r");
-    size = statSync(path).size;
   } catch (error) {
     throw unreadable(path, error);
   }
@@ -58,7 +68,7 @@ export function openSafetensors(path: string): SafetensorsFile {
         const { dtype } = info;
         if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16")
           throw new UserError(`${path}: tensor ${info.name} has type ${dtype}, expected F32, F16 or BF16`);
-        const width = bytesOf[dtype]!;
+        const width = bytesOf.get(dtype)!;
         const start = info.start + width * first;
         if (start + width * into.length > info.end)
           throw new Error(`${info.name} has no ${into.length} from ${first} on`);
@@ -99,7 +109,7 @@ function readHeader(fd: number, size: number, bad: (why: string) => UserError) {
     throw bad("its header is not JSON");
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw bad("its header is not an object");
-  const { __metadata__: metadata = {}, ...entries } = parsed as Record<string, unknown>;
+  const { __metadata__: metadata, ...entries } = parsed as Record<string, unknown>;
   const begin = 8 + raw.length;
   const tensors = new Map(
     Object.entries(entries).map(([name, entry]) => [name, tensorInfo(name, entry, { begin, size, bad })]),
@@ -111,7 +121,13 @@ function readHeader(fd: number, size: number, bad: (why: string) => UserError) {
   ordered.forEach((info, i) => {
     if (i > 0 && info.start < ordered[i - 1]!.end) throw bad(`${info.name} overlaps ${ordered[i - 1]!.name}`);
   });
-  return { tensors, metadata: metadata as Record<string, string> };
+  return { tensors, metadata: textsOf(metadata ?? {}, bad) };
+}
+
+function textsOf(metadata: unknown, bad: (why: string) => UserError): Readonly<Record<string, string>> {
+  const texts = Array.isArray(metadata) ? null : z.record(z.string(), z.string()).safeParse(metadata).data;
+  if (!texts) throw bad("its __metadata__ is no object of texts");
+  return texts;
 }
 
 function tensorInfo(
@@ -126,15 +142,16 @@ function tensorInfo(
   } = (entry ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
   const whole = (list: unknown): list is number[] =>
     Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
-  if (typeof dtype !== "string" || !bytesOf[dtype]) throw bad(`${name} has the unknown type ${JSON.stringify(dtype)}`);
+  const width = bytesOf.get(dtype);
+  if (width === undefined) throw bad(`${name} has the unknown type ${shown(dtype)}`);
   if (!whole(shape)) throw bad(`${name} has no valid shape`);
   if (!whole(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!)
     throw bad(`${name} has no valid data_offsets`);
   const [start, end] = [begin + offsets[0]!, begin + offsets[1]!];
   if (end > size) throw bad(`${name} ends at byte ${end}, and the file has ${size}`);
-  const wanted = sizeOf(shape) * bytesOf[dtype];
+  const wanted = sizeOf(shape) * width;
   if (end - start !== wanted) throw bad(`${name} of shape [${shape}] needs ${wanted} bytes and has ${end - start}`);
-  return { name, dtype, shape, start, end };
+  return { name, dtype: dtype as string, shape, start, end };
 }
 
 /** A tensor to be written: its values are asked for when their turn comes. */

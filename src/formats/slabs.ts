@@ -1,4 +1,4 @@
-/** Slabs in files: which tensor of a file is which weight, and their values part by part. NaN and infinity are refused by name. */
+/** Slabs in files: which tensor of a file is which weight, and their values part by part. What cannot be computed with is refused by name. */
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import type { Parameter, Parameters } from "../model/parameters";
@@ -86,25 +86,29 @@ export function readInto(slab: Slab, parameters: readonly Parameter[], found: re
   parameters.forEach((parameter, i) => {
     const quantised = isQuantised(parameter.tensor.dtype);
     for (const [part, first] of partsOf(found[i]!, quantised ? parameter.size : PART)) {
-      expectFinite(part, found[i]!.info.name, first);
+      expectUsable(part, found[i]!.info.name, first);
       slab.write(parameter, part, first);
     }
   });
 }
 
-function expectFinite(values: Float32Array, name: string, first = 0): void {
-  const bad = values.findIndex((v) => !Number.isFinite(v));
+/** Of a value that is larger, the square is past what float32 holds: a layer's first norm or product would be infinite. */
+export const LARGEST = 2 ** 63;
+
+/** NaN, infinity, and what would become that in the first layer are refused by name. */
+export function expectUsable(values: Float32Array, name: string, first = 0): void {
+  const bad = values.findIndex((v) => !(Math.abs(v) <= LARGEST));
   if (bad < 0) return;
   throw new UserError(`${name} has ${values[bad]} at element ${first + bad}`, {
     hint: "the checkpoint was saved after training had failed, or is damaged",
   });
 }
 
-/** A whole tensor. NaN and infinity are refused by name. */
+/** A whole tensor, checked. */
 export function valuesOf({ info, file }: StoredTensor): Float32Array {
   const values = new Float32Array(sizeOf(info.shape));
   file.read(info, values);
-  expectFinite(values, info.name);
+  expectUsable(values, info.name);
   return values;
 }
 

@@ -1,9 +1,10 @@
 /** The tensors of a model directory: model.safetensors, or shards and the index that says which holds what. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf, UserError } from "../errors";
+import { UserError } from "../errors";
 import { unreadable } from "../files";
 import { fingerprintOf } from "../fingerprint";
+import { shardMap } from "../hub/shards";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors";
 
 export interface StoredTensor {
@@ -76,19 +77,4 @@ function shardedTensors(directory: string, open: (name: string) => SafetensorsFi
       return [tensor, { info, file }];
     }),
   );
-}
-
-/** Which file holds each tensor, by the index. */
-export function shardMap(path: string): Map<string, string> {
-  let places: unknown;
-  try {
-    places = JSON.parse(readFileSync(path, "utf8")).weight_map;
-  } catch (error) {
-    throw new UserError(`${path} cannot be read: ${messageOf(error)}`, { hint: "the file may be truncated" });
-  }
-  if (typeof places !== "object" || places === null) throw new UserError(`${path} has no weight_map`);
-  const entries = Object.entries(places);
-  const bad = entries.find(([, name]) => typeof name !== "string" || !/^[\w.-]+\.safetensors$/.test(name));
-  if (bad) throw new UserError(`${path} puts ${bad[0]} into ${JSON.stringify(bad[1])}, which is no file beside it`);
-  return new Map(entries);
 }

@@ -2,7 +2,7 @@
  * The cache layout that Hugging Face's own tools share: models--OWNER--NAME with blobs by checksum, snapshots/COMMIT/FILE as links to
  * them, and refs/main naming the commit. https://huggingface.co/docs/huggingface_hub/guides/manage-cache
  */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { codeOf } from "../errors";
 import { writeTextAside } from "../files";
@@ -30,8 +30,22 @@ export class RepositoryCache {
     return join(this.folder, "blobs", checksum);
   }
 
-  has(commit: string, file: string): boolean {
-    return existsSync(join(this.snapshotOf(commit), file));
+  /** Whether a file is there in its whole length. */
+  has(commit: string, { path, size }: { readonly path: string; readonly size: number }): boolean {
+    return statSync(join(this.snapshotOf(commit), path), { throwIfNoEntry: false })?.size === size;
+  }
+
+  /** Whether it is known that the repository has no such file: other tools leave the same mark. */
+  lacks(commit: string, path: string): boolean {
+    return existsSync(this.absent(commit, path));
+  }
+
+  markAbsent(commit: string, path: string): void {
+    writeTextAside(this.absent(commit, path), "");
+  }
+
+  private absent(commit: string, path: string): string {
+    return join(this.folder, ".no_exist", commit, path);
   }
 
   /** Shows a blob in a snapshot: by a relative link, or a copy where links are not allowed. */

@@ -112,6 +112,11 @@ export const dataSets: Readonly<Record<string, DataSet>> = {
   },
 };
 
+/** A data set by its name. */
+export function dataSetOf(name: string): DataSet | undefined {
+  return Object.hasOwn(dataSets, name) ? dataSets[name] : undefined;
+}
+
 export interface FetchedFile {
   readonly split: DataFile["split"];
   readonly path: string;

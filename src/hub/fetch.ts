@@ -1,38 +1,49 @@
 /** Models by their Hub names: found in the cache, or fetched into it. */
 import { existsSync, mkdirSync, statfsSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { datasetInfo, listFiles, modelInfo, pathsInfo } from "@huggingface/hub";
-import { UserError } from "../errors";
+import { shown, UserError } from "../errors";
 import { jsonObject, readJson } from "../files";
 import { RepositoryCache } from "./cache";
-import { download, explained, type RemoteFile, type Source } from "./download";
+import { download, explained, type RemoteFile, type Source, sizeOf } from "./download";
 import { locked } from "./lock";
 import { type HubSettings, hubSettings } from "./settings";
+import { shardMap } from "./shards";
 
 /** Bytes of the whole model that are there, of how many, and the file that is on its way. */
 export type FetchProgress = (done: number, total: number, file: string) => void;
 
 /** Short names of the released models. */
-const released: Readonly<Record<string, string>> = {
-  gpt2: "openai-community/gpt2",
-  "gpt2-medium": "openai-community/gpt2-medium",
-  "gpt2-large": "openai-community/gpt2-large",
-  "gpt2-xl": "openai-community/gpt2-xl",
-  distilgpt2: "distilbert/distilgpt2",
-};
+const released: ReadonlyMap<string, string> = new Map([
+  ["gpt2", "openai-community/gpt2"],
+  ["gpt2-medium", "openai-community/gpt2-medium"],
+  ["gpt2-large", "openai-community/gpt2-large"],
+  ["gpt2-xl", "openai-community/gpt2-xl"],
+  ["distilgpt2", "distilbert/distilgpt2"],
+]);
 
 /** Whether this could be a model's name on the Hub: a released one, or owner/name. */
 export function isHubName(name: string): boolean {
-  return Object.hasOwn(released, name) || /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/.test(name);
+  return released.has(name) || /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/.test(name);
 }
 
-/** The folder of a model, or of an adapter, in the cache, under its full or its short name; null if it was never fetched whole. */
+/**
+ * The folder of a model, or of an adapter, in the cache, under its full or its short name; null if it is not there whole: other tools
+ * that share the cache fetch single files.
+ */
 export function cachedModel(name: string, settings: HubSettings = hubSettings()): string | null {
-  for (const each of [released[name] ?? name, name]) {
-    const { snapshot } = new RepositoryCache(settings.cache, each);
-    if (snapshot && ["config.json", ADAPTER_CONFIG].some((file) => existsSync(join(snapshot, file)))) return snapshot;
+  for (const each of [released.get(name) ?? name, name]) {
+    const cache = new RepositoryCache(settings.cache, each);
+    if (cache.snapshot && isWhole(cache, cache.snapshot)) return cache.snapshot;
   }
   return null;
+}
+
+function isWhole(cache: RepositoryCache, snapshot: string): boolean {
+  const has = (...files: readonly string[]) => files.every((file) => existsSync(join(snapshot, file)));
+  if (has(ADAPTER_CONFIG, ADAPTER)) return true;
+  const tokenizer = has(TOKENIZER) || has("vocab.json", "merges.txt") || cache.lacks(basename(snapshot), TOKENIZER);
+  return has("config.json") && tokenizer && (has(SINGLE) || (has(INDEX) && has(...shardsIn(join(snapshot, INDEX)))));
 }
 
 /** Fetches what is missing of a model, or of an adapter, and returns its folder. Nothing stands under its final name before it is whole. */
@@ -41,16 +52,17 @@ export async function fetchModel(
   onProgress: FetchProgress = () => {},
   settings: HubSettings = hubSettings(),
 ): Promise<string> {
-  const cached = cachedModel(given, settings);
   if (settings.offline) {
+    const cached = cachedModel(given, settings);
     if (cached) return cached;
-    throw notFetched(given, settings);
+    throw notFetched(given, settings, new RepositoryCache(settings.cache, released.get(given) ?? given));
   }
-  const name = released[given] ?? given;
+  const name = released.get(given) ?? given;
   const cache = new RepositoryCache(settings.cache, name);
   const source = await latest("model", name, settings);
   const listed = await filesOf(source);
   await fetchFiles(source, cache, await chosen(source, cache, listed), onProgress);
+  if (!listed.some(({ path }) => path === TOKENIZER)) cache.markAbsent(source.revision, TOKENIZER);
   return cache.snapshotOf(source.revision);
 }
 
@@ -64,14 +76,14 @@ export async function fetchFromDataSet(
   const cache = new RepositoryCache(settings.cache, name, "dataset");
   const { snapshot } = cache;
   if (snapshot && paths.every((path) => existsSync(join(snapshot, path)))) return snapshot;
-  if (settings.offline) throw notFetched(name, settings);
+  if (settings.offline) throw notFetched(name, settings, cache);
   const source = await latest("dataset", name, settings);
   await fetchFiles(source, cache, await filesAt(source, paths), onProgress);
   return cache.snapshotOf(source.revision);
 }
 
-function notFetched(name: string, { cache }: HubSettings): UserError {
-  return new UserError(`${name} is not in ${cache}, and HF_HUB_OFFLINE is set`, {
+function notFetched(name: string, { cache }: HubSettings, { snapshot }: RepositoryCache): UserError {
+  return new UserError(`${name} is ${snapshot ? "only in part" : "not"} in ${cache}, and HF_HUB_OFFLINE is set`, {
     hint: "fetch it once while online, or unset HF_HUB_OFFLINE",
   });
 }
@@ -83,7 +95,7 @@ async function fetchFiles(
   files: readonly RemoteFile[],
   onProgress: FetchProgress,
 ): Promise<void> {
-  const wanted = files.filter(({ path }) => !cache.has(source.revision, path));
+  const wanted = files.filter((file) => !cache.has(source.revision, file));
   const { settings } = source;
   expectRoom(settings.cache, source, wanted, cache);
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
@@ -98,7 +110,7 @@ async function fetchFiles(
 async function into(cache: RepositoryCache, source: Source, file: RemoteFile, onProgress: (bytes: number) => void) {
   const blob = cache.blob(file.checksum);
   await locked(`${blob}.lock`, async () => {
-    if (!existsSync(blob)) await download(source, file, blob, onProgress);
+    if (sizeOf(blob) !== file.size || !existsSync(blob)) await download(source, file, blob, onProgress);
   });
   cache.link(source.revision, file.path, file.checksum);
 }
@@ -166,8 +178,9 @@ const ADAPTER_CONFIG = "adapter_config.json";
 const ADAPTER = "adapter_model.safetensors";
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+const TOKENIZER = "tokenizer.json";
 const beside = [
-  "tokenizer.json",
+  TOKENIZER,
   "tokenizer_config.json",
   "chat_template.jinja",
   "vocab.json",
@@ -189,16 +202,17 @@ async function chosen(source: Source, cache: RepositoryCache, listed: readonly R
   const first = async (path: string) => {
     const file = find(path);
     if (!file) throw new UserError(`${name} has no ${path}`, { hint: "it is not a model that can be used here" });
-    if (!cache.has(revision, path)) await into(cache, source, file, () => {});
-    return readJson(join(cache.snapshotOf(revision), path), jsonObject, "it is not a model that can be used here");
+    if (!cache.has(revision, file)) await into(cache, source, file, () => {});
+    return join(cache.snapshotOf(revision), path);
   };
-  const { model_type: type } = await first("config.json");
+  const config = await first("config.json");
+  const { model_type: type } = readJson(config, jsonObject, "it is not a model that can be used here");
   if (type !== "gpt2") {
-    throw new UserError(`${name} is a model of type ${JSON.stringify(type)}, and only "gpt2" is supported`, {
+    throw new UserError(`${name} is a model of type ${shown(type)}, and only "gpt2" is supported`, {
       hint: "gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2 and models made from them can be used",
     });
   }
-  const weights = find(SINGLE) ? [SINGLE] : find(INDEX) ? shardsOf(await first(INDEX)) : null;
+  const weights = find(SINGLE) ? [SINGLE] : find(INDEX) ? shardsIn(await first(INDEX)) : null;
   if (!weights) {
     throw new UserError(`${name} has no safetensors weights`, {
       hint: PICKLED,
@@ -209,8 +223,8 @@ async function chosen(source: Source, cache: RepositoryCache, listed: readonly R
   return [...beside, ...weights].flatMap((path) => find(path) ?? []);
 }
 
-function shardsOf(index: Readonly<Record<string, unknown>>): string[] {
-  return [...new Set(Object.values((index.weight_map ?? {}) as Record<string, string>))].sort();
+function shardsIn(index: string): string[] {
+  return [...new Set(shardMap(index).values())].sort();
 }
 
 function expectRoom(folder: string, { name }: Source, files: readonly RemoteFile[], cache: RepositoryCache): void {

@@ -24,6 +24,9 @@ export interface ModelConfig {
   readonly scalar?: boolean;
 }
 
+/** More are refused before anything is made for them. */
+export const MOST_LAYERS = 1024;
+
 export interface Architecture {
   /** config.json's `model_type`. */
   readonly type: string;

@@ -1,5 +1,5 @@
 /** Every architecture that there is. */
-import { UserError } from "../errors";
+import { shown, UserError } from "../errors";
 import type { Architecture } from "./architecture";
 import { gpt2 } from "./gpt2";
 
@@ -16,6 +16,6 @@ export function architectureOf(type: unknown, where: string): Architecture {
   if (found) return found;
   const known = all.map(({ type }) => JSON.stringify(type)).join(", ");
   throw new UserError(
-    `${where}: model_type is ${JSON.stringify(type)}, ${all.length === 1 ? `only ${known} is` : `supported: ${known}`}${all.length === 1 ? " supported" : ""}`,
+    `${where}: model_type is ${shown(type)}, ${all.length === 1 ? `only ${known} is` : `supported: ${known}`}${all.length === 1 ? " supported" : ""}`,
   );
 }

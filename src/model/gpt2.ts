@@ -1,10 +1,9 @@
 /**
- * GPT-2: sizes, weights, initialisation, forward pass and config.json. Pre-layer-norm blocks, tanh GELU, learned positions, head
+ * GPT-2: sizes, weights, initialisation and forward pass. Pre-layer-norm blocks, tanh GELU, learned positions, head
  * tied to the token embedding (https://cdn.openai.com/better-language-models/language_models.pdf, section 2.3). Weights
  * have the names and shapes of Hugging Face's checkpoints; Conv1D weights lie [in, out].
  */
 import { recompute } from "../autograd/recompute";
-import { UserError } from "../errors";
 import { add } from "../ops/add";
 import { attention } from "../ops/attention";
 import { attentionCached, cacheAppend } from "../ops/attention-decode";
@@ -14,14 +13,8 @@ import { gelu } from "../ops/gelu";
 import { layerNorm } from "../ops/layer-norm";
 import { keepHalf, keepWhole } from "../ops/store";
 import type { Tensor } from "../tensor/tensor";
-import {
-  type Architecture,
-  checkHeads,
-  type HiddenOptions,
-  type Layers,
-  type ModelConfig,
-  type Module,
-} from "./architecture";
+import type { Architecture, HiddenOptions, Layers, ModelConfig, Module } from "./architecture";
+import { fromJson, toJson } from "./gpt2-config";
 import type { ParameterSpec } from "./parameters";
 
 const size = (layers: number, heads: number, width: number, context: number) => ({
@@ -158,71 +151,4 @@ function hidden(
     x = recompute(again, x);
   }
   return norm(x, "ln_f");
-}
-
-function toJson(config: ModelConfig, endOfText: number | null): Record<string, unknown> {
-  return {
-    activation_function: "gelu_new",
-    architectures: [config.scalar ? CLASSIFIER : "GPT2LMHeadModel"],
-    attn_pdrop: 0,
-    bos_token_id: endOfText,
-    embd_pdrop: 0,
-    eos_token_id: endOfText,
-    initializer_range: 0.02,
-    layer_norm_epsilon: config.epsilon,
-    model_type: "gpt2",
-    n_ctx: config.context,
-    n_embd: config.width,
-    n_head: config.heads,
-    n_inner: null,
-    n_layer: config.layers,
-    n_positions: config.context,
-    resid_pdrop: 0,
-    scale_attn_weights: true,
-    tie_word_embeddings: config.tied !== false,
-    torch_dtype: "float32",
-    vocab_size: config.vocabulary,
-    ...(config.scalar && { id2label: { 0: "LABEL_0" }, label2id: { LABEL_0: 0 }, pad_token_id: endOfText }),
-  };
-}
-
-/** How transformers calls a GPT-2 with a scalar head. */
-const CLASSIFIER = "GPT2ForSequenceClassification";
-
-function fromJson(json: Readonly<Record<string, unknown>>, path: string): ModelConfig {
-  const refuse = (key: string, allowed: readonly unknown[]) => {
-    if (json[key] !== undefined && !allowed.includes(json[key])) {
-      throw new UserError(
-        `${path}: ${key} is ${JSON.stringify(json[key])}, supported: ${allowed.map((v) => JSON.stringify(v)).join(", ")}`,
-      );
-    }
-  };
-  refuse("activation_function", ["gelu_new", "gelu_pytorch_tanh"]);
-  refuse("scale_attn_weights", [true]);
-  refuse("scale_attn_by_inverse_layer_idx", [false]);
-  refuse("tie_word_embeddings", [true, false]);
-  const whole = (key: string) => {
-    const value = json[key];
-    if (typeof value === "number" && Number.isSafeInteger(value) && value > 0 && value < 2 ** 24) return value;
-    throw new UserError(`${path}: ${key} is ${JSON.stringify(value)}, expected a positive whole number`);
-  };
-  const width = whole("n_embd");
-  refuse("n_inner", [null, 4 * width]);
-  const scalar = Array.isArray(json.architectures) && json.architectures.includes(CLASSIFIER);
-  const labels = json.num_labels ?? Object.keys((json.id2label ?? { 0: "", 1: "" }) as object).length;
-  if (scalar && labels !== 1)
-    throw new UserError(`${path}: the classifier has ${labels} labels, and a scalar head has one`);
-  const config = {
-    type: gpt2.type,
-    vocabulary: whole("vocab_size"),
-    context: whole(json.n_positions === undefined ? "n_ctx" : "n_positions"),
-    layers: whole("n_layer"),
-    heads: whole("n_head"),
-    width,
-    epsilon: typeof json.layer_norm_epsilon === "number" ? json.layer_norm_epsilon : 1e-5,
-    ...(json.tie_word_embeddings === false && !scalar && { tied: false }),
-    ...(scalar && { scalar }),
-  };
-  checkHeads(config, path);
-  return config;
 }

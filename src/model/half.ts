@@ -1,12 +1,13 @@
 /** Float32 and the two 16-bit forms: bfloat16, which is its upper half, and float16. */
 import { UserError } from "../errors";
 
-/** Rounded to the nearest, of two as near to the even one. */
+/** Rounded to the nearest, of two as near to the even one. NaN stays NaN: rounding must not carry over into its sign. */
 export function narrowed(values: Float32Array, halves = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < halves.length; i++) {
     const word = bits[i]!;
-    halves[i] = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+    const notANumber = (word & 0x7fffffff) > 0x7f800000;
+    halves[i] = notANumber ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
   return halves;
 }

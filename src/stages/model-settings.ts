@@ -1,6 +1,6 @@
 /** The keys of a config that say how large a new model is. */
 import { z } from "zod";
-import { checkHeads, type ModelConfig } from "../model/architecture";
+import { checkHeads, MOST_LAYERS, type ModelConfig } from "../model/architecture";
 import { presets } from "../model/architectures";
 
 const size = (description: string, most: number) => z.int().min(1).max(most).optional().meta({ description });
@@ -10,7 +10,7 @@ export const newModel = z.strictObject({
     .enum(Object.keys(presets) as [string, ...string[]])
     .default("micro")
     .meta({ description: "a named size; the numbers below override it" }),
-  layers: size("transformer blocks", 1024),
+  layers: size("transformer blocks", MOST_LAYERS),
   heads: size("attention heads", 1024),
   width: size("channels of the residual stream; a multiple of 4 times the heads", 1 << 16),
   context: z

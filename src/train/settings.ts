@@ -47,7 +47,7 @@ export const optim = z.strictObject({
 
 export const lora = z.strictObject({
   rank: z.int().min(1).max(4096).default(16).meta({ description: "columns of the two narrow matrices" }),
-  alpha: z.number().gt(0).default(32).meta({ description: "what they add is multiplied by alpha / rank" }),
+  alpha: z.number().gt(0).max(1e6).default(32).meta({ description: "what they add is multiplied by alpha / rank" }),
   dropout: z
     .number()
     .min(0)

@@ -1,7 +1,7 @@
 /** Checkpoints as others write them: test/golden/layouts.py made one small GPT-2 in every layout, and its logits by PyTorch. */
 
 import { describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
 import { checkModel, loadModel, writeModel } from "../../src/formats/checkpoint";
@@ -101,6 +101,13 @@ describe("what does not fit is refused with its name and shapes", () => {
     writeFileSync(path, file);
   };
 
+  const folderAt = (name: string) => (folder: string) => {
+    rmSync(join(folder, name));
+    mkdirSync(join(folder, name));
+  };
+  const deepType = (folder: string) =>
+    writeFileSync(join(folder, "config.json"), `{"model_type": ${"[".repeat(3e5)}${"]".repeat(3e5)}}`);
+
   const cases: [string, string, (folder: string) => void, RegExp][] = [
     [
       "another type of model",
@@ -138,6 +145,38 @@ describe("what does not fit is refused with its name and shapes", () => {
       values(Number.NEGATIVE_INFINITY),
       /transformer\.ln_f\.bias has -Infinity at element 15/,
     ],
+    [
+      "a weight whose square no float32 holds",
+      "transformers",
+      values(3e38),
+      /ln_f\.bias has 3\.0\d*e\+38 at element 15/,
+    ],
+    ["a negative epsilon", "openai", config({ layer_norm_epsilon: -1e-5 }), /layer_norm_epsilon is -0\.00001: /],
+    ["an epsilon of zero", "openai", config({ layer_norm_epsilon: 0 }), /layer_norm_epsilon is 0: /],
+    ["an epsilon in words", "openai", config({ layer_norm_epsilon: "1e-5" }), /layer_norm_epsilon is "1e-5": /],
+    ["a negative number of heads", "openai", config({ n_head: -2 }), /n_head is -2: Too small/],
+    ["a part of a layer", "openai", config({ n_layer: 1.5 }), /n_layer is 1\.5: /],
+    ["a negative share of dropout", "openai", config({ resid_pdrop: -0.1 }), /resid_pdrop is -0\.1: /],
+    ["a negative token", "openai", config({ eos_token_id: -1 }), /eos_token_id is -1: /],
+    ["a size that is missing", "openai", config({ n_embd: undefined }), /n_embd is missing: /],
+    ["no context", "openai", config({ n_positions: undefined, n_ctx: undefined }), /n_positions is missing/],
+    ["sizes in a list", "openai", config({ n_embd: [[16]] }), /n_embd is a list: /],
+    ["labels that are no object", "openai", config({ id2label: 3 }), /id2label is 3: /],
+    [
+      "architectures that are no list",
+      "openai",
+      config({ architectures: "GPT2LMHeadModel" }),
+      /architectures is "GPT2/,
+    ],
+    ["a type of 300,000 brackets", "openai", deepType, /model_type is a list, only "gpt2" is supported/],
+    ["a config that is a folder", "openai", folderAt("config.json"), /config\.json cannot be read: it is a folder/],
+    [
+      "weights that are a folder",
+      "openai",
+      folderAt("model.safetensors"),
+      /safetensors cannot be read: it is a folder/,
+    ],
+    ["a tensor of rank 0", "openai", bytes('"shape": [16]', '"shape": [  ]'), /needs 4 bytes and has 64/],
     ["one tensor twice", "openai", bytes('"ln_f.weight"', '"ln_f.bias"  '), /names a tensor twice/],
   ];
   test.each(cases)("%s", async (_name, layout, change, message) => {
@@ -148,6 +187,9 @@ describe("what does not fit is refused with its name and shapes", () => {
     ["a shard that is missing", "nowhere.safetensors", /cannot be read: there is no such file/],
     ["a path out of the folder", "../openai/model.safetensors", /which is no file beside it/],
     ["a shard without the tensor", "model-00002-of-00003.safetensors", /has no such tensor/],
+    ["a number for a file", 5, /into 5, which is no file beside it/],
+    ["a list for a file", [["a"]], /into a list, which is no file beside it/],
+    ["nothing for a file", null, /into null, which is no file beside it/],
   ])("an index with %s", async (_name, file, message) => {
     const change = (folder: string) => {
       const path = join(folder, "model.safetensors.index.json");
@@ -156,6 +198,28 @@ describe("what does not fit is refused with its name and shapes", () => {
       writeFileSync(path, JSON.stringify(index));
     };
     expect(await refusal("sharded", change)).toMatch(message);
+  });
+
+  test.each([
+    ["null", /index\.json: expected object, received null/],
+    ["{}", /index\.json: weight_map: expected object, received undefined/],
+    ['{"weight_map": []}', /weight_map: expected object, received array/],
+    ['{"weight_map": "x"}', /weight_map: expected object, received string/],
+    ['{"weight_map": {}}', /names no tensors/],
+    ['{"weight_map":', /index\.json is not valid JSON/],
+    ["[".repeat(3e5), /index\.json is not valid JSON/],
+    [`{"weight_map": {"a": ${"[".repeat(3e5)}${"]".repeat(3e5)}}}`, /into a list, which is no file beside it/],
+  ])("an index that is %.30s", async (text, message) => {
+    const change = (folder: string) => writeFileSync(join(folder, "model.safetensors.index.json"), text);
+    expect(await refusal("sharded", change)).toMatch(message);
+  });
+
+  test("16 million layers, at once and for next to nothing", async () => {
+    const before = process.memoryUsage().rss;
+    const start = performance.now();
+    expect(await refusal("openai", config({ n_layer: 16_000_000 }))).toMatch(/n_layer is 16000000: Too big.*1024/);
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
   });
 
   test("linear layers that are stored the other way round", async () => {
@@ -177,6 +241,19 @@ test("bf16 rounds to the nearest, and halves to even", () => {
   const given = bits(0x3f800000, 0x3f808000, 0x3f818000, 0x3f808001, 0xbf80ffff, 0x00000000);
   expect([...narrowed(given)]).toEqual([0x3f80, 0x3f80, 0x3f82, 0x3f81, 0xbf81, 0]);
   expect([...widened(Uint16Array.of(0x3f80, 0xbf81))]).toEqual([1, -1.0078125]);
+});
+
+test("NaN stays NaN in 16 bits, whatever its payload and sign", () => {
+  const words = [0x7fc00000, 0x7fffffff, 0xffffffff, 0x7f800001, 0xff808000, 0xffff8000, 0x7f807fff];
+  const given = new Float32Array(Uint32Array.from(words).buffer);
+  expect([...widened(narrowed(given))].every(Number.isNaN)).toBe(true);
+  // The upper half, made quiet.
+  expect([...narrowed(given)]).toEqual([0x7fc0, 0x7fff, 0xffff, 0x7fc0, 0xffc0, 0xffff, 0x7fc0]);
+  for (const word of words) {
+    const one = new Float32Array(Uint32Array.of(word).buffer);
+    expect(() => narrowedToF16(one)).toThrow("a weight of NaN is past what float16 holds");
+  }
+  expect([...narrowed(Float32Array.of(Infinity, -Infinity))]).toEqual([0x7f80, 0xff80]);
 });
 
 test("float16 refuses what it cannot hold", () => {

@@ -58,6 +58,26 @@ describe("a damaged file is refused with one sentence", () => {
     ["offsets the wrong way round", hostile(one({ data_offsets: [8, 0] })), /no valid data_offsets/],
     ["data beyond the file", hostile(one({ shape: [200], data_offsets: [0, 800] })), /ends at byte/],
     ["a size that is not the shape's", hostile(one({ shape: [1] })), /needs 4 bytes and has 8/],
+    ["a type with a name of JavaScript's", hostile(one({ dtype: "constructor" })), /unknown type "constructor"/],
+    ["a type that is no text", hostile(one({ dtype: [["F32"]] })), /unknown type a list/],
+    [
+      "a type of 300,000 brackets",
+      hostile(`{"x": {"dtype": ${"[".repeat(3e5)}${"]".repeat(3e5)}}}`),
+      /unknown type a list/,
+    ],
+    ["a header of 300,000 brackets", hostile("[".repeat(3e5)), /not JSON/],
+    ["an entry that is null", hostile({ x: null }), /unknown type undefined/],
+    ["an entry that is a number", hostile({ x: 5 }), /unknown type undefined/],
+    ["a shape that is no list", hostile(one({ shape: 2 })), /no valid shape/],
+    ["a shape in words", hostile(one({ shape: ["2"] })), /no valid shape/],
+    ["a part of an element", hostile(one({ shape: [1.5] })), /no valid shape/],
+    ["a shape beyond counting", hostile(one({ shape: [2 ** 52, 2 ** 52] })), /needs \S+ bytes and has 8/],
+    ["three offsets", hostile(one({ data_offsets: [0, 8, 8] })), /no valid data_offsets/],
+    ["negative offsets", hostile(one({ data_offsets: [-8, 0] })), /no valid data_offsets/],
+    ["offsets in words", hostile(one({ data_offsets: ["0", "8"] })), /no valid data_offsets/],
+    ["metadata that is a number", hostile({ ...one({}), __metadata__: 5 }), /__metadata__ is no object of texts/],
+    ["metadata that is a list", hostile({ ...one({}), __metadata__: [] }), /__metadata__ is no object of texts/],
+    ["metadata of numbers", hostile({ ...one({}), __metadata__: { a: 1 } }), /__metadata__ is no object of texts/],
     [
       "tensors that overlap",
       hostile({ ...one({}), y: { dtype: "F32", shape: [1], data_offsets: [4, 8] } }),
@@ -72,11 +92,43 @@ describe("a damaged file is refused with one sentence", () => {
     expect(() => openSafetensors(path)).toThrow(message);
   });
 
+  test("a folder, a pipe and a file without a name", () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "pipe");
+    Bun.spawnSync(["mkfifo", path]);
+    expect(() => openSafetensors(folder.path)).toThrow(`${folder.path} cannot be read: it is a folder`);
+    expect(() => openSafetensors(path)).toThrow(`${path} cannot be read: it is no regular file`);
+    expect(() => openSafetensors(join(folder.path, "no"))).toThrow("no cannot be read: there is no such file");
+  });
+
   test("a truncated file", () => {
     using folder = temporaryFolder();
     const path = join(folder.path, "x.safetensors");
     writeSafetensors(path, tensors);
     truncateSync(path, 170);
     expect(() => openSafetensors(path)).toThrow(/ends at byte/);
+  });
+});
+
+describe("what a header may say", () => {
+  const open = (header: unknown, dataBytes = 8) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.safetensors");
+    writeFileSync(path, hostile(header, dataBytes));
+    using file = openSafetensors(path);
+    return file;
+  };
+  test("metadata that is null is none", () => {
+    expect(open({ ...one({}), __metadata__: null }).metadata).toEqual({});
+    expect(open(one({})).metadata).toEqual({});
+  });
+  test("a scalar is one element, and names are names", () => {
+    const { tensors } = open(
+      '{"__proto__": {"dtype":"F32","shape":[],"data_offsets":[0,4]}, "constructor": {"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+    );
+    expect([...tensors].map(([name, { shape }]) => [name, shape])).toEqual([
+      ["__proto__", []],
+      ["constructor", [1]],
+    ]);
   });
 });

@@ -1,6 +1,15 @@
 /** Fetching from a real local server that redirects, breaks off, serves ranges, lies about checksums and refuses. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { checkModel } from "../../src/formats/checkpoint";
 import { cachedModel, fetchModel, isHubName } from "../../src/hub/fetch";
@@ -122,6 +131,67 @@ describe("a model", () => {
   });
 });
 
+describe("a cache that another tool has filled in part", () => {
+  /** A repository with a tokenizer, and a cache that holds these of its files as they came, with the ref that names the commit. */
+  async function withPart(files: readonly string[], body: (setting: Setting & { snapshot: string }) => Promise<void>) {
+    using folder = temporaryFolder();
+    cpSync(layout("sharded"), folder.path, { recursive: true });
+    writeFileSync(join(folder.path, "tokenizer.json"), "{}");
+    await withHub(
+      {},
+      async (setting) => {
+        const repository = join(setting.cache, "models--somebody--small-gpt2");
+        const snapshot = join(repository, "snapshots", COMMIT);
+        mkdirSync(snapshot, { recursive: true });
+        mkdirSync(join(repository, "refs"));
+        writeFileSync(join(repository, "refs", "main"), COMMIT);
+        for (const file of files) cpSync(join(folder.path, file), join(snapshot, file));
+        await body({ ...setting, snapshot });
+      },
+      folder.path,
+    );
+  }
+  const shards = [1, 2, 3].map((i) => `model-0000${i}-of-00003.safetensors`);
+  const all = ["config.json", "model.safetensors.index.json", "tokenizer.json", ...shards];
+  const settings = (cache: string) => hubSettings({ HF_HUB_CACHE: cache } as never);
+
+  test.each([
+    ["weights", ["config.json", "tokenizer.json"]],
+    ["a shard", all.filter((file) => file !== shards[1])],
+    ["the tokenizer", all.filter((file) => file !== "tokenizer.json")],
+    ["the config", all.slice(1)],
+    ["everything", []],
+  ])("without %s is completed, and only what is missing is fetched", async (_what, files) => {
+    await withPart(files, async ({ fetch, cache, hub, snapshot }) => {
+      expect(cachedModel(NAME, settings(cache))).toBe(null);
+      expect(await fetch()).toBe(snapshot);
+      expect(cachedModel(NAME, settings(cache))).toBe(snapshot);
+      expect(hub.requests.map(({ path }) => path).sort()).toEqual(all.filter((file) => !files.includes(file)).sort());
+      expect((await checkModel(snapshot)).config.layers).toBe(2);
+    });
+  });
+  test("and a file that is cut short is fetched again", async () => {
+    await withPart(all, async ({ fetch, hub, snapshot }) => {
+      writeFileSync(join(snapshot, shards[0]!), "short");
+      await fetch();
+      expect(hub.requests.map(({ path }) => path)).toEqual([shards[0]!]);
+      expect((await checkModel(snapshot)).config.layers).toBe(2);
+    });
+  });
+  test("offline is told to be there in part", async () => {
+    await withPart(["config.json"], async ({ fetch }) => {
+      await expect(fetch(NAME, { HF_HUB_OFFLINE: "1" })).rejects.toThrow(/is only in part in .*, and HF_HUB_OFFLINE/);
+    });
+  });
+  test("a repository without a tokenizer is whole without one", async () => {
+    await withHub({}, async ({ fetch, cache }) => {
+      const path = await fetch();
+      expect(cachedModel(NAME, settings(cache))).toBe(path);
+      expect(existsSync(join(path, "..", "..", ".no_exist", COMMIT, "tokenizer.json"))).toBe(true);
+    });
+  });
+});
+
 describe("trouble on the way", () => {
   test("a connection that breaks off is taken up where it broke", async () => {
     await withHub({ breakAfter: 9000, breaks: 3 }, async ({ fetch, hub }) => {
@@ -211,6 +281,8 @@ describe("names and settings", () => {
     ["runs/demo/pretrain", false],
     ["micro", false],
     ["../x", false],
+    ["constructor", false],
+    ["__proto__", false],
   ])("%s", (name, wanted) => {
     expect(isHubName(name)).toBe(wanted);
   });
