@@ -18,7 +18,7 @@ export default defineCommand({
   },
   async run({ args }) {
     const console = openConsole();
-    const set = dataSets[args.name];
+    const set = Object.hasOwn(dataSets, args.name) ? dataSets[args.name] : undefined;
     if (!set) {
       process.stdout.write(`${await fetchWithProgress(args.name, console)}\n`);
       return;

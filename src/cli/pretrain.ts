@@ -35,8 +35,12 @@ export default defineCommand({
     out: { type: "string", description: "the run's folder (default: runs/pretrain)" },
     ...run.args,
     tokenizer: { type: "string", default: "bpe", description: "bpe, character, or a folder with tokenizer.json" },
-    ...tokenizer.args,
-    set: { type: "string", description: "any other value of the config, such as --set stage.0.optim.clip=0.5" },
+    vocabulary: { ...tokenizer.args.vocabulary, needs: ["tokenizer=bpe"] },
+    set: {
+      type: "string",
+      repeated: true,
+      description: "any other value of the config, such as --set stage.0.optim.clip=0.5",
+    },
     ...deviceArg,
   },
   async run({ args, rawArgs }) {

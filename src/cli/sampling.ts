@@ -19,10 +19,18 @@ const flags = flagsOf(sampling, {
 
 export const samplingArgs = {
   ...flags.args,
-  "logit-bias": { type: "string", description: "ID=VALUE is added to that token's logit; may be repeated" },
-  stop: { type: "string", description: "text that ends the answer; may be repeated" },
-  "stop-id": { type: "string", description: "a token id that ends the answer; may be repeated" },
-  logprobs: { type: "boolean", description: "adds every token with its log-probability; with --json or --prompts" },
+  "logit-bias": {
+    type: "string",
+    repeated: true,
+    description: "ID=VALUE is added to that token's logit; may be repeated",
+  },
+  stop: { type: "string", repeated: true, description: "text that ends the answer; may be repeated" },
+  "stop-id": { type: "string", repeated: true, description: "a token id that ends the answer; may be repeated" },
+  logprobs: {
+    type: "boolean",
+    needs: ["json", "prompts"],
+    description: "adds every token with its log-probability; with --json or --prompts",
+  },
   special: { type: "boolean", description: "reads <|endoftext|> in a prompt as the token, and not as plain text" },
 } as const;
 

@@ -38,9 +38,18 @@ export default defineCommand({
     },
     out: { type: "string", description: "the run's folder (default: runs/sft)" },
     ...stage.args,
-    prompt: { type: "string", description: "a question that is answered at every evaluation; may be repeated" },
+    steps: { ...stage.args.steps, excludes: ["epochs"] },
+    prompt: {
+      type: "string",
+      repeated: true,
+      description: "a question that is answered at every evaluation; may be repeated",
+    },
     ...run.args,
-    set: { type: "string", description: "any other value of the config, such as --set stage.0.lora.dora=true" },
+    set: {
+      type: "string",
+      repeated: true,
+      description: "any other value of the config, such as --set stage.0.lora.dora=true",
+    },
     ...deviceArg,
   },
   async run({ args, rawArgs }) {
