@@ -1,7 +1,8 @@
 /** `dawngrad pretrain --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
 import { configSchema, tokenizerSchema } from "../app/config";
-import { applyOverride, checkConfig } from "../app/config-file";
+import { checkConfig } from "../app/config-file";
+import { applyOverrides } from "../app/overrides";
 import { schema } from "../stages/pretrain";
 import { flagsOf } from "./flags";
 import { all, deviceArg } from "./options";
@@ -56,7 +57,6 @@ export default defineCommand({
             : { kind: "file", path: kind },
       stage: [{ kind: "pretrain", ...stage.collect(args, rawArgs) }],
     };
-    for (const override of all(rawArgs, "set")) applyOverride(raw, override);
-    await startRun(checkConfig(raw), args);
+    await startRun(checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }), args);
   },
 });

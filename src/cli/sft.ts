@@ -1,7 +1,8 @@
 /** `dawngrad sft --model gpt2 --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
 import { configSchema } from "../app/config";
-import { applyOverride, checkConfig } from "../app/config-file";
+import { checkConfig } from "../app/config-file";
+import { applyOverrides } from "../app/overrides";
 import { schema } from "../stages/sft";
 import { flagsOf } from "./flags";
 import { all, deviceArg } from "./options";
@@ -66,7 +67,6 @@ export default defineCommand({
         },
       ],
     };
-    for (const override of all(rawArgs, "set")) applyOverride(raw, override);
-    await startRun(checkConfig(raw), args);
+    await startRun(checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }), args);
   },
 });
