@@ -4,6 +4,7 @@ import { type CompleteOptions, complete } from "../app/complete";
 import type { OpenModel } from "../app/model";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
+import type { Asked } from "../generate/names";
 import { likeliest } from "../generate/probabilities";
 import { openConsole } from "../log/console";
 import { type AnswerEnds, answerEnds } from "../text/answer";
@@ -69,7 +70,8 @@ export default defineCommand({
     using opened = await openFromArgs(args, rawArgs, console);
     const template = args.chat ? templateFor(args.template, "messages", opened.tokenizer) : null;
     const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
-    const options = template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven;
+    const asked: Asked = new Map();
+    const options = { ...(template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven), asked };
 
     if (args["top-tokens"] !== undefined) {
       const count = whole("top-tokens", args["top-tokens"]);

@@ -45,10 +45,16 @@ export function samplingOf(args: Readonly<Record<string, unknown>>, rawArgs: rea
   };
 }
 
+/** More would be infinite at a low temperature. */
+const MOST_BIAS = 1e6;
+
 function biasOf(text: string): [number, number] {
-  const [, id, value] = text.match(/^(\d+)=(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
-  if (id === undefined || !Number.isFinite(Number(value))) {
-    throw new UserError(`--logit-bias is ${JSON.stringify(text)}, expected ID=VALUE, such as 198=-5`, { exitCode: 2 });
+  const [, id, value] = text.match(/^(\d+)=([-+]?[\d.]+(?:e[-+]?\d+)?)$/i) ?? [];
+  if (id === undefined || !(Math.abs(Number(value)) <= MOST_BIAS)) {
+    throw new UserError(
+      `--logit-bias is ${JSON.stringify(text)}, expected ID=VALUE, such as 198=-5, of at most ${MOST_BIAS}`,
+      { exitCode: 2 },
+    );
   }
   return [Number(id), Number(value)];
 }
