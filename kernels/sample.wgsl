@@ -2,10 +2,10 @@
 // settings [S, 7], are those of the row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the
 // last is none.
 //   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
-//             temperature 0 takes the likeliest.
+//             temperature 0 takes the likeliest. A row with a logit that is not finite, before or after that, has no
+//             token: NOT_FINITE stands in its place.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is
-//             still p. Thresholds are found bit by bit on the order-preserving integer form of a float: nothing is
-//             sorted.
+//             still p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
 // settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
 // tokens in its low 16 bits and the written ones in its high 16. The draw is a function of (seed, counter).
 
@@ -16,6 +16,8 @@ struct Params {
 }
 
 override LANES: u32 = 256;
+
+const NOT_FINITE = 0xffffffffu;
 
 const TEMPERATURE = 0u;
 const TOP_K = 1u;
@@ -69,6 +71,11 @@ fn logit(row: u32, c: u32) -> f32 {
   v += bias[at] - setting(row, FREQUENCY) * written - select(0.0, setting(row, PRESENCE), written > 0.0);
   let temperature = setting(row, TEMPERATURE);
   return v / select(1.0, temperature, temperature > 0.0);
+}
+
+// By the bits, since a compiler may take it that no float is otherwise.
+fn is_finite(v: f32) -> bool {
+  return (bitcast<u32>(v) & 0x7f800000u) != 0x7f800000u;
 }
 
 fn sum_of(value: f32, lane: u32) -> f32 {
@@ -136,10 +143,16 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   let row = group.x;
   let lane = local.x;
   var largest = -3.4028234e38;
+  var healthy = 1u;
   for (var c = lane; c < params.columns; c += LANES) {
-    largest = max(largest, logit(row, c));
+    let v = logit(row, c);
+    if (!is_finite(v) || !is_finite(logits[row * params.columns + c])) {
+      healthy = 0u;
+    }
+    largest = max(largest, v);
   }
   largest = max_of(largest, lane);
+  healthy = min_of(healthy, lane);
 
   var least = 0u;
   let top_k = setting(row, TOP_K);
@@ -197,6 +210,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   let token = min_of(drawn, lane);
   if (lane == 0u) {
     let drawn_token = select(token, likeliest, setting(row, TEMPERATURE) <= 0.0 || token == 0xffffffffu);
-    output[row] = select(0u, drawn_token, streams[3u * row] < params.slots);
+    let told = select(NOT_FINITE, drawn_token, healthy == 1u);
+    output[row] = select(0u, told, streams[3u * row] < params.slots);
   }
 }

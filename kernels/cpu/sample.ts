@@ -1,7 +1,8 @@
 // Drawing the next token of each row of logits [R, V]. A unit is one row. Counts, bias [S, V] and settings [S, 7] are those of the
 // row's slot. streams [R, 3] has the slot, the seed and the counter; a slot past the last is none.
 //   forward   repetition, presence and frequency penalties, bias, temperature, top-k, top-p, min-p, then one draw;
-//             temperature 0 takes the likeliest.
+//             temperature 0 takes the likeliest. A row with a logit that is not finite, before or after that, has no token:
+//             NONE stands in its place.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is still
 //             p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
 // settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
@@ -30,7 +31,8 @@ export function forward(job: usize): void {
     const settings = input(job, 2) + slot * 28;
     const masses = scratch + (((<usize>columns + 3) & ~3) << 2);
     penalised(logits, input(job, 1) + own, settings, input(job, 3) + own, masses, columns);
-    store<u32>(at, draw(scratch, masses, settings, unit(bits), columns));
+    const healthy = allFinite(masses, columns);
+    store<u32>(at, healthy ? draw(scratch, masses, settings, unit(bits), columns) : NONE);
   }
 }
 
@@ -74,6 +76,18 @@ function penalised(logits: usize, counts: usize, settings: usize, bias: usize, t
     const added = f32x4.sub(f32x4.sub(v128.load(bias + at), f32x4.mul(frequency, written)), once);
     storeFirst(to + at, f32x4.div(f32x4.add(v128.bitselect(lowered, v, seen), added), temperatures), columns - c);
   }
+}
+
+/** What is not finite before penalties, bias and temperature is not behind them either. */
+function allFinite(values: usize, columns: u32): bool {
+  const whole = columns & ~3;
+  const infinite = i32x4.splat(0x7f800000);
+  let bad = i32x4.splat(0);
+  for (let c: u32 = 0; c < whole; c += 4)
+    bad = v128.or(bad, i32x4.eq(v128.and(v128.load(values + (<usize>c << 2)), infinite), infinite));
+  for (let c = whole; c < columns; c++)
+    if ((load<u32>(values + (<usize>c << 2)) & 0x7f800000) == 0x7f800000) return false;
+  return !v128.any_true(bad);
 }
 
 /** Larger floats give larger integers. */

@@ -1,5 +1,6 @@
 /** Prompts of text in, text out: the engine's tokens decoded as they come, cut at stop strings and at the end of a document. */
 import { UserError } from "../errors";
+import type { Asked } from "../generate/names";
 import type { Sampling } from "../generate/sampling";
 import { textStream } from "../text/stream";
 import type { OpenModel } from "./model";
@@ -13,6 +14,8 @@ export interface CompleteOptions extends Sampling {
   readonly stopIds?: readonly number[];
   /** Added to the logits of tokens. */
   readonly logitBias?: ReadonlyMap<number, number>;
+  /** What was asked for before, by the same: equal prompts go on to other random numbers. */
+  readonly asked?: Asked;
   /** Keeps every token with its log-probability for the ending. */
   readonly logProbs?: boolean;
 }

@@ -1,5 +1,5 @@
 /** Reads a pipeline's config: TOML, with overrides, checked against the schemas, defaults filled in. Errors name keys and lines. */
-import { z } from "zod";
+import type { z } from "zod";
 import { messageOf, UserError } from "../errors";
 import { readTextFile } from "../files";
 import { modelConfig } from "../stages/model-settings";
@@ -7,6 +7,8 @@ import { nearest } from "../text/nearest";
 import { type Config, configSchema } from "./config";
 import { embeddedConfigs, findFile } from "./embedded";
 import { NEW } from "./graph";
+import { applyOverrides, type Override, overrideOf } from "./overrides";
+import { keysAt } from "./schema-path";
 
 /** Reads a config file, on disk or embedded, with `--set` overrides such as `stage.0.optim.lr=1e-4`. */
 export async function readConfigFile(path: string, overrides: readonly string[] = []): Promise<Config> {
@@ -14,15 +16,18 @@ export async function readConfigFile(path: string, overrides: readonly string[] 
   const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
   const text = readTextFile(file, `the config ${path}`, { hint, exitCode: 2 });
   const raw = parseToml(text, path);
-  for (const override of overrides) applyOverride(raw, override);
-  return checkConfig(raw, { path, lines: linesOf(text) });
+  return checkConfig(raw, { path, lines: linesOf(text), overrides: applyOverrides(raw, overrides) });
+}
+
+/** Where a config's values come from. */
+interface Sources {
+  readonly path?: string;
+  readonly lines?: ReadonlyMap<string, number>;
+  readonly overrides?: readonly Override[];
 }
 
 /** Checks a parsed config. Errors name the key's path and, where known, its line. */
-export function checkConfig(
-  raw: unknown,
-  { path = "", lines = new Map() }: { path?: string; lines?: ReadonlyMap<string, number> } = {},
-): Config {
+export function checkConfig(raw: unknown, { path = "", lines = new Map(), overrides = [] }: Sources = {}): Config {
   const result = configSchema.safeParse(raw);
   if (result.success) {
     const { model, stage } = result.data;
@@ -31,11 +36,18 @@ export function checkConfig(
     for (const each of stage) if ("model" in each && each.model) modelConfig(each.model, 1, `${each.name}.model`);
     return result.data;
   }
-  const messages = result.error.issues.flatMap(explain).map(({ at, message }) => {
-    const line = lineOf(lines, at);
-    const place = path ? `${path}${line ? `:${line}` : ""}: ` : "";
-    return `${place}${at.length ? `${pathText(at)}: ` : ""}${message}`;
-  });
+  const messages = result.error.issues
+    .flatMap((issue) => explain(issue, raw))
+    .map(({ at, message }) => {
+      const override = overrideOf(at, overrides);
+      if (override) {
+        const same = override.keys.join(".") === at.map(String).join(".");
+        return `--set ${override.text}: ${same ? "" : `${pathText(at)}: `}${message}`;
+      }
+      const line = lineOf(lines, at);
+      const place = path ? `${path}${line ? `:${line}` : ""}: ` : "";
+      return `${place}${at.length ? `${pathText(at)}: ` : ""}${message}`;
+    });
   throw new UserError(messages.join("\n       "), { hint: "docs/config.md lists every key", exitCode: 2 });
 }
 
@@ -68,35 +80,14 @@ interface Problem {
   readonly message: string;
 }
 
-function explain(issue: z.core.$ZodIssue): Problem[] {
+function explain(issue: z.core.$ZodIssue, raw: unknown): Problem[] {
   if (issue.code !== "unrecognized_keys")
     return [{ at: issue.path, message: issue.message.replace(/^Invalid input: /, "") }];
-  const known = keysAt(issue.path);
+  const known = keysAt(configSchema, raw, issue.path);
   return issue.keys.map((key) => {
     const near = nearest(key, known);
     return { at: [...issue.path, key], message: `unknown key${near ? `; did you mean ${near}?` : ""}` };
   });
-}
-
-/** The keys that the schema knows at a path, for suggestions. */
-function keysAt(path: readonly PropertyKey[]): string[] {
-  let node = z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" }) as JsonSchema;
-  for (const key of path) {
-    const options = [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])];
-    const next = typeof key === "number" ? options.map((o) => o.items) : options.map((o) => ownProperty(o, key));
-    node = next.find((option) => option !== undefined) ?? {};
-  }
-  return [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])].flatMap((option) => Object.keys(option.properties ?? {}));
-}
-
-const ownProperty = ({ properties = {} }: JsonSchema, key: PropertyKey) =>
-  Object.hasOwn(properties, key) ? properties[String(key)] : undefined;
-
-interface JsonSchema {
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly items?: JsonSchema;
-  readonly anyOf?: readonly JsonSchema[];
-  readonly oneOf?: readonly JsonSchema[];
 }
 
 function pathText(path: readonly PropertyKey[]): string {
@@ -132,30 +123,6 @@ function parses(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Sets one value, written as TOML; a bare word is taken as a string. */
-export function applyOverride(raw: Record<string, unknown>, override: string): void {
-  const at = override.indexOf("=");
-  if (at <= 0)
-    throw new UserError(`--set ${override} has no value`, {
-      hint: "write it as --set stage.0.optim.lr=1e-4",
-      exitCode: 2,
-    });
-  const keys = override.slice(0, at).trim().split(".");
-  if (keys.some((key) => key === "" || key === "__proto__"))
-    throw new UserError(`--set ${override} names no key of a config`, { exitCode: 2 });
-  const text = override.slice(at + 1).trim();
-  const value: unknown = parses(`v = ${text}`) ? (Bun.TOML.parse(`v = ${text}`) as { v: unknown }).v : text;
-  let node: Record<string, unknown> = raw;
-  for (const key of keys.slice(0, -1)) {
-    const next = node[key] ?? {};
-    if (typeof next !== "object" || next === null)
-      throw new UserError(`--set ${override}: ${key} is not a table`, { exitCode: 2 });
-    node[key] = next;
-    node = next as Record<string, unknown>;
-  }
-  node[keys.at(-1)!] = value;
 }
 
 /** Line numbers of keys and tables, by dotted path with array indices. Keys of inline tables are found by their table. */

@@ -229,10 +229,10 @@ async function writeContinuations(
   { device, directory, console, write }: RunOptions,
 ) {
   using opened = await openModel(device, await locateParts(directory, console));
+  const options = { ...sampling.parse({ temperature, maxTokens: tokens, seed }), asked: new Map() };
   for (const prompt of prompts) {
     write(`\n${prompt}`);
-    for (const { text } of complete(opened, [prompt], sampling.parse({ temperature, maxTokens: tokens, seed })))
-      write(text);
+    for (const { text } of complete(opened, [prompt], options)) write(text);
     write("\n");
   }
 }

@@ -6,7 +6,7 @@ import { cpuDevice, listAdapters, wantedBy } from "../device/list";
 import { openDevice } from "../device/open";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
-import { deviceArg, numberOf, threadsOf } from "./options";
+import { deviceArg, threadsOf, whole } from "./options";
 
 interface Column {
   readonly device: DeviceInfo;
@@ -32,7 +32,7 @@ export default defineCommand({
   },
   run({ args }) {
     const console = openConsole();
-    const options = { profile: args.profile ?? false, soak: numberOf("soak", args.soak) };
+    const options = { profile: args.profile ?? false, soak: whole("soak", args.soak, { least: 0 }) };
     const wanted = args.device === "all" ? everyDevice() : [args.device];
     const columns = wanted.map((name): Column => {
       const threads = name === "cpu" || args.device !== "all" ? threadsOf(args) : undefined;

@@ -14,7 +14,7 @@ import { records } from "../stages/examples";
 import { trainBpe } from "../text/bpe";
 import { loadTokenizer, tokenizerFrom } from "../text/tokenizer";
 import { flagsOf } from "./flags";
-import { numberOf } from "./options";
+import { whole } from "./options";
 
 const { format, template, trees, strict } = records;
 const recordFlags = flagsOf(z.object({ format, template, trees, strict }), {
@@ -38,7 +38,11 @@ const show = defineCommand({
     seed: { type: "string", description: "shows random ones, chosen by it, and not the first" },
     tokens: { type: "string", description: "tokens of an example at most (default: 1024; without --model no limit)" },
     ...recordFlags.args,
-    ids: { type: "boolean", description: "prints every token with its id, one a line; * marks those that are trained" },
+    ids: {
+      type: "boolean",
+      excludes: ["json"],
+      description: "prints every token with its id, one a line; * marks those that are trained",
+    },
     json: { type: "boolean", description: "prints one JSON object an example: ids, trained, text" },
   },
   async run({ args, rawArgs }) {
@@ -46,6 +50,8 @@ const show = defineCommand({
     const { format: kind, template: wanted, trees, strict } = recordFlags.parse(args, rawArgs);
     const format = kind === "auto" ? undefined : kind;
     const { model } = args;
+    const count = whole("count", args.count);
+    const seed = args.seed === undefined ? null : whole("seed", args.seed, { least: 0, most: 0xffff_ffff });
     const tokenizer =
       model === undefined
         ? tokenizerFrom(trainBpe([], { size: 257 }))
@@ -54,15 +60,14 @@ const show = defineCommand({
     const loaded = await loadSamples(await locateData(args.file, console), { format, trees, strict, name: args.file });
     const template = templateFor(wanted, loaded.format, tokenizer);
     const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
-    const tokens = args.tokens === undefined ? most : numberOf("tokens", args.tokens);
+    const tokens = args.tokens === undefined ? most : whole("tokens", args.tokens);
     const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });
     const unused = loaded.unused.length ? `, without ${loaded.unused.join(", ")}` : "";
     for (const line of reportLines(report, `${args.file}: format ${loaded.format}${unused}`)) console.note(line);
     if (examples.length === 0) throw new UserError(`${args.file} has no record that can be shown`);
-    const order =
-      args.seed === undefined ? examples.map((_, i) => i) : shuffled(examples.length, numberOf("seed", args.seed), 0);
+    const order = seed === null ? examples.map((_, i) => i) : shuffled(examples.length, seed, 0);
     const colour = mayColour(process.stdout);
-    for (const i of order.slice(0, numberOf("count", args.count))) {
+    for (const i of order.slice(0, count)) {
       const { ids, trained, targets, where } = examples[i]!;
       if (args.json) {
         const text = tokenizer.decode([...ids]);

@@ -16,6 +16,7 @@ export default defineCommand({
       type: "enum",
       options: [...ggufTypes],
       default: "f16",
+      needs: ["format=gguf"],
       description: "how gguf stores matrices: as they are, in 16 bits, or in blocks of 8 bits",
     },
   },

@@ -3,6 +3,7 @@ import type { ArgDef } from "citty";
 import { z } from "zod";
 import { UserError } from "../errors";
 import { all, numberOf } from "./options";
+import type { More } from "./words";
 
 /** The key that a flag stands for, such as `optim.lr`, and more where there is more to say. */
 export type Target =
@@ -21,7 +22,7 @@ type Args = Readonly<Record<string, unknown>>;
 
 export interface Flags<Name extends string, Value> {
   /** For citty. */
-  readonly args: { readonly [N in Name]: ArgDef };
+  readonly args: { readonly [N in Name]: ArgDef & More };
   /** What was given, and the command's own defaults, as a part of a config that is to be checked. */
   collect(args: Args, rawArgs: readonly string[]): Record<string, unknown>;
   /** The same as the schema makes it whole. What it refuses is told by the flag's name. */
@@ -132,17 +133,19 @@ function kindOf(schema: z.ZodType): Kind {
 
 const repeated = (kind: Kind) => kind === "list" || kind === "one or more";
 
-function argOf({ kind, field, needs, open, says, own }: Flag): ArgDef {
+function argOf({ kind, field, needs, open, says, own }: Flag): ArgDef & More {
   const { inner, optional, fallback } = field;
   const choices = inner instanceof z.ZodEnum ? inner.options.map(String) : [];
   const sentence = says ?? (open ? `${field.description}: ${choices.join(", ")}` : field.description);
   const description = `${needs ? `with --${needs}: ` : ""}${sentence}${repeated(kind) ? "; may be repeated" : ""}`;
-  if (kind === "switch" || kind === "group") return { type: "boolean", description };
+  const more: More = { ...(needs && { needs: [needs] }), ...(repeated(kind) && { repeated: true }) };
+  if (kind === "switch" || kind === "group") return { type: "boolean", description, ...more };
   const known = own ?? fallback;
   const shown = known === undefined || repeated(kind) ? {} : { default: String(known) };
   const required = { required: known === undefined && !optional };
-  if (kind === "choice" && !open) return { type: "enum", options: choices, description, ...shown, ...required };
-  return { type: "string", description, ...shown, ...required };
+  if (kind === "choice" && !open)
+    return { type: "enum", options: choices, description, ...shown, ...required, ...more };
+  return { type: "string", description, ...shown, ...required, ...more };
 }
 
 /** Undefined where nothing was given: the schema has its own default then. */

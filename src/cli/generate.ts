@@ -4,6 +4,7 @@ import { type CompleteOptions, complete } from "../app/complete";
 import type { OpenModel } from "../app/model";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
+import type { Asked } from "../generate/names";
 import { likeliest } from "../generate/probabilities";
 import { openConsole } from "../log/console";
 import { type AnswerEnds, answerEnds } from "../text/answer";
@@ -20,26 +21,40 @@ export default defineCommand({
       required: true,
       description: "a run folder, a checkpoint, a model directory, or a Hub name such as gpt2",
     },
-    prompt: { type: "string", description: "what to continue; may be repeated; read from standard input if absent" },
+    prompt: {
+      type: "string",
+      repeated: true,
+      blank: true,
+      excludes: ["prompts"],
+      description: "what to continue; may be repeated; read from standard input if absent",
+    },
     prompts: {
       type: "string",
       description: 'a JSONL file of prompts, each line {"prompt": "..."}; prints a JSON object each',
     },
-    batch: { type: "string", default: "8", description: "prompts of --prompts that run together" },
+    batch: {
+      type: "string",
+      default: "8",
+      needs: ["prompts"],
+      description: "prompts of --prompts that run together",
+    },
     samples: { type: "string", default: "1", description: "continuations of each prompt, each with a seed of its own" },
     ...samplingArgs,
     "top-tokens": {
       type: "string",
+      excludes: ["samples", ...Object.keys(samplingArgs).filter((name) => name !== "special")],
       description: "prints the K likeliest next tokens with their probabilities instead",
     },
     json: { type: "boolean", description: "prints one JSON object a prompt" },
     chat: {
       type: "boolean",
+      excludes: ["special"],
       description: "a prompt is a question to the assistant, told in the model's chat template",
     },
     template: {
       type: "string",
       default: "auto",
+      needs: ["chat"],
       description: "with --chat: auto, alpaca, instruction, chat, or a Jinja file",
     },
     ...modelArgs,
@@ -55,7 +70,8 @@ export default defineCommand({
     using opened = await openFromArgs(args, rawArgs, console);
     const template = args.chat ? templateFor(args.template, "messages", opened.tokenizer) : null;
     const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
-    const options = template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven;
+    const asked: Asked = new Map();
+    const options = { ...(template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven), asked };
 
     if (args["top-tokens"] !== undefined) {
       const count = whole("top-tokens", args["top-tokens"]);

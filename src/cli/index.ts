@@ -2,7 +2,7 @@
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import manifest from "../../package.json";
 import { codeOf, messageOf, UserError } from "../errors";
-import { kebab } from "./kebab";
+import { readWords } from "./words";
 
 const root = defineCommand({
   meta: {
@@ -38,14 +38,15 @@ export async function main(argv: readonly string[]): Promise<void> {
       return;
     }
     const { command, parent, rest } = await find(argv);
-    if (argv.length === 0 || rest.some((arg) => arg === "--help" || arg === "-h")) {
+    const help = argv.length === 0 || (command.subCommands && ["--help", "-h"].includes(rest[0] ?? ""));
+    const words = help ? null : command.subCommands ? [] : readWords((command.args ?? {}) as ArgsDef, rest);
+    if (words === null) {
       const usage = await renderUsage(command, parent);
       console.log(process.stdout.isTTY ? usage : Bun.stripANSI(usage));
       return;
     }
     if (command.subCommands) throw await unknownCommand(command, rest);
-    checkFlags((command.args ?? {}) as ArgsDef, rest);
-    await runCommand(command, { rawArgs: [...rest] });
+    await runCommand(command, { rawArgs: words });
   } catch (error) {
     report(error);
   }
@@ -79,31 +80,6 @@ async function unknownCommand({ subCommands }: CommandDef, rest: readonly string
   const near = nearest(rest[0] ?? "", names);
   const what = rest[0] === undefined ? "a command is missing" : `there is no command ${rest[0]}`;
   return new UserError(what, { hint: near ? `did you mean ${near}?` : `commands: ${names.join(", ")}`, exitCode: 2 });
-}
-
-/** citty takes any flag without a word; a misspelt one must not go unseen. */
-function checkFlags(args: ArgsDef, rest: readonly string[]): void {
-  const flags = Object.entries(args).filter(([, { type }]) => type !== "positional");
-  const names = flags.map(([name]) => kebab(name));
-  for (let i = 0; i < rest.length; i++) {
-    const word = rest[i]!;
-    if (word === "--") return;
-    if (!word.startsWith("-") || word === "-" || /^-\d/.test(word)) continue;
-    const [flag = ""] = word.replace(/^--?/, "").split("=");
-    const found = flags.find(([name]) => name === flag || kebab(name) === flag)?.[1];
-    if (!found) throw unknownFlag(word, flag, names);
-    if (found.type === "boolean" || word.includes("=")) continue;
-    if (rest[i + 1] === undefined) throw new UserError(`--${flag} needs a value`, { exitCode: 2 });
-    i++; // its value, which may look like a flag
-  }
-}
-
-function unknownFlag(word: string, flag: string, names: readonly string[]): UserError {
-  const near = names.find((name) => name.startsWith(flag.slice(0, 4)) || flag.startsWith(name));
-  return new UserError(`there is no option ${word}`, {
-    hint: near ? `did you mean --${near}? --help lists all` : "--help lists all",
-    exitCode: 2,
-  });
 }
 
 /** What a disk says when it is full, read-only or not ours. */

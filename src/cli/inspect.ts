@@ -14,7 +14,7 @@ import type { Adapter } from "../model/lora";
 import { type Model, modelOf, withAdapters } from "../model/model";
 import { kindOf } from "../stages";
 import { type Memory, memoryOf } from "../stages/memory";
-import { numberOf } from "./options";
+import { whole } from "./options";
 
 export default defineCommand({
   meta: { name: "inspect", description: "parameters by tensor, and memory for inference and training" },
@@ -26,17 +26,18 @@ export default defineCommand({
     },
     rows: { type: "string", description: "sequences of a training batch (default: the config's, or 1)" },
     tokens: { type: "string", description: "tokens of a sequence (default: the config's, or the context)" },
-    vocabulary: { type: "string", default: "50257", description: "tokens of the vocabulary, for a preset" },
+    vocabulary: { type: "string", description: "tokens of the vocabulary, for a preset (default: 50257)" },
     json: { type: "boolean", description: "prints one JSON object" },
   },
   async run({ args }) {
-    const { model, rows, tokens, recompute } = await find(args.target, numberOf("vocabulary", args.vocabulary));
+    const vocabulary = args.vocabulary === undefined ? null : whole("vocabulary", args.vocabulary, { most: 1 << 24 });
+    const { model, rows, tokens, recompute } = await find(args.target, vocabulary);
     const shape = {
-      rows: args.rows ? numberOf("rows", args.rows) : rows,
-      tokens: args.tokens ? numberOf("tokens", args.tokens) : tokens,
+      rows: args.rows === undefined ? rows : whole("rows", args.rows, { most: 65536 }),
+      tokens: args.tokens === undefined ? tokens : whole("tokens", args.tokens),
       recompute,
     };
-    if (!(shape.rows >= 1 && shape.tokens >= 1 && shape.tokens <= model.config.context)) {
+    if (shape.tokens > model.config.context) {
       throw new UserError(
         `a batch of ${shape.rows} x ${shape.tokens} does not fit a context of ${model.config.context}`,
         { exitCode: 2 },
@@ -54,12 +55,17 @@ interface Shape {
   readonly recompute: boolean;
 }
 
-async function find(target: string, vocabulary: number): Promise<{ model: Model } & Shape> {
+async function find(target: string, vocabulary: number | null): Promise<{ model: Model } & Shape> {
   const preset = Object.hasOwn(presets, target) ? presets[target] : undefined;
   if (preset && !existsSync(target)) {
-    const model = modelOf({ ...preset, vocabulary, epsilon: 1e-5 });
+    const model = modelOf({ ...preset, vocabulary: vocabulary ?? 50257, epsilon: 1e-5 });
     return { model, rows: 1, tokens: preset.context, recompute: false };
   }
+  if (vocabulary !== null)
+    throw new UserError(`${target} has a vocabulary of its own, and --vocabulary is for a preset`, {
+      hint: `leave out --vocabulary; the presets are ${Object.keys(presets).join(", ")}`,
+      exitCode: 2,
+    });
   if (target.endsWith(".toml")) {
     const config = await readConfigFile(target);
     const node = graphOf(config)[0]!;

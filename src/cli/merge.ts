@@ -16,6 +16,7 @@ export default defineCommand({
     },
     adapter: {
       type: "string",
+      repeated: true,
       description: "an adapter on top of the model: a folder, or a Hub name; may be repeated",
     },
     out: { type: "string", required: true, description: "the new model's folder" },

@@ -7,7 +7,11 @@ import type { Storage } from "../model/parameters";
 import { all, deviceArg, openFor, storageArg } from "./options";
 
 export const modelArgs = {
-  adapter: { type: "string", description: "an adapter on top of the model: a folder, or a Hub name; may be repeated" },
+  adapter: {
+    type: "string",
+    repeated: true,
+    description: "an adapter on top of the model: a folder, or a Hub name; may be repeated",
+  },
   "base-only": { type: "boolean", description: "leaves out the model's own adapter" },
   ...storageArg,
   ...deviceArg,

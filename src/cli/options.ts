@@ -30,7 +30,7 @@ export interface DeviceArgs {
 }
 
 export function threadsOf({ threads }: DeviceArgs): number | undefined {
-  return threads === undefined ? undefined : numberOf("threads", threads);
+  return threads === undefined ? undefined : whole("threads", threads);
 }
 
 /** Opens the device and, when `auto` found no GPU, says what it took instead. */
@@ -65,7 +65,8 @@ export function whole(
 /** Every value of an option that may be given more than once. citty keeps only the last. */
 export function all(rawArgs: readonly string[], ...names: readonly string[]): string[] {
   const values: string[] = [];
-  rawArgs.forEach((word, i) => {
+  const end = rawArgs.indexOf("--");
+  (end < 0 ? rawArgs : rawArgs.slice(0, end)).forEach((word, i) => {
     for (const name of names) {
       if (word === `--${name}`) values.push(rawArgs[i + 1] ?? "");
       else if (word.startsWith(`--${name}=`)) values.push(word.slice(name.length + 3));

@@ -1,7 +1,8 @@
 /** `dawngrad pretrain --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
 import { configSchema, tokenizerSchema } from "../app/config";
-import { applyOverride, checkConfig } from "../app/config-file";
+import { checkConfig } from "../app/config-file";
+import { applyOverrides } from "../app/overrides";
 import { schema } from "../stages/pretrain";
 import { flagsOf } from "./flags";
 import { all, deviceArg } from "./options";
@@ -35,8 +36,12 @@ export default defineCommand({
     out: { type: "string", description: "the run's folder (default: runs/pretrain)" },
     ...run.args,
     tokenizer: { type: "string", default: "bpe", description: "bpe, character, or a folder with tokenizer.json" },
-    ...tokenizer.args,
-    set: { type: "string", description: "any other value of the config, such as --set stage.0.optim.clip=0.5" },
+    vocabulary: { ...tokenizer.args.vocabulary, needs: ["tokenizer=bpe"] },
+    set: {
+      type: "string",
+      repeated: true,
+      description: "any other value of the config, such as --set stage.0.optim.clip=0.5",
+    },
     ...deviceArg,
   },
   async run({ args, rawArgs }) {
@@ -52,7 +57,6 @@ export default defineCommand({
             : { kind: "file", path: kind },
       stage: [{ kind: "pretrain", ...stage.collect(args, rawArgs) }],
     };
-    for (const override of all(rawArgs, "set")) applyOverride(raw, override);
-    await startRun(checkConfig(raw), args);
+    await startRun(checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }), args);
   },
 });

@@ -2,7 +2,6 @@
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config-file";
 import { planText } from "../app/plan-text";
-import { UserError } from "../errors";
 import { openConsole } from "../log/console";
 import { all, deviceArg } from "./options";
 import { runFolder, startRun } from "./start";
@@ -15,11 +14,19 @@ export default defineCommand({
       required: true,
       description: "a TOML file, or one inside the program such as configs/demo.toml",
     },
-    set: { type: "string", description: "overrides a value, such as --set stage.0.optim.lr=1e-4; may be repeated" },
+    set: {
+      type: "string",
+      repeated: true,
+      description: "overrides a value, such as --set stage.0.optim.lr=1e-4; may be repeated",
+    },
     out: { type: "string", description: "the run's folder (default: runs/NAME)" },
     plan: { type: "boolean", description: "shows the stages, their state, sizes and memory, and runs nothing" },
-    from: { type: "string", description: "runs only this stage and what stands on it" },
-    only: { type: "string", description: "runs only these stages, such as sft or sft,merge; may be repeated" },
+    from: { type: "string", excludes: ["only"], description: "runs only this stage and what stands on it" },
+    only: {
+      type: "string",
+      repeated: true,
+      description: "runs only these stages, such as sft or sft,merge; may be repeated",
+    },
     fresh: { type: "boolean", description: "removes the old results of the stages that are run, and begins them anew" },
     "keep-going": { type: "boolean", description: "a stage that fails stops only what stands on it" },
     ...deviceArg,
@@ -27,8 +34,6 @@ export default defineCommand({
   async run({ args, rawArgs }) {
     const config = await readConfigFile(args.config, all(rawArgs, "set"));
     const only = all(rawArgs, "only").flatMap((names) => names.split(","));
-    if (args.from !== undefined && only.length)
-      throw new UserError("--from and --only exclude each other", { hint: "give one of them", exitCode: 2 });
     const choice = {
       from: args.from,
       ...(only.length && { only }),

@@ -19,10 +19,18 @@ const flags = flagsOf(sampling, {
 
 export const samplingArgs = {
   ...flags.args,
-  "logit-bias": { type: "string", description: "ID=VALUE is added to that token's logit; may be repeated" },
-  stop: { type: "string", description: "text that ends the answer; may be repeated" },
-  "stop-id": { type: "string", description: "a token id that ends the answer; may be repeated" },
-  logprobs: { type: "boolean", description: "adds every token with its log-probability; with --json or --prompts" },
+  "logit-bias": {
+    type: "string",
+    repeated: true,
+    description: "ID=VALUE is added to that token's logit; may be repeated",
+  },
+  stop: { type: "string", repeated: true, description: "text that ends the answer; may be repeated" },
+  "stop-id": { type: "string", repeated: true, description: "a token id that ends the answer; may be repeated" },
+  logprobs: {
+    type: "boolean",
+    needs: ["json", "prompts"],
+    description: "adds every token with its log-probability; with --json or --prompts",
+  },
   special: { type: "boolean", description: "reads <|endoftext|> in a prompt as the token, and not as plain text" },
 } as const;
 
@@ -37,10 +45,16 @@ export function samplingOf(args: Readonly<Record<string, unknown>>, rawArgs: rea
   };
 }
 
+/** More would be infinite at a low temperature. */
+const MOST_BIAS = 1e6;
+
 function biasOf(text: string): [number, number] {
-  const [, id, value] = text.match(/^(\d+)=(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
-  if (id === undefined || !Number.isFinite(Number(value))) {
-    throw new UserError(`--logit-bias is ${JSON.stringify(text)}, expected ID=VALUE, such as 198=-5`, { exitCode: 2 });
+  const [, id, value] = text.match(/^(\d+)=([-+]?[\d.]+(?:e[-+]?\d+)?)$/i) ?? [];
+  if (id === undefined || !(Math.abs(Number(value)) <= MOST_BIAS)) {
+    throw new UserError(
+      `--logit-bias is ${JSON.stringify(text)}, expected ID=VALUE, such as 198=-5, of at most ${MOST_BIAS}`,
+      { exitCode: 2 },
+    );
   }
   return [Number(id), Number(value)];
 }

@@ -1,7 +1,8 @@
 /** `dawngrad sft --model gpt2 --data FILE`: a config of one stage from the command line. */
 import { defineCommand } from "citty";
 import { configSchema } from "../app/config";
-import { applyOverride, checkConfig } from "../app/config-file";
+import { checkConfig } from "../app/config-file";
+import { applyOverrides } from "../app/overrides";
 import { schema } from "../stages/sft";
 import { flagsOf } from "./flags";
 import { all, deviceArg } from "./options";
@@ -38,9 +39,18 @@ export default defineCommand({
     },
     out: { type: "string", description: "the run's folder (default: runs/sft)" },
     ...stage.args,
-    prompt: { type: "string", description: "a question that is answered at every evaluation; may be repeated" },
+    steps: { ...stage.args.steps, excludes: ["epochs"] },
+    prompt: {
+      type: "string",
+      repeated: true,
+      description: "a question that is answered at every evaluation; may be repeated",
+    },
     ...run.args,
-    set: { type: "string", description: "any other value of the config, such as --set stage.0.lora.dora=true" },
+    set: {
+      type: "string",
+      repeated: true,
+      description: "any other value of the config, such as --set stage.0.lora.dora=true",
+    },
     ...deviceArg,
   },
   async run({ args, rawArgs }) {
@@ -57,7 +67,6 @@ export default defineCommand({
         },
       ],
     };
-    for (const override of all(rawArgs, "set")) applyOverride(raw, override);
-    await startRun(checkConfig(raw), args);
+    await startRun(checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }), args);
   },
 });

@@ -26,7 +26,7 @@ const sizeFlag = flagsOf(tokenizerSchema, { size: { path: "size", says: "tokens 
 const train = defineCommand({
   meta: { name: "train", description: "trains a tokenizer on text files" },
   args: {
-    data: { type: "string", required: true, description: "a text file; may be repeated" },
+    data: { type: "string", required: true, repeated: true, description: "a text file; may be repeated" },
     out: { type: "string", required: true, description: "the folder to write" },
     kind: {
       type: "enum",
@@ -34,7 +34,7 @@ const train = defineCommand({
       default: "bpe",
       description: "byte-level BPE, one token a character, or one a word",
     },
-    ...sizeFlag.args,
+    size: { ...sizeFlag.args.size, needs: ["kind=bpe", "kind=word"] },
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
@@ -87,9 +87,14 @@ const encode = defineCommand({
   meta: { name: "encode", description: "text to token ids" },
   args: {
     ...tokenizerArg,
-    text: { type: "positional", required: false, description: "the text; read from standard input if absent" },
+    text: {
+      type: "positional",
+      required: false,
+      blank: true,
+      description: "the text; read from standard input if absent",
+    },
     special: { type: "boolean", description: "reads <|endoftext|> as the token, and not as plain text" },
-    tokens: { type: "boolean", description: "prints each id with its text, one a line" },
+    tokens: { type: "boolean", excludes: ["json"], description: "prints each id with its text, one a line" },
     json: { type: "boolean", description: "prints a JSON array" },
   },
   async run({ args }) {
@@ -109,6 +114,7 @@ const decode = defineCommand({
     ids: {
       type: "positional",
       required: false,
+      repeated: true,
       description: "ids between spaces or commas; read from standard input if absent",
     },
   },

@@ -62,7 +62,16 @@ export function score(
     nats += program.read(graph.loss)[0]!;
     onProgress(Math.min(at + rows, windows.length), windows.length);
   }
+  expectFinite(nats / (ids.length - 1), "the text");
   return { nats, tokens: ids.length - 1 };
+}
+
+/** Throws a UserError where a loss is none: the weights or the logits are not finite. */
+export function expectFinite(loss: number, what: string): void {
+  if (Number.isFinite(loss)) return;
+  throw new UserError(`the loss of ${what} is ${loss}: the model's logits are not finite`, {
+    hint: "its weights are damaged or too large",
+  });
 }
 
 /** A window reads ids[begin, end) and predicts ids[begin + 1, end + 1), of which those from `from` on are scored. */

@@ -3,9 +3,11 @@
  * while others go on. It knows token ids, not text. Tokens are drawn on the device, so a step reads back one id a sequence.
  */
 import type { Device } from "../device/device";
+import { UserError } from "../errors";
 import type { Model } from "../model/model";
 import type { Slab } from "../model/slab";
 import { NO_SLOT } from "../ops/attention-decode";
+import { NOT_FINITE } from "../ops/sample";
 import { type DecoderSize, decodeRows, type Pass, Passes, PIECE, pieceRows, pieceTokens } from "./passes";
 import type { Sampling } from "./sampling";
 import { checkPrompt, commonPrefix, type End, newStream, push, type Stream, type StreamOptions } from "./stream";
@@ -228,6 +230,7 @@ export class Decoder implements Disposable {
     const { ids, logProbs } = this.passes.drawnBy(pass, scored);
     return finished.map(({ slot, row, stream }) => {
       const id = ids[row]!;
+      if (id === NOT_FINITE) throw notFinite();
       const logProb = logProbs && stream.options.logProbs ? logProbs[row]! : null;
       return { slot, id, logProb, end: push(stream, id, this.capacity) };
     });
@@ -244,6 +247,16 @@ export class Decoder implements Disposable {
   }
 }
 
+/** For who would choose a token. */
+export function notFinite(): UserError {
+  return new UserError("the model's logits are not finite, so that no token can be chosen", {
+    hint: "its weights are damaged or too large, or the penalties are",
+  });
+}
+
+/** Temperatures at which the likeliest token is all that is ever drawn, and by which logits would become infinite. */
+const GREEDY = 1e-6;
+
 /** Tokens that the cache does not hold yet. */
 function left({ ids, at }: Stream): number {
   return ids.length - at;
@@ -251,7 +264,7 @@ function left({ ids, at }: Stream): number {
 
 function settingsOf(s: Sampling): Float32Array {
   return Float32Array.of(
-    s.temperature,
+    s.temperature < GREEDY ? 0 : s.temperature,
     s.topK,
     s.topP,
     s.minP,

@@ -3,8 +3,9 @@ import type { Device } from "../device/device";
 import type { Model } from "../model/model";
 import type { Slab } from "../model/slab";
 import { Decoder } from "./decoder";
+import { type Asked, namesOf } from "./names";
 import { roundUp } from "./passes";
-import { laterHalf, type Rollout, type RolloutOptions, rollouts } from "./rollouts";
+import { laterHalf, type Rollout, type RolloutOptions, rolloutSteps } from "./rollouts";
 import { type Sampling, sampling } from "./sampling";
 import { checkPrompt } from "./stream";
 
@@ -15,7 +16,11 @@ export interface GenerateOptions extends Sampling {
   readonly onLogProb?: (row: number, id: number, logProb: number) => void;
   /** Added to the logits of tokens. */
   readonly logitBias?: ReadonlyMap<number, number>;
+  /** What was asked for before, by the same: equal prompts go on to other random numbers. */
+  readonly asked?: Asked;
 }
+
+export type TogetherOptions = RolloutOptions & { readonly together: number };
 
 /** The new token of each sequence, or null for one that has ended. */
 export type Column = readonly (number | null)[];
@@ -35,15 +40,19 @@ export class Engine implements Disposable {
     this.slabs = slabs;
   }
 
-  /** Writes on after each prompt, one column of tokens at a time. Stops when all have ended or `maxTokens` were given. */
+  /**
+   * Writes on after each prompt, one column of tokens at a time. Stops when all have ended or `maxTokens` were given. What a prompt's random
+   * numbers are depends on nothing but the seed, what it says, and how often the same was asked for before it.
+   */
   *generate(prompts: readonly (readonly number[])[], options: GenerateOptions): Generator<Column> {
     this.expectPrompts(prompts);
     const longest = Math.max(...prompts.map(({ length }) => length));
     const decoder = this.decoderOf(prompts.length, longest + options.maxTokens);
     const { ends, onLogProb, logitBias } = options;
+    const names = namesOf(prompts, options.asked ?? new Map());
     const rows = prompts.map((prompt) => ({ ids: [...prompt], first: prompt.length, ended: false }));
     prompts.forEach((prompt, row) => {
-      decoder.admit(row, prompt, options, { name: row, logitBias, logProbs: onLogProb !== undefined });
+      decoder.admit(row, prompt, options, { name: names[row]!, logitBias, logProbs: onLogProb !== undefined });
     });
     const mine = this.begun;
     const step = () => {
@@ -68,17 +77,22 @@ export class Engine implements Disposable {
   }
 
   /** What follows each prompt, `together` of them at a time, in the order of their ends. */
-  *rollouts(
+  *rollouts(prompts: readonly (readonly number[])[], options: TogetherOptions): Generator<Rollout> {
+    for (const ended of this.rolloutSteps(prompts, options)) yield* ended;
+  }
+
+  /** The same step by step: what has ended in each, often nothing, so that who asks may do something else between. */
+  *rolloutSteps(
     prompts: readonly (readonly number[])[],
-    { together, ...options }: RolloutOptions & { readonly together: number },
-  ): Generator<Rollout> {
+    { together, ...options }: TogetherOptions,
+  ): Generator<Rollout[]> {
     if (prompts.length === 0) return;
     this.expectPrompts(prompts);
     const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
     const decoder = this.decoderOf(Math.min(together, prompts.length), longest + options.maxTokens);
     const mine = this.begun;
-    for (const rollout of rollouts(decoder, prompts, options)) {
-      yield rollout;
+    for (const ended of rolloutSteps(decoder, prompts, options)) {
+      yield ended;
       if (mine !== this.begun) throw new Error("rollouts: another text was begun before these had ended");
     }
   }

@@ -1,4 +1,5 @@
 /** The likeliest next tokens, from logits. */
+import { notFinite } from "./decoder";
 
 export interface Likely {
   readonly id: number;
@@ -7,6 +8,7 @@ export interface Likely {
 
 /** The K tokens with the highest probability, the likeliest first. */
 export function likeliest(logits: Float32Array, count: number): Likely[] {
+  if (!logits.every(Number.isFinite)) throw notFinite();
   const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const total = logits.reduce((sum, v) => sum + Math.exp(v - largest), 0);
   return Array.from(logits, (v, id) => ({ id, probability: Math.exp(v - largest) / total }))

@@ -1,5 +1,6 @@
 /** Prompts through a decoder's slots, as many at a time as there are slots: one that ends is given the next prompt at once. */
 import type { Decoder } from "./decoder";
+import { type Asked, namesOf } from "./names";
 import type { Sampling } from "./sampling";
 import type { End, StreamOptions } from "./stream";
 
@@ -26,25 +27,38 @@ interface Open {
   readonly logProbs: number[];
 }
 
-/** What follows each prompt, in the order of their ends. The n-th has the random numbers that it has alone with the seed + n. */
+/** What follows each prompt, in the order of their ends. */
 export function* rollouts(
   decoder: Decoder,
   prompts: Iterable<readonly number[]>,
   options: RolloutOptions,
 ): Generator<Rollout> {
+  for (const ended of rolloutSteps(decoder, prompts, options)) yield* ended;
+}
+
+/** The same step by step: what has ended in each, often nothing, so that who asks may do something else between. */
+export function* rolloutSteps(
+  decoder: Decoder,
+  prompts: Iterable<readonly number[]>,
+  options: RolloutOptions,
+): Generator<Rollout[]> {
   decoder.forget();
+  const asked: Asked = new Map();
   const coming = prompts[Symbol.iterator]();
   const open = new Map<number, Open>();
   let index = 0;
   const fill = (slot: number) => {
     const next = coming.next();
     if (next.done) return;
-    open.set(slot, { index, prompt: next.value, ids: [], logProbs: [] });
-    decoder.admit(slot, next.value, options, { ...options, name: index++ });
+    open.set(slot, { index: index++, prompt: next.value, ids: [], logProbs: [] });
+    const [name = 0] = namesOf([next.value], asked);
+    decoder.admit(slot, next.value, options, { ...options, name });
   };
   try {
     for (let slot = 0; slot < decoder.slots; slot++) fill(slot);
     while (open.size) {
+      const ended: Rollout[] = [];
+      const free: number[] = [];
       for (const { slot, id, logProb, end: reason } of decoder.step()) {
         const { prompt, ...rollout } = open.get(slot)!;
         rollout.ids.push(id);
@@ -57,9 +71,11 @@ export function* rollouts(
         }
         decoder.release(slot);
         open.delete(slot);
-        yield { ...rollout, end };
-        fill(slot);
+        ended.push({ ...rollout, end });
+        free.push(slot);
       }
+      yield ended;
+      for (const slot of free) fill(slot);
     }
   } finally {
     for (const slot of open.keys()) decoder.release(slot);

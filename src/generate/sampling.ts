@@ -7,7 +7,7 @@ export const sampling = z.strictObject({
     .min(0)
     .max(100)
     .default(0.8)
-    .meta({ description: "0 takes the likeliest token; higher is more random" }),
+    .meta({ description: "0, and all below 1e-6, takes the likeliest token; higher is more random" }),
   topK: z.int().min(0).default(0).meta({ description: "keep the K likeliest tokens; 0 keeps all" }),
   topP: z
     .number()
@@ -23,7 +23,7 @@ export const sampling = z.strictObject({
     .meta({ description: "keep tokens at least this likely, relative to the likeliest" }),
   repetitionPenalty: z
     .number()
-    .gt(0)
+    .min(0.01)
     .max(100)
     .default(1)
     .meta({ description: "makes tokens that have occurred less likely; 1 is off" }),

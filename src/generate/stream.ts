@@ -34,7 +34,8 @@ export interface Stream {
 }
 
 export function newStream(ids: readonly number[], sampling: Sampling, options: StreamOptions): Stream {
-  const seed = pcg((sampling.seed + (options.name ?? 0)) >>> 0);
+  // Twice, so that a seed and a name are never what the next seed and the name before are.
+  const seed = pcg((pcg(sampling.seed) + (options.name ?? 0)) >>> 0);
   return { ids: [...ids], at: options.keep ?? 0, drawn: 0, open: true, seed, sampling, options };
 }
 

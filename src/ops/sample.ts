@@ -23,11 +23,15 @@ export interface SampleInputs {
   readonly streams: Tensor;
 }
 
+/** Stands for the token of a row that has none, because a logit is not finite. */
+export const NOT_FINITE = 0xffffffff;
+
 /**
  * One token a row: [R, V] -> [R] (u32). Repetition penalty (https://arxiv.org/abs/1909.05858, section 4.1) for all that has
  * occurred, presence and frequency penalty for what was written (https://platform.openai.com/docs/api-reference), bias, temperature,
  * top-k, top-p (https://arxiv.org/abs/1904.09751), min-p (https://arxiv.org/abs/2407.01082), in this order; tokens equal to the
- * last one kept are kept too. The same seed and counter draw the same token.
+ * last one kept are kept too. The same seed and counter draw the same token. A row with a logit that is not finite, before or after
+ * all that, has NOT_FINITE.
  */
 export function sample(logits: Tensor, { counts, settings, bias, streams }: SampleInputs): Tensor {
   const { rows, columns } = matrixOf("sample", "logits", logits.shape);
@@ -54,6 +58,7 @@ export function sample(logits: Tensor, { counts, settings, bias, streams }: Samp
           settings: own,
           bias: row(bias, slot),
         });
+        if (!row(logits, r).every(Number.isFinite) || !masses.every(Number.isFinite)) return NOT_FINITE;
         return draw(masses, own[0]!, randomAt(seed, 0, counter));
       }),
     dispatch: ({ software }) => ({

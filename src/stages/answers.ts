@@ -6,6 +6,7 @@ import { dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
+import { expectFinite } from "../eval/perplexity";
 import type { HiddenOptions } from "../model/architecture";
 import type { HeadLoss } from "../model/head";
 import type { Model } from "../model/model";
@@ -117,5 +118,7 @@ export function heldOutLoss(
 
 /** A loss as what `fit` chooses checkpoints by. */
 export function lossAsEvaluation(loss: number | null): Evaluation | null {
-  return loss === null ? null : { values: { validation_loss: loss }, score: -loss };
+  if (loss === null) return null;
+  expectFinite(loss, "what is held out");
+  return { values: { validation_loss: loss }, score: -loss };
 }

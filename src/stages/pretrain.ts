@@ -7,6 +7,7 @@ import { asDocuments, tokensOf } from "../data/corpus";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
+import type { Asked } from "../generate/names";
 import { sampling } from "../generate/sampling";
 import { percentages } from "../log/console";
 import { nextToken, tokenMetrics } from "../model/next-token";
@@ -183,10 +184,12 @@ function writeSamples(
   prompts: readonly number[][],
 ): string[] {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
+  const asked: Asked = new Map();
   return prompts.map((prompt, i) => {
     const ids: number[] = [];
     const ends = (_row: number, id: number) => id === tokenizer.endOfText;
-    for (const [id] of engine.generate([prompt], { ...options, ends })) if (id !== tokenizer.endOfText) ids.push(id!);
+    for (const [id] of engine.generate([prompt], { ...options, ends, asked }))
+      if (id !== tokenizer.endOfText) ids.push(id!);
     return `  | ${(samples.prompts[i] + tokenizer.decode(ids)).trim().replaceAll("\n", "\n  | ")}`;
   });
 }

@@ -14,6 +14,7 @@ import { templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
+import type { Asked } from "../generate/names";
 import { sampling } from "../generate/sampling";
 import type { Model } from "../model/model";
 
@@ -240,9 +241,10 @@ interface Writer {
 
 function writeSamples({ samples }: SftConfig, { engine, prompts, tokenizer, template, seed }: Writer): string[] {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
+  const asked: Asked = new Map();
   return samples.prompts.map((content, i) => {
     const answer = answerReader(tokenizer, template);
-    for (const _ of engine.generate([prompts[i]!], { ...options, ends: (_row, id) => answer.push(id) }));
+    for (const _ of engine.generate([prompts[i]!], { ...options, asked, ends: (_row, id) => answer.push(id) }));
     return `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
   });
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { checkConfig, readConfigFile } from "../../src/app/config-file";
 import { planText } from "../../src/app/plan-text";
 import type { Device } from "../../src/device/device";
+import type { UserError } from "../../src/errors";
 import { presets } from "../../src/model/architectures";
 import { modelOf } from "../../src/model/model";
 import { nextToken } from "../../src/model/next-token";
@@ -36,9 +37,10 @@ async function read(text: string, overrides: string[] = []) {
   const path = join(folder.path, "c.toml");
   writeFileSync(path, text);
   try {
-    return { config: await readConfigFile(path, overrides), message: "" };
+    return { config: await readConfigFile(path, overrides), message: "", hint: "" };
   } catch (error) {
-    return { config: null, message: (error as Error).message.replaceAll(folder.path, "") };
+    const { message, hint = "" } = error as UserError;
+    return { config: null, message: message.replaceAll(folder.path, ""), hint };
   }
 }
 
@@ -134,12 +136,60 @@ describe("--set", () => {
     });
   });
   test.each([
-    ["stage.0.optim.lrr=1", /stage\[0\]\.optim\.lrr: unknown key; did you mean lr\?/],
-    ["name", /--set name has no value/],
-    ["name.x=1", /name is not a table/],
-  ])("refuses %s", async (override, wanted) => {
-    const { message } = await read(good, [override]);
+    [
+      "stage.0.optim.lrr=1",
+      /^--set stage.0.optim.lrr=1: stage.0.optim has no key lrr$/,
+      "did you mean stage.0.optim.lr?",
+    ],
+    ["name", /^--set name has no value$/, "write it as"],
+    ["name.x=1", /^--set name.x=1: name is not a table$/, ""],
+    ["stage.optim.lr=9", /stage is a list, and optim is no item of it$/, "did you mean stage.0.optim.lr?"],
+    ["stage.-1.optim.lr=9", /stage is a list, and -1 is no item of it$/, "did you mean stage.0.optim.lr?"],
+    ["stage.1.optim.lr=9", /stage is a list, and 1 is no item of it$/, "did you mean stage.0.optim.lr?"],
+    ["stage.00.optim.lr=9", /stage is a list, and 00 is no item of it$/, ""],
+    ["stage.length=0", /stage is a list, and length is no item of it$/, ""],
+    ["stage.0.optim=9", /^--set stage.0.optim=9: expected object, received number$/, ""],
+    ["stage.0.optim.lr=-1", /^--set stage.0.optim.lr=-1: Too small: expected number to be >0$/, ""],
+    ["stage.0.optim.lr=.5", /^--set stage.0.optim.lr=.5: expected number, received string$/, ""],
+    [
+      "stage.0.lora.rank=4",
+      /^--set stage.0.lora.rank=4: stage.0 \(pretrain\) has no key lora$/,
+      "it has kind, name, from",
+    ],
+    ["optim.lr=1", /^--set optim.lr=1: a config has no key optim$/, "it has name, seed"],
+    ["modle.layers=1", /a config has no key modle$/, "did you mean model?"],
+    ["toString=1", /a config has no key toString$/, ""],
+    ["constructor.x=1", /a config has no key constructor$/, ""],
+    ["tokenizer.path=x", /tokenizer \(bpe\) has no key path$/, "it has kind, size"],
+    ["tokenizer.kind=file", /^--set tokenizer.kind=file: tokenizer.path: /, ""],
+    ["generate.tokens=5", /^--set generate.tokens=5: generate.prompts: expected array/, ""],
+    ["stage.0.samples.prompts.0=x", /stage.0.samples.prompts is a list, and 0 is no item of it$/, "it has none"],
+    ["seed=1\nname='y'", /^--set seed=1\nname='y': expected number, received string$/, ""],
+  ])("refuses %s", async (override, wanted, hint) => {
+    const { message, hint: given } = await read(good, [override]);
     expect(message).toMatch(wanted);
+    expect(given).toContain(hint);
+  });
+  test("tells which stages there are", async () => {
+    const stages = `${good}\n[[stage]]\nkind = "merge"\nmodels = ["pretrain"]\n`;
+    expect((await read(stages, ["stage.optim.lr=9"])).hint).toBe("it has stage.0 is pretrain, stage.1 is merge");
+    expect((await read(stages, ["stage.1.optim.lr=9"])).message).toBe(
+      "--set stage.1.optim.lr=9: stage.1 (merge) has no key optim",
+    );
+  });
+  test("lands on what is there by default, in any order", async () => {
+    expect((await read(good, ["tokenizer.size=300"])).config!.tokenizer).toEqual({ kind: "bpe", size: 300 });
+    expect((await read(good, ["tokenizer.path=t", "tokenizer.kind=file"])).config!.tokenizer).toEqual({
+      kind: "file",
+      path: "t",
+    });
+  });
+  test("sets a key once", async () => {
+    expect((await read(good, ["seed=1", "seed=2"])).message).toBe("--set seed=1: --set seed=2 sets the same key");
+  });
+  test("a tokenizer from a file has no size", async () => {
+    const sized = good.replace("[model]", '[tokenizer]\nkind = "file"\npath = "t"\nsize = 300\n\n[model]');
+    expect((await read(sized)).message).toBe("/c.toml:6: tokenizer.size: unknown key");
   });
 });
 

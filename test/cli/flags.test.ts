@@ -52,7 +52,7 @@ const collected = (...words: string[]) => flags.collect(parseArgs(["--data", "a"
 describe("a flag", () => {
   test("is described as its key is", () => {
     expect(flags.args).toEqual({
-      data: { type: "string", description: "files; may be repeated", required: true },
+      data: { type: "string", description: "files; may be repeated", required: true, repeated: true },
       validation: { type: "string", description: "a share or a file", default: "0.05", required: false },
       strict: { type: "boolean", description: "stops" },
       lr: { type: "string", description: "the rate", default: "0.5", required: false },
@@ -67,8 +67,20 @@ describe("a flag", () => {
       free: { type: "string", description: "how it falls: cosine, linear", default: "cosine", required: false },
       said: { type: "string", description: "any", default: "cosine", required: false },
       lora: { type: "boolean", description: "trains an adapter" },
-      rank: { type: "string", description: "with --lora: columns", default: "16", required: false },
-      target: { type: "string", description: "with --lora: layers; may be repeated", required: false },
+      rank: {
+        type: "string",
+        description: "with --lora: columns",
+        default: "16",
+        required: false,
+        needs: ["lora"],
+      },
+      target: {
+        type: "string",
+        description: "with --lora: layers; may be repeated",
+        required: false,
+        needs: ["lora"],
+        repeated: true,
+      },
       size: { type: "string", description: "how large", default: "7", required: false },
     });
   });

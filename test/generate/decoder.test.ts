@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { Device } from "../../src/device/device";
 import { Decoder, type Drawn } from "../../src/generate/decoder";
 import { Engine } from "../../src/generate/engine";
+import { namesOf } from "../../src/generate/names";
 import { decoderBytes } from "../../src/generate/passes";
 import { type Rollout, rollouts } from "../../src/generate/rollouts";
 import { type Sampling, sampling } from "../../src/generate/sampling";
@@ -65,10 +66,11 @@ onEachDevice(() => {
     ])("%s: eight prompts of unequal length through three slots give what each gives alone", (_name, options) => {
       using made = toyModel();
       using decoder = new Decoder(device(), made.model, [made.weights], { slots: 3, capacity: toy.context });
+      const names = namesOf(prompts, new Map());
       const found = [...rollouts(decoder, prompts, { ...options, logProbs: true })];
       expect(found.map(({ index }) => index).sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
       for (const rollout of found)
-        expectSame(rollout, alone(made, prompts[rollout.index]!, options, { name: rollout.index }));
+        expectSame(rollout, alone(made, prompts[rollout.index]!, options, { name: names[rollout.index]! }));
     });
 
     test("a second turn over a kept cache equals running the whole", () => {

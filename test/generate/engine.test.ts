@@ -7,7 +7,7 @@ import { likeliest } from "../../src/generate/probabilities";
 import { type Sampling, sampling } from "../../src/generate/sampling";
 import type { Model } from "../../src/model/model";
 
-import type { Slab } from "../../src/model/slab";
+import { Slab } from "../../src/model/slab";
 import { input } from "../../src/tensor/tensor";
 import { trainCharacters } from "../../src/text/characters";
 import { tokenizerFrom } from "../../src/text/tokenizer";
@@ -67,8 +67,9 @@ onEachDevice(() => {
       using engine = new Engine(device(), made.model, [made.weights]);
       const together = collect(engine, prompts, options);
       prompts.forEach((prompt, row) => {
-        expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
+        expect(together[row]).toEqual(collect(engine, [prompt], options)[0]!);
       });
+      expect(collect(engine, prompts.toReversed(), options)).toEqual(together.toReversed());
     });
 
     test("is a function of the seed", () => {
@@ -149,16 +150,39 @@ onEachDevice(() => {
       expect(changed).toBeGreaterThan(3);
     });
 
+    test.each([1e-39, 1e-9, 9e-7])("a temperature of %d is greedy", (temperature) => {
+      using made = toyModel();
+      using engine = new Engine(device(), made.model, [made.weights]);
+      const greedily = collect(engine, prompts, { ...hot, temperature: 0 });
+      expect(collect(engine, prompts, { ...hot, temperature })).toEqual(greedily);
+      expect(new Set(greedily.flat()).size).toBeGreaterThan(3);
+    });
+
+    test.each([Number.NaN, Number.POSITIVE_INFINITY, 3e38])("weights of %d end generation with a sentence", (bad) => {
+      using made = toyModel();
+      const { offset, size } = made.model.parameters.list.find(({ name }) => name === "h.1.mlp.c_fc.weight")!;
+      made.values.fill(bad, offset, offset + size);
+      using weights = new Slab(device(), made.model.parameters, { values: made.values });
+      using engine = new Engine(device(), made.model, [weights]);
+      expect(() => collect(engine, prompts, greedy)).toThrow("the model's logits are not finite");
+      expect(() => collect(engine, prompts, hot)).toThrow("the model's logits are not finite");
+      expect(() => likeliest(engine.nextLogits(prompts[0]!), 3)).toThrow("the model's logits are not finite");
+    });
+
     test("several samples of one prompt are what each would be alone, from one prefill", () => {
       using made = toyModel();
       using engine = new Engine(device(), made.model, [made.weights]);
       const given = [prompts[0]!, prompts[0]!, prompts[1]!, prompts[0]!];
       const options = { ...hot, maxTokens: 10 };
       const together = collect(engine, given, options);
+      // In the order in which each is asked for, whichever are asked for together.
+      const asked = new Map<string, number>();
       given.forEach((prompt, row) => {
-        expect(together[row]).toEqual(collect(engine, [prompt], { ...options, seed: options.seed + row })[0]!);
+        expect(together[row]).toEqual(collect(engine, [prompt], { ...options, asked })[0]!);
       });
       expect(new Set([together[0], together[1], together[3]].map(String)).size).toBe(3);
+      const next = collect(engine, given, { ...options, seed: options.seed + 1 });
+      for (const row of [0, 1, 3]) expect(together).not.toContainEqual(next[row]!);
       // Run again, the cache is taken over anew.
       expect(collect(engine, given, options)).toEqual(together);
     });

@@ -4,7 +4,7 @@ import { Program } from "../../src/autograd/program";
 import { NO_SLOT, sample as sampleOp, scale } from "../../src/ops";
 import { WRITTEN } from "../../src/ops/count";
 import { randomAt } from "../../src/ops/random";
-import { keptMasses } from "../../src/ops/sample";
+import { keptMasses, NOT_FINITE } from "../../src/ops/sample";
 import { input } from "../../src/tensor/tensor";
 import { device } from "../support/device";
 import { checkForward, kernelForms, sample } from "../support/oracle";
@@ -102,6 +102,41 @@ test("draws follow the probabilities", () => {
   probabilities.forEach((p, i) => {
     // Four standard deviations of a binomial share.
     expect(Math.abs(found[i]! / draws - p)).toBeLessThan(4 * Math.sqrt((p * (1 - p)) / draws));
+  });
+});
+
+describe("a logit that is not finite", () => {
+  const V = 300;
+  const settings: readonly (readonly number[])[] = [
+    [1, 0, 1, 0, 1, 0, 0],
+    [0, 5, 0.9, 0.1, 1.5, 0.5, 0.5],
+  ];
+  const tokens = (logits: Float64Array, own: readonly number[], bias?: Float64Array) =>
+    Object.values(kernelForms()).map((on) => {
+      const given = { logits, counts: new Float64Array(2 * V), settings: own, rows: 2, ...(bias && { bias }) };
+      return draw(given, 1, on)[0]!;
+    });
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    "%d leaves its row without a token",
+    (bad) => {
+      for (const own of settings)
+        for (const at of [0, 7, V - 1]) {
+          const logits = sample(2 * V, 3);
+          logits[V + at] = bad;
+          for (const [whole, broken] of tokens(logits, own)) {
+            expect(whole).toBeLessThan(V);
+            expect(broken).toBe(NOT_FINITE);
+          }
+        }
+    },
+  );
+  test("is one too where it becomes so by bias or temperature", () => {
+    const bias = new Float64Array(V);
+    bias[V - 2] = Number.POSITIVE_INFINITY;
+    for (const found of tokens(sample(2 * V, 3), settings[0]!, bias)) expect(found).toEqual([NOT_FINITE, NOT_FINITE]);
+    const large = sample(2 * V, 3).map((v) => Math.fround(3e38 * v));
+    for (const found of tokens(large, [0.01, 0, 1, 0, 1, 0, 0])) expect(found).toEqual([NOT_FINITE, NOT_FINITE]);
+    for (const found of tokens(large, [1, 0, 1, 0, 1, 0, 0])) expect(found).not.toContain(NOT_FINITE);
   });
 });
 
