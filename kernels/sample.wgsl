@@ -5,7 +5,8 @@
 //             temperature 0 takes the likeliest. A row with a logit that is not finite, before or after that, has no
 //             token: NOT_FINITE stands in its place.
 //             Each filter is a threshold on the logits: the k-th largest, or the largest at which the mass above is
-//             still p. Thresholds are found bit by bit on the order-preserving integer form of a float, without sorting.
+//             still p. Thresholds are found bit by bit on the order-preserving integer form of a float: nothing is
+//             sorted.
 // settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
 // tokens in its low 16 bits and the written ones in its high 16. The draw is a function of (seed, counter).
 
