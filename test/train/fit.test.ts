@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { modelDirectory, openModel } from "../../src/app/model";
 import { Program } from "../../src/autograd/program";
 import { type BatchShape, evenWindows, windowOf } from "../../src/data/batches";
@@ -312,7 +312,7 @@ onEachDevice(() => {
       using disk = watchDisk();
       await train(folder.path, { config: { save: { every: 4, keep: 1 }, evaluate: { every: 100 } } });
       const told = disk.events.flatMap(({ what, path, to = path }) =>
-        what === "sync" || basename(to).startsWith(".step-0000") ? [] : [`${what} ${basename(to)}`],
+        what === "sync" || dirname(to) !== directory || to.endsWith(".tmp") ? [] : [`${what} ${basename(to)}`],
       );
       expect(told).toEqual([
         ...["rename step-000004", "rename checkpoints.json"],
