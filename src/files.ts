@@ -166,7 +166,7 @@ export async function writeNew<T>(path: string, write: (temporary: string) => T 
     syncNames(dirname(path));
     return result;
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
+    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
     if (["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? ""))
       throw new UserError(`${path} is there already`, { hint: "give another name with --out", exitCode: 2 });
     if (error instanceof UserError || codeOf(error) === undefined) throw error;
