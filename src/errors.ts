@@ -36,6 +36,7 @@ export function codeOf(error: unknown): string | undefined {
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   EISDIR: "it is a folder",
+  ENOTDIR: "a part of its path is a file",
   ENOSPC: "the disk is full",
 };
 

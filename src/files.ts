@@ -3,6 +3,8 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -14,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { messageOf, reasonOf, UserError, type UserErrorOptions } from "./errors";
+import { codeOf, messageOf, reasonOf, UserError, type UserErrorOptions } from "./errors";
 
 /** The error where a file cannot be read. `what` is what it is called in the sentence. */
 export function unreadable(what: string, error: unknown, options: UserErrorOptions = {}): UserError {
@@ -151,7 +153,43 @@ export async function writeAside<T>(path: string, write: (temporary: string) => 
   }
 }
 
-/** The same for a short text, at once. */
+/** The same where nothing stands yet, for what a user has named by --out. What is there, or comes there meanwhile, stays as it is. */
+export async function writeNew<T>(path: string, write: (temporary: string) => T | Promise<T>): Promise<T> {
+  const temporary = aside(path);
+  try {
+    if (lstatSync(path, { throwIfNoEntry: false })) throw Object.assign(new Error(), { code: "EEXIST" });
+    mkdirSync(dirname(path), { recursive: true });
+    const result = await write(temporary);
+    sync(temporary);
+    if (statSync(temporary).isDirectory()) renameSync(temporary, path);
+    else claim(temporary, path);
+    syncNames(dirname(path));
+    return result;
+  } catch (error) {
+    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
+    if (["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? ""))
+      throw new UserError(`${path} is there already`, { hint: "give another name with --out", exitCode: 2 });
+    if (error instanceof UserError || codeOf(error) === undefined) throw error;
+    throw new UserError(`${path} cannot be written: ${reasonOf(error)}`, { hint: HINT, cause: error });
+  }
+}
+
+const HINT = "make room, or give another place with --out";
+
+/** A rename would replace a file that has come there; a link does not. Some disks have no links. */
+function claim(temporary: string, path: string): void {
+  try {
+    linkSync(temporary, path);
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") throw error;
+    if (existsSync(path)) throw Object.assign(new Error(), { code: "EEXIST" });
+    renameSync(temporary, path);
+    return;
+  }
+  rmSync(temporary);
+}
+
+/** As `writeAside`, for a short text, at once. */
 export function writeTextAside(path: string, text: string): void {
   const temporary = aside(path);
   try {

@@ -1,10 +1,10 @@
 /** Files are whole or not there, and what is wrong with one is a sentence. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import type { UserError } from "../src/errors";
-import { jsonObject, readJson, unreadable, writeAside, writeTextAside } from "../src/files";
+import { UserError } from "../src/errors";
+import { jsonObject, readJson, unreadable, writeAside, writeNew, writeTextAside } from "../src/files";
 import { watchDisk } from "./support/disk";
 import { temporaryFolder } from "./support/folder";
 
@@ -98,6 +98,62 @@ describe("what is written aside", () => {
       ),
     );
     expect(names[0]).not.toBe(names[1]);
+    expect(readdirSync(folder.path)).toEqual(["file"]);
+  });
+});
+
+describe("what a user has named", () => {
+  const text = (temporary: string) => writeFileSync(temporary, "new");
+  const folderOf = (temporary: string) => {
+    mkdirSync(temporary);
+    writeFileSync(join(temporary, "new"), "");
+  };
+  test("is written where nothing stands, also with a slash behind it, and nothing beside it is touched", async () => {
+    using folder = temporaryFolder();
+    const beside = ["keep.tmp", ".keep.tmp", "keep.part"];
+    for (const name of beside) writeFileSync(join(folder.path, name), "mine");
+    await writeNew(`${folder.path}/keep/`, folderOf);
+    await writeNew(join(folder.path, "deep", "file"), text);
+    expect(readdirSync(folder.path).sort()).toEqual([...beside, "deep", "keep"].sort());
+    for (const name of beside) expect(readFileSync(join(folder.path, name), "utf8")).toBe("mine");
+    expect(readdirSync(join(folder.path, "keep"))).toEqual(["new"]);
+    expect(readFileSync(join(folder.path, "deep", "file"), "utf8")).toBe("new");
+    expect(readdirSync(join(folder.path, "deep"))).toEqual(["file"]);
+  });
+  test.each([
+    ["a file", (path: string) => writeFileSync(path, "mine")],
+    ["a folder with something in it", (path: string) => folderOf(path)],
+    ["a link to nowhere", (path: string) => symlinkSync("nowhere", path)],
+  ])("is left alone where there is %s, before and meanwhile", async (_what, appear) => {
+    for (const write of [text, folderOf])
+      for (const before of [true, false]) {
+        using folder = temporaryFolder();
+        const path = join(folder.path, "x");
+        if (before) appear(path);
+        let mine = lstatSync(path, { throwIfNoEntry: false })?.ino;
+        const written = writeNew(path, (temporary) => {
+          expect(before).toBe(false);
+          write(temporary);
+          appear(path);
+          mine = lstatSync(path).ino;
+        });
+        await expect(written).rejects.toThrow(/x (is there already|cannot be written)/);
+        expect(readdirSync(folder.path)).toEqual(["x"]);
+        expect(lstatSync(path).ino).toBe(mine!);
+      }
+  });
+  test("is a sentence where it cannot be written, and an error of ours keeps its stack", async () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, "file"), "");
+    for (const path of ["file/x", "file/deep/x", "file/"])
+      await expect(writeNew(join(folder.path, path), text)).rejects.toThrow(
+        /cannot be written: a part of its path is a file/,
+      );
+    await expect(writeNew(join(folder.path, "n".repeat(300)), text)).rejects.toThrow(UserError);
+    const ours = writeNew(join(folder.path, "y"), () => {
+      throw new TypeError("ours");
+    });
+    await expect(ours).rejects.toThrow(TypeError);
     expect(readdirSync(folder.path)).toEqual(["file"]);
   });
 });

@@ -1,18 +1,19 @@
 /** A model in the form that other programs read. Nothing stands under its final name before it is whole. */
-import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import { UserError } from "../errors";
-import { writeAside } from "../files";
+import { writeNew } from "../files";
 import { copyModel, openModelFiles } from "../formats/checkpoint";
 import { type GgufType, writeGguf } from "../formats/gguf";
-import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
+import type { Model } from "../model/model";
+import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 
 /** A Hugging Face model directory: config.json, model.safetensors, tokenizer files. Works without a device, tensor by tensor. */
 export async function exportSafetensors(directory: string, out: string): Promise<void> {
   using stored = await openModelFiles(directory);
   const tokenizer = await loadTokenizer(directory);
-  await under(out, async (temporary) => {
+  expectRows(directory, stored.model, tokenizer);
+  await writeNew(out, async (temporary) => {
     await mkdir(temporary);
     await copyModel(temporary, stored, tokenizer.endOfText);
     await writeTokenizer(temporary, tokenizer.files);
@@ -21,16 +22,23 @@ export async function exportSafetensors(directory: string, out: string): Promise
 
 /** One GGUF file for llama.cpp and what is built on it. */
 export async function exportGguf(directory: string, out: string, type: GgufType): Promise<void> {
+  if (/[/\\]$/.test(out))
+    throw new UserError(`${out} is a folder, and GGUF is one file`, {
+      hint: `give its name: ${join(out, "model.gguf")}`,
+      exitCode: 2,
+    });
   using stored = await openModelFiles(directory);
-  const { files: tokenizer } = await loadTokenizer(directory);
+  const tokenizer = await loadTokenizer(directory);
   const { model, values } = stored;
-  await under(out, async (temporary) =>
-    writeGguf(temporary, { name: basename(out, ".gguf"), model, tokenizer, values }, type),
-  );
+  expectRows(directory, model, tokenizer);
+  const source = { name: basename(out, ".gguf"), model, tokenizer: tokenizer.files, values };
+  await writeNew(out, (temporary) => writeGguf(temporary, source, type));
 }
 
-async function under(out: string, write: (temporary: string) => Promise<void>): Promise<void> {
-  if (existsSync(out))
-    throw new UserError(`${out} is there already`, { hint: "give another name with --out", exitCode: 2 });
-  await writeAside(out, write);
+/** A table without rows for all tokens is another model's. */
+function expectRows(directory: string, { config }: Model, { size }: Tokenizer): void {
+  if (size <= config.vocabulary) return;
+  throw new UserError(`${directory}: the tokenizer has ${size} tokens, and the model ${config.vocabulary}`, {
+    hint: "these files are not of one model",
+  });
 }

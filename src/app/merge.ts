@@ -1,13 +1,13 @@
 /** Adapters made part of the weights: a model directory like any other. Works without a device, tensor by tensor. */
 
-import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
-import { messageOf, UserError } from "../errors";
-import { writeAside } from "../files";
+import { UserError } from "../errors";
+import { writeNew } from "../files";
 import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
 import { openAdapter, type StoredAdapter } from "../formats/peft";
+import { expectUsable } from "../formats/slabs";
 import { HEAD } from "../model/architecture";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../model/half";
 import { mergeInto } from "../model/lora";
@@ -33,23 +33,18 @@ export async function mergeModel(parts: ModelParts, out: string): Promise<Merged
       hint: "give an adapter's folder, or --adapter",
       exitCode: 2,
     });
-  if (existsSync(out))
-    throw new UserError(`${out} is there already`, { hint: "give another name with --out", exitCode: 2 });
   using base = await openModelFiles(parts.base);
   const adapters: StoredAdapter[] = [];
   try {
     for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model));
     const trainedOn = storageOf(adapters, parts);
     const tokenizer = await loadTokenizer(parts.tokenizer);
-    await writeAside(out, async (temporary) => {
+    await writeNew(out, async (temporary) => {
       await mkdir(temporary);
       await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);
       await writeTokenizer(temporary, tokenizer.files);
     });
     return { adapters: adapters.length, trainedOn };
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError(`${out} cannot be written: ${messageOf(error)}`, { cause: error });
   } finally {
     for (const files of adapters) files[Symbol.dispose]();
   }
@@ -86,6 +81,7 @@ function mergedModel(
       const values = asTrained(base.values(source), source, trainedOn);
       const module = modules.find(({ name }) => `${name}.weight` === wanted.name);
       if (module) for (const files of adapters) mergeInto(values, module, files);
+      expectUsable(values, `merged, ${wanted.name}`);
       return values;
     },
   };

@@ -17,7 +17,7 @@ import type { Slab } from "../model/slab";
 import { expectWeightsFit } from "../stages/fits";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer";
 import { checkpointsIn, type Index, readIndex } from "../train/checkpoints";
-import { MODEL_FOLDER, RUN_FILE } from "../train/run-folder";
+import { INDEX_FILE, MODEL_FOLDER, RUN_FILE, STAGE_FILE } from "../train/run-folder";
 
 export function isAdapter(directory: string): boolean {
   return existsSync(join(directory, ADAPTER_CONFIG));
@@ -51,6 +51,17 @@ function checkpointOf(stage: string, { best, latest }: Index): string {
   throw new UserError(`the ${best ? "best" : "latest"} checkpoint of ${stage}, ${name}, is gone`, {
     hint: `bring it back, ${others.length ? `give another (${others.join(", ")}), ` : ""}or run the same config again`,
   });
+}
+
+/** A folder that is a model's, or a part of a run, would still stand for that with a run or a tokenizer in it. */
+export function expectNoModel(folder: string): void {
+  const parts = ["config.json", ADAPTER_CONFIG, INDEX_FILE, STAGE_FILE, join(MODEL_FOLDER, "config.json")];
+  const found = parts.find((part) => existsSync(join(folder, part)));
+  if (found)
+    throw new UserError(`${folder} is the folder of a model: it has ${found}`, {
+      hint: "give another folder with --out",
+      exitCode: 2,
+    });
 }
 
 function hasModel(folder: string): boolean {

@@ -1,6 +1,6 @@
 /** A config's stages in one run folder: each made, gone on with, found finished, or made again because what it stands on changed. */
-import { existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, realpathSync } from "node:fs";
+import { join, sep } from "node:path";
 import manifest from "../../package.json";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
@@ -20,7 +20,7 @@ import { findFile } from "./embedded";
 import { graphOf, type Node, parentsOf, resultOf, standsOn } from "./graph";
 import { hasher } from "./hasher";
 import { isDataSet, locateParts } from "./locate";
-import { checkParts, openModel } from "./model";
+import { checkParts, expectNoModel, type ModelParts, openModel } from "./model";
 import { keyOf } from "./parts";
 import { runTokenizer, tokenizerOutput } from "./run-tokenizer";
 import { beginsNew, contextOf, mergedStage, type Place } from "./sources";
@@ -54,8 +54,9 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   const { directory, console, device, signal, choice = {} } = options;
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
+  expectNoModel(directory);
   if (!choice.keepGoing) for (const node of chosen) expectData(node);
-  await checkOutside(chosen, device, console);
+  await checkOutside(chosen, options);
   using _lock = lockFolder(directory);
   mendFolders(directory, console);
   const files = hasher(seenIn(directory));
@@ -115,11 +116,15 @@ function expectData({ stage }: Node): void {
 }
 
 /** Models from outside the run are whole, and fit: known before the run writes anything. */
-async function checkOutside(nodes: ReadonlySet<Node>, device: Device, console: Reporter): Promise<void> {
+async function checkOutside(
+  nodes: ReadonlySet<Node>,
+  { device, directory, console }: Pick<RunOptions, "device" | "directory" | "console">,
+): Promise<void> {
   for (const { stage, reads } of nodes) {
     for (const reference of reads.values()) {
       if (reference.to !== "outside") continue;
       const parts = await locateParts(reference.name, console);
+      expectElsewhere(directory, parts, reference.name);
       const { trained } = kindOf(stage).outline(stage, await readConfig(parts.base));
       using _checked = await checkParts(
         device,
@@ -128,6 +133,17 @@ async function checkOutside(nodes: ReadonlySet<Node>, device: Device, console: R
       );
     }
   }
+}
+
+/** A run that read from its own folder would be another the next time, or read what it has made. */
+function expectElsewhere(directory: string, { base, adapters }: ModelParts, name: string): void {
+  if (!existsSync(directory)) return;
+  const inside = (path: string) => `${realpathSync(path)}${sep}`.startsWith(`${realpathSync(directory)}${sep}`);
+  if ([base, ...adapters].some(inside))
+    throw new UserError(`${name} lies in the run's own folder, ${directory}`, {
+      hint: "give another folder with --out, or name an earlier stage of the config",
+      exitCode: 2,
+    });
 }
 
 /** In the graph's order. Throws a UserError where a stage is named that there is not. */

@@ -4,6 +4,7 @@ import { defineCommand } from "citty";
 import { tokenizerSchema } from "../app/config";
 import { findFile } from "../app/embedded";
 import { locateModel } from "../app/locate";
+import { expectNoModel } from "../app/model";
 import { tokenizerKinds, trainTokenizer } from "../app/train-tokenizer";
 import { readText } from "../data/corpus";
 import { encodeChunks } from "../data/encode";
@@ -38,6 +39,7 @@ const train = defineCommand({
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
+    expectNoModel(args.out);
     const kind = args.kind as (typeof tokenizerKinds)[number];
     const wanted = kind === "character" ? { kind } : { kind, size: numberOf("size", String(args.size)) };
     const files = await trainTokenizer(all(rawArgs, "data"), wanted, console);

@@ -8,6 +8,8 @@ import type { Model } from "../model/model";
 import type { Parameter } from "../model/parameters";
 import { transposed } from "../model/transpose";
 import type { TokenizerFiles } from "../text/files";
+import { ALIGNMENT, headerOf, type Metadata, type Value } from "./gguf-header";
+import { vocabularyOf } from "./gguf-vocabulary";
 
 export const ggufTypes = ["f32", "f16", "q8_0"] as const;
 export type GgufType = (typeof ggufTypes)[number];
@@ -15,15 +17,8 @@ export type GgufType = (typeof ggufTypes)[number];
 /** ggml's numbers of the types, and llama.cpp's of the kind of file. */
 const typeIds: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q8_0: 8 };
 const fileTypes: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q8_0: 7 };
-const ALIGNMENT = 32;
 /** Values of a Q8_0 block, which share one scale. */
 const BLOCK = 32;
-
-type Value =
-  | { readonly kind: "u32" | "f32"; readonly value: number }
-  | { readonly kind: "string"; readonly value: string }
-  | { readonly kind: "strings"; readonly value: readonly string[] }
-  | { readonly kind: "i32s"; readonly value: readonly number[] };
 
 interface Placed {
   readonly parameter: Parameter;
@@ -67,9 +62,16 @@ export function writeGguf(path: string, source: GgufSource, type: GgufType): voi
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, Math.min(bytes.length - at, 1 << 28));
   };
   try {
-    write(headerOf(metadata, tensors));
+    // ggml counts dimensions from the one that lies straight in memory.
+    const entry = ({ parameter: { shape }, turned, type, ...placed }: Placed) => ({
+      ...placed,
+      shape: turned ? shape : shape.toReversed(),
+      type: typeIds[type],
+    });
+    write(headerOf(metadata, tensors.map(entry)));
     for (const { parameter, type, turned, size } of tensors) {
       const values = source.values(parameter);
+      expectRange(values, parameter.name, type);
       const padded = new Uint8Array(Math.ceil(size / ALIGNMENT) * ALIGNMENT);
       padded.set(encoded(turned ? transposed(values, parameter.shape) : values, type));
       write(padded);
@@ -122,6 +124,20 @@ function bytesOf(type: GgufType, count: number): number {
   }
 }
 
+/** The largest that half precision holds. A Q8_0 block's scale is a half too, and a 127th of its largest value. */
+const MOST_HALF = 65504;
+const most: Readonly<Record<GgufType, number>> = {
+  f32: Number.POSITIVE_INFINITY,
+  f16: MOST_HALF,
+  q8_0: 127 * MOST_HALF,
+};
+
+function expectRange(values: Float32Array, name: string, type: GgufType): void {
+  const past = values.find((v) => Math.abs(v) > most[type]);
+  if (past === undefined) return;
+  throw new UserError(`${name} has ${past}, which is past what ${type} holds`, { hint: "use --type f32" });
+}
+
 function encoded(values: Float32Array, type: GgufType): Uint8Array {
   if (type === "f32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   if (type === "f16") return new Uint8Array(new Float16Array(values).buffer);
@@ -145,7 +161,7 @@ export function quantized(values: Float32Array): Uint8Array {
   return bytes;
 }
 
-function metadataOf({ name, model, tokenizer }: GgufSource, type: GgufType): [string, Value][] {
+function metadataOf({ name, model, tokenizer }: GgufSource, type: GgufType): Metadata {
   const { config } = model;
   const u32 = (value: number): Value => ({ kind: "u32", value });
   const string = (value: string): Value => ({ kind: "string", value });
@@ -153,7 +169,7 @@ function metadataOf({ name, model, tokenizer }: GgufSource, type: GgufType): [st
     ["general.architecture", string("gpt2")],
     ["general.name", string(name)],
     ["general.file_type", u32(fileTypes[type])],
-    ...(type === "q8_0" ? ([["general.quantization_version", u32(2)]] as [string, Value][]) : []),
+    ...(type === "q8_0" ? ([["general.quantization_version", u32(2)]] as const) : []),
     ["gpt2.context_length", u32(config.context)],
     ["gpt2.embedding_length", u32(config.width)],
     ["gpt2.feed_forward_length", u32(4 * config.width)],
@@ -162,133 +178,4 @@ function metadataOf({ name, model, tokenizer }: GgufSource, type: GgufType): [st
     ["gpt2.attention.layer_norm_epsilon", { kind: "f32", value: config.epsilon }],
     ...vocabularyOf(tokenizer, config.vocabulary),
   ];
-}
-
-interface BpeFile {
-  readonly model?: {
-    readonly type?: string;
-    readonly vocab?: Readonly<Record<string, number>>;
-    readonly merges?: readonly (string | readonly [string, string])[];
-  };
-  readonly pre_tokenizer?: { readonly type?: string } | null;
-  readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[];
-}
-
-const NORMAL = 1;
-const CONTROL = 3;
-const USER_DEFINED = 4;
-const UNUSED = 5;
-
-function vocabularyOf({ tokenizer, config }: TokenizerFiles, size: number): [string, Value][] {
-  const { model, pre_tokenizer: split, added_tokens: added = [] } = tokenizer as BpeFile;
-  if (model?.type !== "BPE" || split?.type !== "ByteLevel") {
-    throw new UserError("GGUF has no place for this tokenizer: llama.cpp reads GPT-2's byte-level BPE", {
-      hint: "export as safetensors, or train with a bpe tokenizer",
-    });
-  }
-  const tokens = Array.from({ length: size }, (_, i) => `[PAD${i}]`);
-  const types = new Array<number>(size).fill(UNUSED);
-  for (const [token, id] of Object.entries(model.vocab ?? {})) {
-    tokens[id] = token;
-    types[id] = NORMAL;
-  }
-  for (const { id, content, special } of added) {
-    tokens[id] = content;
-    types[id] = special ? CONTROL : USER_DEFINED;
-  }
-  const merges = (model.merges ?? []).map((merge) => (typeof merge === "string" ? merge : merge.join(" ")));
-  // A special token is named by its text, or by an object that has it.
-  const idOf = (token: unknown) => {
-    const text = (token as { readonly content?: unknown } | null | undefined)?.content ?? token ?? "<|endoftext|>";
-    return typeof text === "string" ? tokens.indexOf(text) : -1;
-  };
-  const special = (key: string, id: number): [string, Value][] => (id < 0 ? [] : [[key, { kind: "u32", value: id }]]);
-  return [
-    ["tokenizer.ggml.model", { kind: "string", value: "gpt2" }],
-    ["tokenizer.ggml.pre", { kind: "string", value: "gpt-2" }],
-    ["tokenizer.ggml.tokens", { kind: "strings", value: tokens }],
-    ["tokenizer.ggml.token_type", { kind: "i32s", value: types }],
-    ["tokenizer.ggml.merges", { kind: "strings", value: merges }],
-    ...special("tokenizer.ggml.bos_token_id", idOf(config.bos_token)),
-    ...special("tokenizer.ggml.eos_token_id", idOf(config.eos_token)),
-    ...chatTemplate(config.chat_template),
-  ];
-}
-
-/** Without the marks of what the assistant says, which only training reads; white space round them is trimmed as before. */
-function chatTemplate(template: unknown): [string, Value][] {
-  if (typeof template !== "string") return [];
-  const value = template.replace(/{%(-?)\s*(?:end)?generation\s*(-?)%}/g, "{%$1 if true %}{% endif $2%}");
-  return [["tokenizer.chat_template", { kind: "string", value }]];
-}
-
-/** Bytes that grow. Little-endian, as GGUF is. */
-class Writer {
-  private readonly parts: Uint8Array[] = [];
-  length = 0;
-
-  bytes(part: Uint8Array): this {
-    this.parts.push(part);
-    this.length += part.length;
-    return this;
-  }
-  u32(value: number): this {
-    return this.bytes(new Uint8Array(Uint32Array.of(value).buffer));
-  }
-  i32s(values: readonly number[]): this {
-    return this.bytes(new Uint8Array(Int32Array.from(values).buffer));
-  }
-  f32(value: number): this {
-    return this.bytes(new Uint8Array(Float32Array.of(value).buffer));
-  }
-  u64(value: number): this {
-    return this.bytes(new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  }
-  string(text: string): this {
-    const bytes = new TextEncoder().encode(text);
-    return this.u64(bytes.length).bytes(bytes);
-  }
-  get whole(): Uint8Array {
-    return Buffer.concat(this.parts);
-  }
-}
-
-/** GGUF's numbers of the kinds of values. */
-const kindIds = { u32: 4, i32: 5, f32: 6, string: 8, array: 9 } as const;
-
-function headerOf(metadata: readonly [string, Value][], tensors: readonly Placed[]): Uint8Array {
-  const out = new Writer();
-  out.bytes(new TextEncoder().encode("GGUF")).u32(3).u64(tensors.length).u64(metadata.length);
-  for (const [key, value] of metadata) writeValue(out.string(key), value);
-  for (const { parameter, name, type, turned, offset } of tensors) {
-    // ggml counts dimensions from the one that lies straight in memory.
-    const shape = turned ? parameter.shape : parameter.shape.toReversed();
-    out.string(name).u32(shape.length);
-    for (const size of shape) out.u64(size);
-    out.u32(typeIds[type]).u64(offset);
-  }
-  return out.bytes(new Uint8Array((ALIGNMENT - (out.length % ALIGNMENT)) % ALIGNMENT)).whole;
-}
-
-function writeValue(out: Writer, { kind, value }: Value): void {
-  switch (kind) {
-    case "u32":
-      out.u32(kindIds.u32).u32(value);
-      break;
-    case "f32":
-      out.u32(kindIds.f32).f32(value);
-      break;
-    case "string":
-      out.u32(kindIds.string).string(value);
-      break;
-    case "strings":
-      out.u32(kindIds.array).u32(kindIds.string).u64(value.length);
-      for (const text of value) out.string(text);
-      break;
-    case "i32s":
-      out.u32(kindIds.array).u32(kindIds.i32).u64(value.length).i32s(value);
-      break;
-    default:
-      throw new Error(`kind ${kind satisfies never}`);
-  }
 }

@@ -1,13 +1,15 @@
 /** GGUF files, read by Hugging Face's own reader: metadata, tensor list, and values at the places that it gives. */
 
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { GGMLQuantizationType, gguf } from "@huggingface/gguf";
 import { Template } from "@huggingface/jinja";
 import { exportGguf, exportSafetensors } from "../../src/app/export";
+import { UserError } from "../../src/errors";
 import { loadModel, openModelFiles, writeModel } from "../../src/formats/checkpoint";
-import { type GgufType, quantized } from "../../src/formats/gguf";
+import { type GgufType, quantized, writeGguf } from "../../src/formats/gguf";
+import { vocabularyOf } from "../../src/formats/gguf-vocabulary";
 import { modelOf } from "../../src/model/model";
 
 import { initialise, parameter } from "../../src/model/parameters";
@@ -25,10 +27,10 @@ const files: TokenizerFiles = { ...trained, config: { ...trained.config, chat_te
 const { size: vocabulary } = tokenizerFrom(files);
 
 /** A model directory with the tokenizer, its vocabulary padded by two. */
-async function made(folder: string, tokenizer = files): Promise<string> {
+async function made(folder: string, tokenizer = files, rows = vocabulary + 2): Promise<string> {
   const model = modelOf({
     type: "gpt2",
-    vocabulary: vocabulary + 2,
+    vocabulary: rows,
     context: 16,
     layers: 2,
     heads: 2,
@@ -66,6 +68,9 @@ describe.each(["f32", "f16", "q8_0"] as const)("%s", (type) => {
       "tokenizer.ggml.model": "gpt2",
       "tokenizer.ggml.pre": "gpt-2",
       "tokenizer.ggml.eos_token_id": vocabulary - 1,
+      "tokenizer.ggml.bos_token_id": vocabulary - 1,
+      "tokenizer.ggml.add_bos_token": false,
+      "tokenizer.ggml.add_eos_token": false,
     });
     const chat = metadata["tokenizer.chat_template"] as string;
     expect(chat).not.toContain("generation");
@@ -134,6 +139,152 @@ test("a character-level tokenizer has no place in GGUF, and nothing is written",
   const out = join(folder.path, "x.gguf");
   await expect(exportGguf(directory, out, "f32")).rejects.toThrow(/GGUF has no place for this tokenizer/);
   expect([...new Bun.Glob("*.gguf*").scanSync(folder.path)]).toEqual([]);
+});
+
+describe("what llama.cpp cannot be told is refused, and nothing is written", () => {
+  const { model } = files.tokenizer as { model: { vocab: Record<string, number>; merges: string[] } };
+  const byteLevel = files.tokenizer.pre_tokenizer as object;
+  const [added] = files.tokenizer.added_tokens as object[];
+  const more = (content: string, over: object) => [added, { ...added, id: vocabulary, content, ...over }];
+  const digits = { type: "Sequence", pretokenizers: [{ type: "Digits", individual_digits: true }, byteLevel] };
+  const split = { type: "Split", pattern: { Regex: "\\p{N}{1,3}" }, behavior: "Isolated", invert: false };
+
+  const refusal = (tokenizer: object, config: object = {}, size = vocabulary + 2) => {
+    const given = { tokenizer: { ...files.tokenizer, ...tokenizer }, config: { ...files.config, ...config } };
+    try {
+      vocabularyOf(given, size);
+      return "it was written";
+    } catch (error) {
+      expect(error).toBeInstanceOf(UserError);
+      return (error as Error).message;
+    }
+  };
+  const place = "GGUF has no place for this tokenizer: ";
+
+  test.each<[string, object, string]>([
+    ["NFC", { normalizer: { type: "NFC" } }, 'its normalizer is "NFC"'],
+    ["lower case", { normalizer: { type: "Lowercase" } }, 'its normalizer is "Lowercase"'],
+    [
+      "one normalizer in a sequence",
+      { normalizer: { type: "Sequence", normalizers: [{ type: "NFC" }] } },
+      'its normalizer is "NFC"',
+    ],
+    [
+      "normalizers in a sequence",
+      { normalizer: { type: "Sequence", normalizers: [{ type: "NFD" }, { type: "StripAccents" }] } },
+      'its normalizer is "Sequence"',
+    ],
+    [
+      "a prefix",
+      { pre_tokenizer: { ...byteLevel, add_prefix_space: true } },
+      "its pre_tokenizer.add_prefix_space is true",
+    ],
+    ["no split", { pre_tokenizer: { ...byteLevel, use_regex: false } }, "its pre_tokenizer.use_regex is false"],
+    ["digits", { pre_tokenizer: digits }, 'its pre_tokenizer.type is "Sequence"'],
+    ["another split", { pre_tokenizer: { type: "Sequence", pretokenizers: [split, byteLevel] } }, 'is "Sequence"'],
+    ["white space", { pre_tokenizer: { type: "Whitespace" } }, 'its pre_tokenizer.type is "Whitespace"'],
+    ["nothing before", { pre_tokenizer: null }, "its pre_tokenizer is null"],
+    ["another model", { model: { ...model, type: "Unigram" } }, 'its model.type is "Unigram"'],
+    ["merges left out", { model: { ...model, ignore_merges: true } }, "its model.ignore_merges is true"],
+    ["bytes for the unknown", { model: { ...model, byte_fallback: true } }, "its model.byte_fallback is true"],
+    ["an end of words", { model: { ...model, end_of_word_suffix: "</w>" } }, 'its model.end_of_word_suffix is "</w>"'],
+    ["dropout", { model: { ...model, dropout: 0.1 } }, "its model.dropout is 0.1"],
+    ["merges of three", { model: { ...model, merges: [["a", "b", "c"]] } }, 'its merge ["a","b","c"] is no pair'],
+    ["merges with spaces", { model: { ...model, merges: [["a b", "c"]] } }, 'its merge ["a b","c"] is no pair'],
+    ["merges that are numbers", { model: { ...model, merges: [5] } }, "its model.merges.0 is 5"],
+    [
+      "white space that is eaten",
+      { added_tokens: more("<mask>", { lstrip: true }) },
+      "its added_tokens.1.lstrip is true",
+    ],
+    [
+      "whole words only",
+      { added_tokens: more("<w>", { single_word: true }) },
+      "its added_tokens.1.single_word is true",
+    ],
+    ["a token twice", { added_tokens: more("a", {}) }, 'it has the token "a" twice'],
+    ["a negative id", { added_tokens: more("<x>", { id: -1 }) }, "its added_tokens.1.id is -1"],
+    ["half an id", { model: { ...model, vocab: { ...model.vocab, x: 0.5 } } }, 'its token "x" has the id 0.5'],
+    ["a byte missing", { model: { ...model, vocab: without("A") } }, "it has no token for the byte 65"],
+  ])("%s", (_what, tokenizer, why) => {
+    expect(refusal(tokenizer)).toContain(place);
+    expect(refusal(tokenizer)).toContain(why);
+  });
+
+  function without(token: string): Record<string, number> {
+    const { [token]: _, ...rest } = model.vocab;
+    return rest;
+  }
+
+  test("a prefix that only the config asks for, no end, and more tokens than rows", () => {
+    expect(refusal({}, { add_prefix_space: true })).toBe(`${place}its add_prefix_space is true`);
+    expect(refusal({ added_tokens: [] }, { eos_token: "<none>" })).toBe(`${place}it has no token that ends a text`);
+    expect(refusal({}, {}, vocabulary - 1)).toBe(
+      `${place}its token "<|endoftext|>" has the id ${vocabulary - 1}, and the model has ${vocabulary - 1} rows`,
+    );
+  });
+  test("what means the same is taken", () => {
+    expect(refusal({ pre_tokenizer: { type: "Sequence", pretokenizers: [byteLevel] } })).toBe("it was written");
+    expect(refusal({ normalizer: { type: "Sequence", normalizers: [] } })).toBe("it was written");
+    expect(refusal({ added_tokens: more("<tool>", { special: false }) })).toBe("it was written");
+    const types = new Map(
+      vocabularyOf(
+        { ...files, tokenizer: { ...files.tokenizer, added_tokens: more("<tool>", { special: false }) } },
+        vocabulary + 2,
+      ),
+    );
+    expect((types.get("tokenizer.ggml.token_type")!.value as number[]).slice(-3)).toEqual([3, 4, 5]);
+  });
+  test("of several chat templates the default one is written", () => {
+    const chat_template = [
+      { name: "tool_use", template: "no" },
+      { name: "default", template: "yes" },
+    ];
+    const written = new Map(vocabularyOf({ ...files, config: { ...files.config, chat_template } }, vocabulary));
+    expect(written.get("tokenizer.chat_template")).toEqual({ kind: "string", value: "yes" });
+    for (const chat_template of [[null], [], 5, null])
+      expect(
+        new Map(vocabularyOf({ ...files, config: { ...files.config, chat_template } }, vocabulary)).has(
+          "tokenizer.chat_template",
+        ),
+      ).toBe(false);
+  });
+
+  test.each<[GgufType, number, RegExp | null]>([
+    ["f32", 1e6, null],
+    ["f16", 65504, null],
+    ["f16", 65536, /^h\.1\.mlp\.c_fc\.weight has 65536, which is past what f16 holds$/],
+    ["f16", -1e6, /has -1000000, which is past/],
+    ["q8_0", 1e6, null],
+    ["q8_0", 1e7, /has 10000000, which is past what q8_0 holds/],
+  ])("%s of a weight of %d", async (type, value, message) => {
+    using folder = temporaryFolder();
+    const out = join(folder.path, "out", "x.gguf");
+    await made(folder.path);
+    using stored = await openModelFiles(folder.path);
+    const values: typeof stored.values = (parameter) => {
+      const found = stored.values(parameter);
+      if (parameter.name === "h.1.mlp.c_fc.weight") found[40] = value;
+      return found;
+    };
+    const write = () => {
+      mkdirSync(join(folder.path, "out"));
+      writeGguf(out, { name: "x", model: stored.model, tokenizer: files, values }, type);
+    };
+    if (message) expect(write).toThrow(message);
+    else expect(write).not.toThrow();
+  });
+
+  test("a model whose tokenizer has more tokens than it has rows is exported in no form", async () => {
+    using folder = temporaryFolder();
+    await made(folder.path, trainBpe(["the cat sat on the mat. ".repeat(20)], { size: 257 }), 256);
+    for (const write of [
+      () => exportGguf(folder.path, join(folder.path, "x.gguf"), "f32"),
+      () => exportSafetensors(folder.path, join(folder.path, "x")),
+    ])
+      await expect(write()).rejects.toThrow("the tokenizer has 257 tokens, and the model 256");
+    expect(readdirSync(folder.path).filter((name) => /x|tmp/.test(name))).toEqual([]);
+  });
 });
 
 test("an export as safetensors is the same model, bit for bit, and is not written over", async () => {
