@@ -184,9 +184,11 @@ function writeSamples(
 ): string[] {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
   return prompts.map((prompt, i) => {
-    const ids: number[] = [];
+    const stream = tokenizer.stream(prompt);
+    let text = samples.prompts[i]!;
     const ends = (_row: number, id: number) => id === tokenizer.endOfText;
-    for (const [id] of engine.generate([prompt], { ...options, ends })) if (id !== tokenizer.endOfText) ids.push(id!);
-    return `  | ${(samples.prompts[i] + tokenizer.decode(ids)).trim().replaceAll("\n", "\n  | ")}`;
+    for (const [id] of engine.generate([prompt], { ...options, ends }))
+      if (id !== tokenizer.endOfText) text += stream.push(id!);
+    return `  | ${(text + stream.end()).trim().replaceAll("\n", "\n  | ")}`;
   });
 }

@@ -241,7 +241,7 @@ interface Writer {
 function writeSamples({ samples }: SftConfig, { engine, prompts, tokenizer, template, seed }: Writer): string[] {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
   return samples.prompts.map((content, i) => {
-    const answer = answerReader(tokenizer, template);
+    const answer = answerReader(tokenizer, template, prompts[i]!);
     for (const _ of engine.generate([prompts[i]!], { ...options, ends: (_row, id) => answer.push(id) }));
     return `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
   });
