@@ -2,7 +2,6 @@
 import { UserError } from "../errors";
 import type { Asked } from "../generate/names";
 import type { Sampling } from "../generate/sampling";
-import { textStream } from "../text/stream";
 import type { OpenModel } from "./model";
 
 export interface CompleteOptions extends Sampling {
@@ -47,8 +46,12 @@ export function* complete(
   options: CompleteOptions,
 ): Generator<Piece, Ending[]> {
   const stop = options.stop?.filter((text) => text !== "") ?? [];
-  const rows = prompts.map(() => ({
-    stream: textStream(tokenizer),
+  const ids = prompts.map((prompt) => {
+    if (typeof prompt !== "string") return prompt;
+    return tokenizer.encode(prompt, { special: options.special ?? false });
+  });
+  const rows = ids.map((before) => ({
+    stream: tokenizer.stream(before),
     held: "",
     stopped: false,
     cut: false,
@@ -59,10 +62,8 @@ export function* complete(
   const onLogProb = (row: number, id: number, logProb: number) => {
     rows[row]!.logProbs.push({ id, token: tokenizer.token(id), logProb });
   };
-  const ids = prompts.map((prompt) => {
-    if (typeof prompt !== "string") return prompt;
-    const encoded = tokenizer.encode(prompt, { special: options.special ?? false });
-    if (encoded.length) return encoded;
+  const begun = ids.map((ids) => {
+    if (ids.length) return ids;
     if (tokenizer.endOfText === null)
       throw new UserError("the prompt is empty", { hint: "give a prompt of at least one character" });
     return [tokenizer.endOfText]; // an empty prompt begins a new document
@@ -88,7 +89,7 @@ export function* complete(
     state.held = state.held.slice(certain);
     return false;
   };
-  for (const _column of engine.generate(ids, { ...options, ends, ...(options.logProbs && { onLogProb }) })) {
+  for (const _column of engine.generate(begun, { ...options, ends, ...(options.logProbs && { onLogProb }) })) {
     yield* waiting;
     waiting.length = 0;
   }

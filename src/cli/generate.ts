@@ -79,7 +79,7 @@ export default defineCommand({
         const ids =
           typeof prompt === "string" ? opened.tokenizer.encode(prompt, { special: args.special ?? false }) : prompt;
         const found = likeliest(opened.engine.nextLogits(ids), count);
-        const tokens = found.map(({ id, probability }) => ({ id, text: opened.tokenizer.decode([id]), probability }));
+        const tokens = found.map(({ id, probability }) => ({ id, text: textAfter(opened, ids, id), probability }));
         if (args.json) print(`${JSON.stringify({ prompt: words[i], tokens })}\n`);
         else
           for (const { id, text, probability } of tokens)
@@ -114,6 +114,12 @@ export default defineCommand({
     console.done();
   },
 });
+
+/** What a token adds to the text of those before it. */
+function textAfter({ tokenizer }: OpenModel, before: readonly number[], id: number): string {
+  const stream = tokenizer.stream(before);
+  return stream.push(id) + stream.end();
+}
 
 /** What ends an answer ends the text too. */
 function endingWith({ ids, text }: AnswerEnds, options: CompleteOptions): CompleteOptions {

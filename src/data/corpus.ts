@@ -20,7 +20,7 @@ export interface CorpusOptions {
 }
 
 /** Changes whenever the cache's contents would. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** A text file as text. Refuses what is missing, empty, or not UTF-8. */
 export function readText(path: string): Promise<string> {

@@ -33,13 +33,15 @@ export async function encodeChunks(
   return encodeInWorkers(parts, tokenizer, text.length, onProgress);
 }
 
+const space = /\p{White_Space}/u;
+
 /** Parts of about PART characters, each beginning with white space that follows something else. */
 export function cutAtSpaces(text: string, size = PART): string[] {
   const parts: string[] = [];
   let start = 0;
   while (text.length - start > size) {
     let cut = start + size;
-    while (cut < text.length && !(/\s/.test(text[cut]!) && /\S/.test(text[cut - 1]!))) cut++;
+    while (cut < text.length && !(space.test(text[cut]!) && !space.test(text[cut - 1]!))) cut++;
     parts.push(text.slice(start, cut));
     start = cut;
   }

@@ -15,10 +15,12 @@ export function showExample(
   tokenizer: Tokenizer,
   { colour, most = 1e9 }: ShowOptions,
 ): string {
+  const stream = tokenizer.stream();
   const runs: { text: string; trained: boolean }[] = [];
   for (let from = 0, to = 0; from < ids.length; from = to) {
-    while (to < ids.length && trained[to] === trained[from]) to++;
-    runs.push({ text: tokenizer.decode([...ids.subarray(from, to)]), trained: trained[from] === 1 });
+    let text = "";
+    while (to < ids.length && trained[to] === trained[from]) text += stream.push(ids[to++]!);
+    runs.push({ text: to < ids.length ? text : text + stream.end(), trained: trained[from] === 1 });
   }
   let left = most;
   const shown = runs.map(({ text, trained }) => {

@@ -86,7 +86,7 @@ function* write(
     if (prompt.length < context) fitting.push(which);
     else yield { which, text: "", ended: false };
   }
-  const readers = fitting.map(() => answerReader(tokenizer, template));
+  const readers = fitting.map((which) => answerReader(tokenizer, template, prompts[which]!));
   const options = {
     ...sampling.parse({ temperature: 0, maxTokens }),
     together: batch,

@@ -186,10 +186,11 @@ function writeSamples(
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
   const asked: Asked = new Map();
   return prompts.map((prompt, i) => {
-    const ids: number[] = [];
+    const stream = tokenizer.stream(prompt);
+    let text = samples.prompts[i]!;
     const ends = (_row: number, id: number) => id === tokenizer.endOfText;
     for (const [id] of engine.generate([prompt], { ...options, ends, asked }))
-      if (id !== tokenizer.endOfText) ids.push(id!);
-    return `  | ${(samples.prompts[i] + tokenizer.decode(ids)).trim().replaceAll("\n", "\n  | ")}`;
+      if (id !== tokenizer.endOfText) text += stream.push(id!);
+    return `  | ${(text + stream.end()).trim().replaceAll("\n", "\n  | ")}`;
   });
 }

@@ -243,7 +243,7 @@ function writeSamples({ samples }: SftConfig, { engine, prompts, tokenizer, temp
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
   const asked: Asked = new Map();
   return samples.prompts.map((content, i) => {
-    const answer = answerReader(tokenizer, template);
+    const answer = answerReader(tokenizer, template, prompts[i]!);
     for (const _ of engine.generate([prompts[i]!], { ...options, asked, ends: (_row, id) => answer.push(id) }));
     return `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
   });

@@ -26,26 +26,34 @@ export interface AnswerReader {
   text(): string;
 }
 
-export function answerReader(tokenizer: Tokenizer, template: Pick<ChatTemplate, "end">): AnswerReader {
-  const ids: number[] = [];
+/** Reads the answer to a prompt. */
+export function answerReader(
+  tokenizer: Tokenizer,
+  template: Pick<ChatTemplate, "end">,
+  prompt: readonly number[],
+): AnswerReader {
+  const stream = tokenizer.stream(prompt);
+  let text = "";
   let ended = false;
   const { ids: last, text: mark } = answerEnds(tokenizer, template);
-  // Every token is at least one byte long, and the first and the last may reach beyond the mark.
-  const reach = mark === null ? 0 : Buffer.byteLength(mark) + 1;
   return {
     push(id) {
-      if (last.has(id)) ended = true;
-      else ids.push(id);
-      if (mark !== null) ended ||= tokenizer.decode(ids.slice(-reach)).includes(mark);
+      if (last.has(id)) {
+        ended = true;
+        return true;
+      }
+      const from = mark === null ? 0 : Math.max(0, text.length - mark.length);
+      text += stream.push(id);
+      if (mark !== null) ended ||= text.includes(mark, from);
       return ended;
     },
     get ended() {
       return ended;
     },
     text() {
-      const text = tokenizer.decode(ids);
-      const at = mark === null ? -1 : text.indexOf(mark);
-      return (at < 0 ? text : text.slice(0, at)).trim();
+      const whole = text + stream.end();
+      const at = mark === null ? -1 : whole.indexOf(mark);
+      return (at < 0 ? whole : whole.slice(0, at)).trim();
     },
   };
 }

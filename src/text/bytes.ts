@@ -7,5 +7,6 @@ export const characterOfByte: readonly string[] = (() => {
   return Array.from({ length: 256 }, (_, b) => String.fromCodePoint(printable(b) ? b : next++));
 })();
 
-/** How GPT-2 splits text before merging. No match crosses from a non-space to white space behind it. */
-export const splitPattern = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+/** How GPT-2 splits text before merging. No match crosses from a non-space to white space behind it. White space is Unicode's, which JavaScript's \s is not. */
+export const splitPattern =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;

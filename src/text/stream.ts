@@ -1,5 +1,4 @@
-/** Decoding a stream of tokens: gives out text as soon as it is whole, holding back incomplete UTF-8. */
-import type { Tokenizer } from "./tokenizer";
+/** Text of tokens as they come: each gives what it adds to the text before it, as soon as that is certain. */
 
 export interface TextStream {
   /** The new text that this token completes; often empty in the middle of a character. */
@@ -8,24 +7,33 @@ export interface TextStream {
   end(): string;
 }
 
+/** A character that is not whole yet, or never will be. */
 const REPLACEMENT = "\ufffd";
 
-export function textStream(tokenizer: Tokenizer): TextStream {
-  let ids: number[] = [];
-  let given = "";
+/** Tokens that are decoded again with a new one. A character has at most four bytes, and each token at least one. */
+const WINDOW = 8;
+
+/**
+ * A stream over any `decode` in which what a token adds depends only on the few tokens before it, and on whether there are any: the last
+ * ones are decoded without it and with it, and the difference is its text.
+ */
+export function windowed(decode: (ids: readonly number[]) => string, before: readonly number[] = []): TextStream {
+  let ids = before.slice(-WINDOW);
+  /** Characters of the window's text that need not be given any more. */
+  let given = decode(ids).length;
   return {
     push(id) {
       ids.push(id);
-      const text = tokenizer.decode(ids);
-      if (text.endsWith(REPLACEMENT)) return "";
-      const fresh = text.slice(given.length);
-      // Decoding starts afresh at line ends, so that a long stream costs no more than a long line.
-      if (text.endsWith("\n")) {
-        ids = [];
-        given = "";
-      } else given = text;
+      const text = decode(ids);
+      const certain = text.endsWith(REPLACEMENT) ? text.length - 1 : text.length;
+      const fresh = text.slice(given, certain);
+      given = Math.max(given, certain);
+      if (ids.length > 2 * WINDOW) {
+        ids = ids.slice(-WINDOW);
+        given += decode(ids).length - text.length;
+      }
       return fresh;
     },
-    end: () => tokenizer.decode(ids).slice(given.length),
+    end: () => decode(ids).slice(given),
   };
 }

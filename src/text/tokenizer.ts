@@ -1,10 +1,15 @@
 /** Text <-> token ids, by Hugging Face's tokenizers: reads any tokenizer.json. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
+import { AddedToken as AddedTokenOfLibrary, Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { messageOf, UserError } from "../errors";
-import { jsonObject, readJson } from "../files";
-import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles, tokenText } from "./files";
+import { jsonObject, type Parser, readJson } from "../files";
+import { splitter } from "./added";
+import { inDialect } from "./dialect";
+import { END_OF_TEXT, type TokenizerFiles, tokenText } from "./files";
+import { addedSchema, configSchema, olderTokenizer, specialsSchema, withBeside } from "./older-files";
+import { type AddedToken, parseTokenizer, type TokenizerFile } from "./schema";
+import { type TextStream, windowed } from "./stream";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
@@ -13,12 +18,17 @@ export interface Tokenizer {
   /** The id that ends a document, if there is one. */
   readonly endOfText: number | null;
   readonly files: TokenizerFiles;
+  /** Tokens that are found in text before anything else is done with it. */
+  readonly added: readonly AddedToken[];
   /**
    * Throws a UserError on a character that the vocabulary does not have. Special tokens such as <|endoftext|> are read as plain text,
-   * since anybody may write them; with `special` they are the tokens that they name.
+   * since anybody may write them; with `special` they are the tokens that they name, but for those that the character `shield` stands in,
+   * which is itself left out.
    */
-  encode(text: string, options?: { readonly special?: boolean }): number[];
+  encode(text: string, options?: { readonly special?: boolean; readonly shield?: string }): number[];
   decode(ids: readonly number[]): string;
+  /** Text of tokens as they come: what they add to the text of those `before`. */
+  stream(before?: readonly number[]): TextStream;
   /** The token as written in the vocabulary. */
   token(id: number): string;
   /** Whether text may be cut before white space that follows something else, and its parts encoded on their own. */
@@ -27,49 +37,107 @@ export interface Tokenizer {
 
 /** Makes a tokenizer from the two parsed files. `where` names them in errors. */
 export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): Tokenizer {
-  if ((files.tokenizer.model as { type?: unknown } | undefined)?.type === "WordLevel") return fromWords(files, where);
-  let inner: HuggingFace;
-  try {
-    inner = new HuggingFace(files.tokenizer, files.config);
-  } catch (cause) {
-    throw new UserError(`${where} is not a tokenizer that can be read: ${messageOf(cause)}`, {
-      hint: "a tokenizer.json has a model with a vocab, and for BPE its merges",
-      cause,
-    });
-  }
-  const vocabulary = inner.get_vocab(true);
-  if (vocabulary.size === 0) throw new UserError(`${where} has no vocabulary`);
-  const size = Math.max(...vocabulary.values()) + 1;
-  const endOfText = inner.token_to_id(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null;
-  const characters = isCharacterLevel(files.tokenizer);
-  const decode = (ids: readonly number[]) =>
-    ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
-  const specials = ((files.tokenizer.added_tokens ?? []) as readonly { content?: unknown }[])
-    .map(({ content }) => content)
-    .filter((content) => typeof content === "string");
-  let withoutSpecials: HuggingFace | undefined;
-  const readerOf = (text: string, special: boolean): HuggingFace => {
-    if (special || !specials.some((content) => text.includes(content))) return inner;
-    withoutSpecials ??= new HuggingFace({ ...files.tokenizer, added_tokens: [] }, {});
-    return withoutSpecials;
-  };
-  const cuts = cutsAtSpaces(files.tokenizer);
-  const byWord = cuts && !characters ? wordMemo((text) => inner.encode(text, { add_special_tokens: false }).ids) : null;
+  const file = parseTokenizer(files.tokenizer, where);
+  const words = file.model.type === "WordLevel" ? wordTokenizer(files.tokenizer as unknown as WordFile) : null;
+  const text = words ?? fromLibrary(file, where);
+  const names = [...file.vocabulary];
+  const tokens = new Map(names.map(([token, id]) => [id, token]));
+  const size = names.reduce((most, [, id]) => Math.max(most, id), 0) + 1;
   return {
     size,
-    endOfText,
+    endOfText: file.vocabulary.get(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null,
     files,
-    encode: (text, { special = false } = {}) => {
-      const reader = readerOf(text, special);
-      if (byWord && reader === inner) return byWord(text);
-      const { ids } = reader.encode(text, { add_special_tokens: false });
-      if (characters && decode(ids) !== text) throw unknownCharacter(text, vocabulary);
-      return ids;
+    added: file.added,
+    encode: (given, { special = false, shield = "" } = {}) => text.encode(given, special, shield),
+    decode: text.decode,
+    stream: text.stream,
+    token: (id) => tokens.get(id) ?? "",
+    cutsAtSpaces: words !== null || cutsAtSpaces(file),
+  };
+}
+
+/** What the kinds of tokenizer have of their own. */
+interface Reader {
+  encode(text: string, special: boolean, shield: string): number[];
+  decode(ids: readonly number[]): string;
+  stream(before?: readonly number[]): TextStream;
+}
+
+/** Characters of a single word at most: the library takes memory by the character. */
+const LONGEST_WORD = 1 << 22;
+
+function fromLibrary(file: TokenizerFile, where: string): Reader {
+  let inner: HuggingFace;
+  try {
+    const { tokenizer, config } = inDialect(file);
+    inner = new HuggingFace(tokenizer, config);
+  } catch (cause) {
+    throw new UserError(`${where} is not a tokenizer that can be read: ${messageOf(cause)}`, { cause });
+  }
+  const { normalizer, pre_tokenizer: preTokenizer, decoder } = inner;
+  const model = inner.model!;
+  for (const { id, content, special } of file.added) {
+    model.vocab[id] = content;
+    // Else a model of whole words would find in plain text what nothing may write.
+    if (special && content.length > 1) model.tokens_to_ids.delete(content);
+  }
+  if (decoder) decoder.added_tokens = file.added.map((token) => new AddedTokenOfLibrary(token));
+  const { type, byte_fallback: fallsBack, end_of_word_suffix: suffix, unk_token: unknownToken } = file.model;
+  const unknown = model.unk_token_id;
+  // Where nothing stands for the unknown, the library leaves it out.
+  const complete = type === "BPE" && !unknownToken && !fallsBack && !suffix;
+  const encodePieces = (pieces: string[]): number[] => {
+    for (const { length } of pieces)
+      if (length > LONGEST_WORD)
+        throw new UserError(`a single word of ${length} characters cannot be encoded`, {
+          hint: `words have at most ${LONGEST_WORD} characters; break it by spaces or line ends`,
+        });
+    const tokens = model(pieces);
+    if (complete && lengthOf(tokens) !== lengthOf(pieces)) throw unknownCharacter(pieces, file);
+    return tokens.flatMap((token) => {
+      const id = model.tokens_to_ids.get(token);
+      if (id !== undefined) return id;
+      const bytes = fallsBack ? bytesOf(token).map((byte) => model.tokens_to_ids.get(byte)) : [undefined];
+      return bytes.map((byte) => {
+        const id = byte ?? unknown;
+        if (id === undefined) throw unknownCharacter([token], file);
+        return id;
+      });
+    });
+  };
+  const encodePlain = (text: string, first: boolean): number[] =>
+    text === "" ? [] : encodePieces(preTokenizer ? preTokenizer(text, { section_index: first ? 0 : 1 }) : [text]);
+  const encodeWords =
+    cutsAtWhiteSpace(file) && !isCharacterLevel(file) ? wordMemo((text) => encodePlain(text, true)) : encodePlain;
+  const isNormalized = ({ normalized, special }: AddedToken) => normalized ?? !special;
+  const asWritten = splitter(file.added.filter((token) => !isNormalized(token)));
+  const normalize = (text: string) => (normalizer ? normalizer(text) : text);
+  const asNormalized = splitter(file.added.filter(isNormalized), ({ content }) => normalize(content));
+  const decode = (ids: readonly number[]) => {
+    // A model may have rows that no token stands for.
+    const known = ids.filter((id) => model.vocab[id] !== undefined);
+    return known.length ? inner.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false }) : "";
+  };
+  return {
+    encode: (text, special, shield) => {
+      const plain = (text: string) => (shield ? text.replaceAll(shield, "") : text);
+      return asWritten(text, special).flatMap((section, i) => {
+        if (typeof section === "number") return section;
+        return asNormalized(normalize(section), special).flatMap((part, j) =>
+          typeof part === "number" ? part : encodeWords(plain(part), i + j === 0),
+        );
+      });
     },
     decode,
-    token: (id) => inner.id_to_token(id) ?? "",
-    cutsAtSpaces: cuts,
+    stream: (before) => windowed(decode, before),
   };
+}
+
+const lengthOf = (parts: readonly string[]) => parts.reduce((sum, { length }) => sum + length, 0);
+
+/** How a vocabulary writes bytes that are no characters of it. */
+function bytesOf(text: string): string[] {
+  return [...new TextEncoder().encode(text)].map((byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 }
 
 /** Words whose tokens are remembered, and how long they may be. */
@@ -81,7 +149,7 @@ function wordMemo(encode: (text: string) => number[]): (text: string) => number[
   const known = new Map<string, readonly number[]>();
   return (text) => {
     const all: number[] = [];
-    for (const word of text.match(/\s*\S+|\s+$/g) ?? []) {
+    for (const word of text.match(/\p{White_Space}*\P{White_Space}+|\p{White_Space}+$/gu) ?? []) {
       let ids = known.get(word);
       if (!ids) {
         ids = encode(word);
@@ -94,56 +162,31 @@ function wordMemo(encode: (text: string) => number[]): (text: string) => number[
   };
 }
 
-/** Hugging Face's JavaScript library has no word-level model. */
-function fromWords(files: TokenizerFiles, where: string): Tokenizer {
-  const file = files.tokenizer as unknown as WordFile;
-  const words = wordTokenizer(file);
-  if (!words) {
-    throw new UserError(`${where} is a WordLevel tokenizer that cleans or splits text in a way of its own`, {
-      hint: "word-level tokenizers can be read that `dawngrad tokenizer train --kind word` has written",
-    });
-  }
-  return {
-    size: Math.max(...Object.values(file.model.vocab)) + 1,
-    endOfText: file.model.vocab[END_OF_TEXT] ?? null,
-    files,
-    encode: (text, { special = false } = {}) => words.encode(text, special),
-    decode: words.decode,
-    token: words.token,
-    cutsAtSpaces: true,
-  };
-}
-
-/** Reads tokenizer.json from a directory, and tokenizer_config.json and chat_template.jinja if they are there. */
+/** Reads tokenizer.json from a directory, or what was there before it, with the files beside it that say more of it. */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const path = join(directory, "tokenizer.json");
-  const tokenizer = readFile(path);
-  if (!tokenizer) {
-    const older = await readOlderFiles(directory);
-    if (older) return tokenizerFrom(older, join(directory, "vocab.json"));
-    throw new UserError(`no tokenizer at ${path}`, {
-      hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one",
-    });
-  }
-  const config = readFile(join(directory, "tokenizer_config.json")) ?? {};
+  const tokenizer = readFile(path, jsonObject);
+  const config = readFile(join(directory, "tokenizer_config.json"), configSchema) ?? {};
   // Newer releases of transformers keep the chat template in a file of its own, which then counts.
   const template = Bun.file(join(directory, "chat_template.jinja"));
   const chat = (await template.exists()) ? { chat_template: await template.text() } : {};
-  return tokenizerFrom({ tokenizer, config: { ...config, ...chat } }, path);
-}
-
-/** vocab.json and merges.txt: how GPT-2's tokenizer was kept before tokenizer.json. */
-async function readOlderFiles(directory: string): Promise<TokenizerFiles | null> {
-  const vocabulary = readFile(join(directory, "vocab.json")) as Record<string, number> | null;
+  const beside = {
+    config: { ...config, ...chat },
+    added: readFile(join(directory, "added_tokens.json"), addedSchema) ?? {},
+    specials: readFile(join(directory, "special_tokens_map.json"), specialsSchema) ?? {},
+  };
+  if (tokenizer) return tokenizerFrom(withBeside(tokenizer, beside), path);
+  const older = join(directory, "vocab.json");
+  const vocabulary = readFile(older, jsonObject);
   const merges = Bun.file(join(directory, "merges.txt"));
-  if (!vocabulary || !(await merges.exists())) return null;
-  const lines = (await merges.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#version"));
-  return tokenizerFiles({
-    vocabulary,
-    merges: lines.map((line) => line.split(" ") as [string, string]),
-    preTokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    endOfText: vocabulary[END_OF_TEXT] ?? Object.keys(vocabulary).length,
+  if (vocabulary && (await merges.exists())) {
+    const ids = Object.fromEntries(
+      parseTokenizer({ model: { type: "WordLevel", vocab: vocabulary } }, older).vocabulary,
+    );
+    return tokenizerFrom(olderTokenizer(ids, await merges.text(), beside), older);
+  }
+  throw new UserError(`no tokenizer at ${path}`, {
+    hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one",
   });
 }
 
@@ -154,36 +197,36 @@ export async function writeTokenizer(directory: string, { tokenizer, config }: T
 }
 
 /** Null where there is no such file. */
-function readFile(path: string): Record<string, unknown> | null {
-  return existsSync(path) ? readJson(path, jsonObject, "the file may be truncated; fetch or train it again") : null;
+function readFile<T>(path: string, parser: Parser<T>): T | null {
+  return existsSync(path) ? readJson(path, parser, "the file may be truncated; fetch or train it again") : null;
 }
 
-function unknownCharacter(text: string, vocabulary: ReadonlyMap<string, number>): UserError {
-  const unknown = [...text].find((character) => !vocabulary.has(character)) ?? "";
-  return new UserError(`the tokenizer has no token for ${JSON.stringify(unknown)}`, {
-    hint: "a character-level vocabulary knows only the characters of its training text",
+/** `pieces` are as the model gets them: of bytes, where it is one of bytes. */
+function unknownCharacter(pieces: readonly string[], { vocabulary, preTokenizer }: TokenizerFile): UserError {
+  const unknown =
+    pieces.flatMap((piece) => [...piece]).find((character) => !vocabulary.has(character)) ?? pieces[0] ?? "";
+  const bytes = JSON.stringify(preTokenizer).includes('"ByteLevel"');
+  return new UserError(`the tokenizer has no token for ${bytes ? "the byte written " : ""}${JSON.stringify(unknown)}`, {
+    hint: bytes
+      ? "a byte-level vocabulary has each of the 256 bytes"
+      : "a character-level vocabulary knows only the characters of its training text",
   });
 }
 
-interface PreTokenizer {
-  readonly type?: string;
-  readonly add_prefix_space?: boolean;
-  readonly use_regex?: boolean;
-  readonly pattern?: { readonly Regex?: string };
-}
-
-/** One token a character, as trainCharacters writes it. What it does not know it would drop without a word. */
-function isCharacterLevel(tokenizer: Readonly<Record<string, unknown>>): boolean {
-  const split = tokenizer.pre_tokenizer as PreTokenizer | null;
+/** One token a character, as trainCharacters writes it. */
+function isCharacterLevel({ preTokenizer: split }: TokenizerFile): boolean {
   return split?.type === "Split" && split.pattern?.Regex === "[\\s\\S]";
 }
 
 /** Byte-level BPE on GPT-2's split, and character level, never join a non-space with white space behind it. */
-function cutsAtSpaces(tokenizer: Readonly<Record<string, unknown>>): boolean {
-  const split = tokenizer.pre_tokenizer as PreTokenizer | null;
-  if (tokenizer.normalizer || !split) return false;
-  return (
-    isCharacterLevel(tokenizer) ||
-    (split.type === "ByteLevel" && split.add_prefix_space === false && split.use_regex !== false)
-  );
+function cutsAtWhiteSpace(file: TokenizerFile): boolean {
+  const { preTokenizer: split, normalizer } = file;
+  if (normalizer || !split) return false;
+  return isCharacterLevel(file) || (split.type === "ByteLevel" && !split.add_prefix_space && split.use_regex !== false);
+}
+
+/** Added tokens may have white space in them, or take what is beside them. */
+function cutsAtSpaces(file: TokenizerFile): boolean {
+  const apart = ({ content, lstrip, rstrip }: AddedToken) => !lstrip && !rstrip && !/\p{White_Space}/u.test(content);
+  return cutsAtWhiteSpace(file) && file.added.every(apart);
 }

@@ -3,6 +3,7 @@
  * <|unk|>. For seeing what a model does with plain words, not for text that must come back as it was.
  */
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
+import type { TextStream } from "./stream";
 
 const UNKNOWN = "<|unk|>";
 
@@ -87,9 +88,9 @@ export interface WordFile {
 }
 
 export interface WordTokenizer {
-  encode(text: string, special: boolean): number[];
+  encode(text: string, special: boolean, shield: string): number[];
   decode(ids: readonly number[]): string;
-  token(id: number): string;
+  stream(before?: readonly number[]): TextStream;
 }
 
 /** Reads what trainWords has written; null for a WordLevel file that cleans or splits otherwise. */
@@ -101,28 +102,34 @@ export function wordTokenizer({ model, normalizer: cleaning, pre_tokenizer: spli
   const tokens = new Map([...ids].map(([token, id]) => [id, token]));
   const unknown = ids.get(model.unk_token ?? UNKNOWN) ?? 0;
   const end = ids.get(END_OF_TEXT);
+  const wordOf = (id: number) => tokens.get(id) ?? UNKNOWN;
   const encodePlain = (text: string) => wordsOf(text).map((word) => ids.get(word) ?? unknown);
   return {
-    encode(text, special) {
-      if (!special || end === undefined) return encodePlain(text);
-      return text.split(END_OF_TEXT).flatMap((part, i) => [...(i > 0 ? [end] : []), ...encodePlain(part)]);
+    encode(given, special, shield) {
+      const plain = (text: string) => encodePlain(shield ? text.replaceAll(shield, "") : text);
+      if (!special || end === undefined) return plain(given);
+      return given.split(END_OF_TEXT).flatMap((part, i) => [...(i > 0 ? [end] : []), ...plain(part)]);
     },
-    decode: (wanted) => joined(wanted.map((id) => tokens.get(id) ?? UNKNOWN)),
-    token: (id) => tokens.get(id) ?? "",
+    decode: (wanted) => wanted.map(speaker(wordOf)).join(""),
+    stream(before = []) {
+      const push = speaker(wordOf);
+      before.forEach(push);
+      return { push, end: () => "" };
+    },
   };
 }
 
-/** Words with spaces where English has them. What is before a token never changes by what follows it. */
-function joined(words: readonly string[]): string {
-  let text = "";
+/** Words with spaces where English has them, one by one. What is before a token never changes by what follows it. */
+function speaker(wordOf: (id: number) => string): (id: number) => string {
   let tight = true; // nothing goes between the last word and this one
   let quoted = false;
-  for (const word of words) {
+  return (id) => {
+    const word = wordOf(id);
     const closing = /^[.,;:!?)\]}%]$/.test(word) || (word === '"' && quoted) || word === "\n";
-    text += tight || closing ? word : ` ${word}`;
+    const text = tight || closing ? word : ` ${word}`;
     if (word === '"') quoted = !quoted;
     if (word === "\n") quoted = false;
     tight = /^[([{\n]$/.test(word) || (word === '"' && quoted);
-  }
-  return text;
+    return text;
+  };
 }

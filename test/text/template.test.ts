@@ -124,7 +124,7 @@ describe("where an answer ends", () => {
   const withTokens = tokenizerFrom({ tokenizer: { ...file, added_tokens: added }, config });
   const answered = (reader: Tokenizer, template: string, text: string) => {
     const chat = chatTemplate(template, reader);
-    const answer = answerReader(reader, chat);
+    const answer = answerReader(reader, chat, []);
     const ids = reader.encode(text, { special: true });
     const took = ids.findIndex((id) => answer.push(id)) + 1;
     return { end: chat.end, text: answer.text(), ended: answer.ended, left: reader.decode(ids.slice(took)) };
