@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { messageOf, UserError } from "../errors";
-import { jsonObject, readJson } from "../files";
+import { jsonObject, readJson, readTextFile } from "../files";
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles, tokenText } from "./files";
+import { MOST_TEMPLATE_BYTES } from "./jinja";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
@@ -127,8 +128,10 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   }
   const config = readFile(join(directory, "tokenizer_config.json")) ?? {};
   // Newer releases of transformers keep the chat template in a file of its own, which then counts.
-  const template = Bun.file(join(directory, "chat_template.jinja"));
-  const chat = (await template.exists()) ? { chat_template: await template.text() } : {};
+  const template = join(directory, "chat_template.jinja");
+  const chat = existsSync(template)
+    ? { chat_template: readTextFile(template, template, { most: MOST_TEMPLATE_BYTES }) }
+    : {};
   return tokenizerFrom({ tokenizer, config: { ...config, ...chat } }, path);
 }
 
