@@ -1,6 +1,7 @@
 /** Samples as tokens to learn from: rendered by a template, encoded, cut to length; what could not be used is counted. */
 import { UserError } from "../errors";
 import { answerEnds } from "../text/answer";
+import { TemplateLimitError } from "../text/jinja";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import { cutTo } from "./cut";
@@ -50,7 +51,8 @@ export function encodeSamples(
     try {
       whole = encodeSample(sample, tokenizer, template);
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
+      // A template without end would not end on the next record either.
+      if (!(error instanceof UserError) || error instanceof TemplateLimitError) throw error;
       problem(error.message);
       return;
     }

@@ -1,11 +1,11 @@
 /** Which chat template records are rendered by. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { UserError } from "../errors";
 import { readTextFile } from "../files";
+import { MOST_TEMPLATE_BYTES } from "../text/jinja";
 import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
-import { spooledBefore } from "./spool";
 
 /** `wanted`: a built-in template's name, a Jinja file, or `auto`: the tokenizer's own, else the one that goes with the format. */
 export function templateFor(wanted: string, format: Format, tokenizer: Tokenizer): ChatTemplate {
@@ -18,19 +18,16 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
     return savedTemplate(tokenizer) ?? builtIn[fitting]!;
   }
   if (Object.hasOwn(builtIn, wanted)) return builtIn[wanted]!;
-  if (templateFile(wanted) !== null) return readTemplate(wanted);
+  const file = { most: MOST_TEMPLATE_BYTES, hint: "give the path of a Jinja file", exitCode: 2 } as const;
+  if (existsSync(wanted)) return readTextFile(wanted, `the chat template ${wanted}`, file);
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
     exitCode: 2,
   });
 }
 
-/** The file that a template is read from, if it is one. */
+/** The file that a template is read from, if it is one that can be read again: a pipe is not, and a device may have no end. */
 export function templateFile(wanted: string): string | null {
-  return wanted !== "auto" && !Object.hasOwn(builtIn, wanted) && existsSync(wanted) ? wanted : null;
-}
-
-function readTemplate(path: string): string {
-  const options = { hint: "give the path of a Jinja file", exitCode: 2 } as const;
-  return readTextFile(spooledBefore(path), `the chat template ${path}`, options);
+  if (wanted === "auto" || Object.hasOwn(builtIn, wanted)) return null;
+  return statSync(wanted, { throwIfNoEntry: false })?.isFile() ? wanted : null;
 }

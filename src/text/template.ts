@@ -3,18 +3,17 @@
  * ones mark that by {% generation %}; of others it is found by rendering the turns before it.
  * https://huggingface.co/docs/transformers/chat_templating
  */
-import { Template } from "@huggingface/jinja";
 import { messageOf, UserError } from "../errors";
+import { builtIn } from "./built-in";
 import { tokenText } from "./files";
+import { jinja, limits, TemplateLimitError } from "./jinja";
+import { isMarked, markedRuns, type Run, withMarks, withoutMarks } from "./marks";
+import type { Message } from "./message";
+import { ANSWER, expectPrompts, expectWords, QUESTION, type Render, rolesLeftOut } from "./template-checks";
 import type { Tokenizer } from "./tokenizer";
 
-export interface Message {
-  readonly role: "system" | "user" | "assistant";
-  readonly content: string;
-  /** Alpaca's parts of a user's turn, for templates that set them apart. */
-  readonly instruction?: string;
-  readonly input?: string;
-}
+export type { Message } from "./message";
+export { builtIn };
 
 /** Tokens of a conversation, and of each whether the assistant is to learn it. */
 export interface Encoded {
@@ -33,63 +32,37 @@ export interface ChatTemplate {
   readonly source: string;
   /** How an answer ends. Null where the template leaves it open: a model then does not learn to end its answers. */
   readonly end: AnswerEnd | null;
-  /** Throws a UserError where the template itself says no, or cannot be rendered. */
-  encode(messages: readonly Message[]): Encoded;
-  /** The conversation so far, up to where the assistant speaks. */
+  /**
+   * What is to be learned from a conversation; of the messages at the places `unlearned` nothing. Throws a UserError where the template
+   * itself says no, cannot be rendered, leaves out words of a turn, or asks for answers by another text than it puts before them.
+   */
+  encode(messages: readonly Message[], unlearned?: readonly number[]): Encoded;
+  /** The conversation so far, up to where the assistant speaks. Throws as `encode` does, but for what only training asks. */
   prompt(messages: readonly Message[]): number[];
 }
 
-const ALPACA_WITH_INPUT =
-  "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.";
-const ALPACA =
-  "Below is an instruction that describes a task. Write a response that appropriately completes the request.";
-
-/**
- * `alpaca`: the words of https://github.com/tatsu-lab/stanford_alpaca. `instruction`: only its headings. `chat`: turns of plain text, for a
- * model whose vocabulary has no tokens for roles. All end every answer with the end-of-text token.
- */
-export const builtIn: Readonly<Record<string, string>> = {
-  alpaca: [
-    "{% for message in messages %}",
-    "{% if message.role == 'user' %}",
-    "{% if loop.first %}",
-    `{% if message.input %}{{ '${ALPACA_WITH_INPUT}\\n\\n' }}{% else %}{{ '${ALPACA}\\n\\n' }}{% endif %}`,
-    "{% endif %}",
-    "{% if message.input %}",
-    "{{ '### Instruction:\\n' + message.instruction + '\\n\\n### Input:\\n' + message.input + '\\n\\n### Response:' }}",
-    "{% else %}{{ '### Instruction:\\n' + message.content + '\\n\\n### Response:' }}{% endif %}",
-    "{% elif message.role == 'assistant' %}",
-    "{% generation %}{{ message.content + eos_token }}{% endgeneration %}",
-    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}",
-    "{% else %}{{ message.content + '\\n\\n' }}{% endif %}",
-    "{% endfor %}",
-  ].join(""),
-  instruction: [
-    "{% for message in messages %}",
-    "{% if message.role == 'user' %}{{ '### Instruction:\\n' + message.content + '\\n\\n### Response:\\n' }}",
-    "{% elif message.role == 'assistant' %}{% generation %}{{ message.content + eos_token }}{% endgeneration %}",
-    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}",
-    "{% else %}{{ message.content + '\\n\\n' }}{% endif %}",
-    "{% endfor %}",
-  ].join(""),
-  chat: [
-    "{% for message in messages %}",
-    "{% if message.role == 'user' %}{{ 'User: ' + message.content + '\\n' }}",
-    "{% elif message.role == 'assistant' %}",
-    "{{ 'Assistant:' }}{% generation %}{{ ' ' + message.content + eos_token }}{% endgeneration %}{{ '\\n' }}",
-    "{% else %}{{ message.content + '\\n\\n' }}{% endif %}",
-    "{% endfor %}",
-    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}",
-  ].join(""),
-};
-
-/** The template that was saved with a tokenizer, if any. */
+/** The template that was saved with a tokenizer, if any. Throws a UserError where it is none that can be read. */
 export function savedTemplate({ files }: Tokenizer): string | null {
-  const saved = files.config.chat_template;
-  if (typeof saved === "string") return saved;
-  // Several under names, as older files have them.
-  const named = Array.isArray(saved) ? (saved as { name?: string; template?: string }[]) : [];
-  return named.find(({ name }) => name === "default")?.template ?? null;
+  const saved = files.config.chat_template ?? null;
+  if (saved === null || typeof saved === "string") return saved;
+  // Several under names: as older files have them, and as transformers keeps them in memory.
+  const named = Array.isArray(saved)
+    ? saved.map((one: { name?: unknown; template?: unknown } | null) => [one?.name, one?.template])
+    : typeof saved === "object"
+      ? Object.entries(saved)
+      : [[saved]];
+  if (!named.every((pair) => pair.every((text) => typeof text === "string")))
+    throw unknownTemplate("it is neither a text nor a list of names and templates");
+  if (named.length === 0) return null;
+  const [, template] = named.find(([name]) => name === "default") ?? [];
+  if (typeof template === "string") return template;
+  throw unknownTemplate(`none of its templates is the default: ${named.map(([name]) => name).join(", ")}`);
+}
+
+function unknownTemplate(why: string): UserError {
+  return new UserError(`the model's chat_template cannot be used: ${why}`, {
+    hint: `mend tokenizer_config.json, or choose a template: ${Object.keys(builtIn).join(", ")}, or a Jinja file`,
+  });
 }
 
 /** Prepares a template for a tokenizer. Throws a UserError where it is not one. */
@@ -99,26 +72,19 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     throw new UserError("the tokenizer has no end-of-text token, by which an answer could end", {
       hint: "train one by `dawngrad tokenizer train`",
     });
-  const marked = /{%-?\s*generation\s*-?%}/.test(source);
-  let template: Template;
-  try {
-    template = new Template(source.replace(GENERATION, mark));
-  } catch (error) {
-    throw new UserError(`the chat template cannot be read: ${messageOf(error)}`, {
-      hint: `it must be Jinja; built in are ${Object.keys(builtIn).join(", ")}`,
-      cause: error,
-    });
-  }
+  const marked = isMarked(source);
+  const fill = filler(source);
   const specials = specialsOf(tokenizer);
-  const begin = tokenText(tokenizer.files.config.bos_token) ?? end;
-  const render = (messages: readonly Message[], prompt: boolean) => {
+  const tokens = { bos_token: end, ...specialTokens(tokenizer), eos_token: end };
+  const write: Render = (messages, prompt) =>
+    fill({ messages, tools: null, documents: null, add_generation_prompt: prompt, ...tokens });
+  const leftOut = rolesLeftOut((messages) => attempt(() => write(messages, false)));
+  const render: Render = (messages, prompt) => {
+    expectSize(messages);
     const shielded = messages.map((message) => shield(message, specials));
-    const context = { messages: shielded, add_generation_prompt: prompt, bos_token: begin, eos_token: end };
-    try {
-      return template.render(context);
-    } catch (error) {
-      throw new UserError(`the chat template fails: ${messageOf(error)}`, { cause: error });
-    }
+    const text = write(shielded, prompt);
+    expectWords(shielded, withoutMarks(text), leftOut);
+    return text;
   };
   const encodeRuns = (runs: readonly Run[]): Encoded => {
     const ids: number[] = [];
@@ -134,38 +100,58 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     }
     return { ids, trained };
   };
-  const runsOf = (messages: readonly Message[]) => {
-    const whole = render(messages, false);
-    return marked ? markedRuns(whole) : foundRuns(whole, messages, render);
-  };
+  const split = (text: string, messages: readonly Message[]) =>
+    marked ? markedRuns(text) : foundRuns(text, messages, render);
+  const runsOf = (messages: readonly Message[]) => split(render(messages, false), messages);
   const endOf = (): AnswerEnd | null => {
     const text = endText(runsOf);
     if (text === null) return null;
     const ids = tokenizer.encode(text, { special: true });
     return { text, id: specials.includes(text) && ids.length === 1 ? ids[0]! : null };
   };
+  let checked = false;
   return {
     source,
     end: endOf(),
-    encode: (messages) => encodeRuns(runsOf(messages)),
-    prompt: (messages) => encodeRuns([{ text: withoutMarks(render(messages, true)), trained: false }]).ids,
+    encode(messages, unlearned = []) {
+      // Without marks what is trained begins where the prompt ends.
+      if (marked && !checked) expectPrompts((messages, prompt) => attempt(() => write(messages, prompt)));
+      checked = true;
+      return encodeRuns(withoutThose(unlearned, runsOf(messages), messages));
+    },
+    prompt(messages) {
+      const text = render(messages, true);
+      // Parted as in training, so that the tokens are the same.
+      const runs = attempt(() => split(text, messages)) ?? [{ text: withoutMarks(text), trained: false }];
+      return encodeRuns(runs).ids;
+    },
   };
 }
 
-// Characters of a private-use area stand for what must not be mistaken for text.
-const OPEN = "\ue7f0";
-const CLOSE = "\ue7f1";
+/** What is made, or null where a UserError says that it cannot be. */
+function attempt<T>(make: () => T): T | null {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof UserError && !(error instanceof TemplateLimitError)) return null;
+    throw error;
+  }
+}
+
+function filler(source: string): ReturnType<typeof jinja> {
+  try {
+    return jinja(withMarks(source));
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`the chat template cannot be read: ${messageOf(error)}`, {
+      hint: `it must be Jinja; built in are ${Object.keys(builtIn).join(", ")}`,
+      cause: error,
+    });
+  }
+}
+
+/** A character of a private-use area, put into what must not be read as a special token. */
 const SHIELD = "\ue7f2";
-const GENERATION = /{%(-?)\s*(end)?generation\s*(-?)%}/g;
-
-/** A block, so that white space round it is trimmed as round the tag that it stands for. */
-function mark(_: string, before: string, ends: string | undefined, after: string): string {
-  return `{%${before} if true %}{{ "${ends ? CLOSE : OPEN}" }}{% endif ${after}%}`;
-}
-
-function withoutMarks(text: string): string {
-  return text.replaceAll(OPEN, "").replaceAll(CLOSE, "");
-}
 
 /** Keeps what somebody writes from being read as a special token, or as a mark. */
 function shield(message: Message, specials: readonly string[]): Message {
@@ -179,28 +165,34 @@ function shield(message: Message, specials: readonly string[]): Message {
   ) as unknown as Message;
 }
 
-interface Run {
-  readonly text: string;
-  readonly trained: boolean;
+function expectSize(messages: readonly Message[]): void {
+  const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+  if (messages.length <= limits.messages && characters <= limits.conversation) return;
+  throw new UserError(
+    `the conversation has ${messages.length} turns of ${characters} characters in all, and ${limits.messages} of ${limits.conversation} are allowed`,
+  );
 }
 
-/** The runs between marks. */
-function markedRuns(text: string): Run[] {
-  return text.split(/([\ue7f0\ue7f1])/).reduce<{ runs: Run[]; inside: boolean }>(
-    ({ runs, inside }, part) => {
-      if (part === OPEN || part === CLOSE) return { runs, inside: part === OPEN };
-      return { runs: part ? [...runs, { text: part, trained: inside }] : runs, inside };
-    },
-    { runs: [], inside: false },
-  ).runs;
+/** Turns whose answers are not learned become text that is only read. */
+function withoutThose(
+  unlearned: readonly number[],
+  runs: readonly Run[],
+  messages: readonly Message[],
+): readonly Run[] {
+  if (unlearned.length === 0) return runs;
+  const answers = messages.flatMap(({ role }, at) => (role === "assistant" ? [at] : []));
+  const found = runs.filter(({ trained }) => trained).length;
+  if (found !== answers.length) {
+    throw new UserError(`the chat template marks ${found} parts of ${answers.length} answers`, {
+      hint: "where some answers are not to be learned it must mark each as one part",
+    });
+  }
+  let answer = 0;
+  return runs.map((run) => (run.trained && unlearned.includes(answers[answer++]!) ? { ...run, trained: false } : run));
 }
 
 /** Without marks: what an assistant's turn adds to the prompt before it is what the assistant says. */
-function foundRuns(
-  whole: string,
-  messages: readonly Message[],
-  render: (messages: readonly Message[], prompt: boolean) => string,
-): Run[] {
+function foundRuns(whole: string, messages: readonly Message[], render: Render): Run[] {
   const runs: Run[] = [];
   let at = 0;
   messages.forEach(({ role }, i) => {
@@ -223,18 +215,10 @@ function foundRuns(
 
 /** What is trained behind the words of an answer; null where that is nothing, or the template will not have such a conversation. */
 function endText(runsOf: (messages: readonly Message[]) => readonly Run[]): string | null {
-  const answer = "probe";
-  try {
-    const said = runsOf([
-      { role: "user", content: "a" },
-      { role: "assistant", content: answer },
-    ]).findLast(({ trained }) => trained)?.text;
-    const at = said?.lastIndexOf(answer) ?? -1;
-    return at < 0 ? null : said!.slice(at + answer.length).trim() || null;
-  } catch (error) {
-    if (error instanceof UserError) return null;
-    throw error;
-  }
+  const runs = attempt(() => runsOf([QUESTION, ANSWER]));
+  const said = runs?.findLast(({ trained }) => trained)?.text;
+  const at = said?.lastIndexOf(ANSWER.content) ?? -1;
+  return at < 0 ? null : said!.slice(at + ANSWER.content.length).trim() || null;
 }
 
 interface Piece {
@@ -257,4 +241,15 @@ function specialsOf({ files }: Tokenizer): string[] {
     .map(({ content }) => content)
     .filter((content): content is string => typeof content === "string" && content !== "")
     .sort((a, b) => b.length - a.length);
+}
+
+/** The special tokens that tokenizer_config.json names, as transformers hands them to templates. */
+function specialTokens({ files }: Tokenizer): Record<string, string> {
+  const names = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"].map((name) => `${name}_token`);
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const text = tokenText(files.config[name]);
+      return text === null ? [] : [[name, text]];
+    }),
+  );
 }

@@ -3,10 +3,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { AddedToken as AddedTokenOfLibrary, Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { messageOf, UserError } from "../errors";
-import { jsonObject, type Parser, readJson } from "../files";
+import { jsonObject, type Parser, readJson, readTextFile } from "../files";
 import { splitter } from "./added";
 import { inDialect } from "./dialect";
 import { END_OF_TEXT, type TokenizerFiles, tokenText } from "./files";
+import { MOST_TEMPLATE_BYTES } from "./jinja";
 import { addedSchema, configSchema, olderTokenizer, specialsSchema, withBeside } from "./older-files";
 import { type AddedToken, parseTokenizer, type TokenizerFile } from "./schema";
 import { type TextStream, windowed } from "./stream";
@@ -168,8 +169,10 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const tokenizer = readFile(path, jsonObject);
   const config = readFile(join(directory, "tokenizer_config.json"), configSchema) ?? {};
   // Newer releases of transformers keep the chat template in a file of its own, which then counts.
-  const template = Bun.file(join(directory, "chat_template.jinja"));
-  const chat = (await template.exists()) ? { chat_template: await template.text() } : {};
+  const template = join(directory, "chat_template.jinja");
+  const chat = existsSync(template)
+    ? { chat_template: readTextFile(template, template, { most: MOST_TEMPLATE_BYTES }) }
+    : {};
   const beside = {
     config: { ...config, ...chat },
     added: readFile(join(directory, "added_tokens.json"), addedSchema) ?? {},

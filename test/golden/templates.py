@@ -30,7 +30,36 @@ spaced = """{%- for message in messages %}
     {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '\\nA:' }}{% endif %}"""
-templates = {**built_in, "chatml": chatml, "spaced": spaced}
+lines = """{# Line ends, blanks before blocks, what is none, and a line end at the end. #}
+{%- if tools is not none %}
+Tools: {{ tools }}
+{%- endif %}
+{% if documents is not none %}Documents: {{ documents }}{% endif %}
+  {% for message in messages %}
+{{ message.role }}:
+    {% if message.role == 'assistant' %}
+  {%- generation %}
+{{ message.content }}
+{{ eos_token -}}
+  {% endgeneration %}
+
+    {% else %}
+{{ message.content }}
+\t{# not written #}
+    {% endif %}
+  {% endfor %}
+{% if add_generation_prompt %}
+assistant:
+{% endif %}
+"""
+templates = {
+    **built_in,
+    "chatml": chatml,
+    "spaced": spaced,
+    "lines": lines,
+    "lines ended by CRLF": lines.replace("\n", "\r\n"),
+    "lines ended by CR": lines.replace("\n", "\r"),
+}
 conversations = [
     [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}],
     [

@@ -197,6 +197,125 @@ describe("a template that cannot be used is told in one sentence", () => {
   });
 });
 
+describe("words that a template leaves out", () => {
+  const user = { role: "user", content: "one  two" } as const;
+  const assistant = { role: "assistant", content: "three" } as const;
+  const system = (content: string) => ({ role: "system", content }) as const;
+  const TURNS = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}";
+  test.each([
+    [
+      "the system's",
+      TURNS.replace("%}{{", "%}{% if m.role != 'system' %}{{").replace("}}{%", "}}{% endif %}{%"),
+      "turn 1, the system's",
+    ],
+    [
+      "the user's",
+      "{% for m in messages %}{% if m.role != 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+      "turn 2, the user's",
+    ],
+    [
+      "all, which it takes for lists of parts",
+      TURNS.replace("+ m.content +", "}}{{ m.content[0].text }}{{"),
+      "turn 1, the system's",
+    ],
+    ["the case of letters", TURNS.replace("m.content", "m.content | upper"), "turn 1, the system's"],
+  ])("%s: refused", (_name, source, which) => {
+    const chat = chatTemplate(source, tokenizer);
+    const messages = [system("Be brief."), user, assistant];
+    const why = `the chat template leaves out or changes words of ${which}`;
+    expect(() => chat.encode(messages)).toThrow(why);
+    expect(() => chat.prompt(messages.slice(0, -1))).toThrow(why);
+  });
+  test("also where it writes the same words itself, or another turn says them", () => {
+    const silent = chatTemplate(
+      "A: {% for m in messages %}{% if m.role != 'system' %}{{ m.content }}{% endif %}{% endfor %}",
+      tokenizer,
+    );
+    expect(() => silent.prompt([system("A"), user])).toThrow("the system's");
+    expect(() => silent.prompt([user])).not.toThrow();
+    const first = chatTemplate("{{ messages[0].content }} {{ messages[1].content }}", tokenizer);
+    const again = [user, assistant, user, assistant];
+    expect(() => first.encode(again.slice(0, 2))).not.toThrow();
+    expect(() => first.encode(again)).toThrow("words of turn 3, the user's");
+  });
+  test("white space may differ, and a system turn may be told later", () => {
+    const chat = chatTemplate(
+      "{% for m in messages %}{% if m.role != 'system' %}{% if loop.last or loop.length == 2 %}{{ messages[0].content.split() | join(' ') }} {% endif %}{{ m.content | trim }} {% endif %}{% endfor %}",
+      tokenizer,
+    );
+    expect(tokenizer.decode(chat.prompt([system(" Be\nbrief. "), user]))).toBe("Be brief. one  two ");
+  });
+});
+
+describe("the generation prompt", () => {
+  const HEADED =
+    "{% for m in messages %}{{ m.role + ': ' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content + eos_token }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{{ '\n' }}{% endfor %}";
+  const messages: Message[] = [
+    { role: "user", content: "one" },
+    { role: "assistant", content: "two" },
+  ];
+  test.each([
+    ["is not written", "", 'behind "user: zquser\\n", and trains it behind "user: zquser\\nassistant: "'],
+    ["lacks a space", "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}", "asks for an answer behind"],
+    ["is another", "{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}", "asks for an answer behind"],
+    [
+      "is written more than once",
+      "{% if add_generation_prompt %}{{ 'assistant: assistant: ' }}{% endif %}",
+      "asks for",
+    ],
+    [
+      "is another after a system turn",
+      "{% if add_generation_prompt %}{{ 'assistant: ' if messages[0].role == 'user' else 'model: ' }}{% endif %}",
+      "asks for an answer behind",
+    ],
+  ])("%s: training is refused, asking is not", (_name, prompt, why) => {
+    const chat = chatTemplate(HEADED + prompt, tokenizer);
+    expect(() => chat.encode(messages)).toThrow(why);
+    expect(() => chat.prompt(messages.slice(0, 1))).not.toThrow();
+  });
+  test("without marks: is the beginning of what is trained, or training is refused", () => {
+    const source = `${HEADED.replaceAll(/{% (end)?generation %}/g, "")}{% if add_generation_prompt %}{{ 'assistant: <think>' }}{% endif %}`;
+    expect(() => chatTemplate(source, tokenizer).encode(messages)).toThrow("changes earlier turns");
+  });
+  test("has the tokens of training, earlier answers too", () => {
+    // After "assistant: " the answer is encoded on its own: its first word has no space before it.
+    const reader = tokenizerFrom(trainBpe(["assistant: two two two two one one"], { size: 280 }));
+    for (const source of [HEADED, HEADED.replaceAll(/{% (end)?generation %}/g, "")]) {
+      const chat = chatTemplate(`${source}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`, reader);
+      const whole = chat.encode([...messages, ...messages]);
+      const prompt = chat.prompt([...messages, ...messages].slice(0, 3));
+      expect(whole.ids.slice(0, prompt.length)).toEqual(prompt);
+      expect(whole.trained[prompt.length]).toBe(true);
+      expect(prompt).not.toEqual(reader.encode(reader.decode(prompt), { special: true }));
+    }
+  });
+});
+
+describe("answers that are not to be learned", () => {
+  const messages: Message[] = ["one", "two", "three", "four"].map((content, i) => ({
+    role: i % 2 ? "assistant" : "user",
+    content,
+  }));
+  test.each([[builtIn.chat!], [builtIn.chat!.replaceAll(/{% (end)?generation %}/g, "")]])(
+    "are only read: %s",
+    (source) => {
+      const chat = chatTemplate(source, tokenizer);
+      expect(chat.encode(messages, [1]).ids).toEqual(chat.encode(messages).ids);
+      expect(trainedRuns(chat.encode(messages, [1]))).toEqual([" four<|endoftext|>"]);
+      expect(trainedRuns(chat.encode(messages, [3]))).toEqual([" two<|endoftext|>"]);
+      expect(trainedRuns(chat.encode(messages, [1, 3]))).toEqual([]);
+    },
+  );
+  test("need a template that marks each as one part", () => {
+    const parted = builtIn.chat!.replace(
+      "message.content",
+      "message.content }}{% endgeneration %}{% generation %}{{ ''",
+    );
+    expect(() => chatTemplate(parted, tokenizer).encode(messages)).not.toThrow();
+    expect(() => chatTemplate(parted, tokenizer).encode(messages, [1])).toThrow("marks 4 parts of 2 answers");
+  });
+});
+
 test("the saved template may stand in a file of its own, and special tokens may be objects", async () => {
   using folder = temporaryFolder();
   const { tokenizer: file, config } = tokenizer.files;
@@ -218,5 +337,9 @@ test("the saved template is the tokenizer's, one of several by its name", () => 
       { name: "default", template: "b" },
     ]),
   ).toBe("b");
-  expect(saved(undefined)).toBeNull();
+  expect(saved({ default: "c", tool_use: "d" })).toBe("c");
+  for (const none of [undefined, null, [], {}]) expect(saved(none)).toBeNull();
+  for (const broken of [[null], [1], 3, true, [{ name: "default" }], [{ template: "a" }], { default: 1 }])
+    expect(() => saved(broken)).toThrow("it is neither a text nor a list of names and templates");
+  expect(() => saved([{ name: "rag", template: "a" }])).toThrow("none of its templates is the default: rag");
 });
