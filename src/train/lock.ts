@@ -1,7 +1,7 @@
 /** One process a run folder. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf, UserError } from "../errors";
+import { reasonOf, UserError } from "../errors";
 import { type Holder, isHeld, tryLock } from "../lock";
 import { LOCK_FILE } from "./run-folder";
 
@@ -21,7 +21,7 @@ export function lockFolder(directory: string): Disposable {
 }
 
 export function unwritable(directory: string, error: unknown): UserError {
-  return new UserError(`the run folder ${directory} cannot be written: ${messageOf(error)}`, {
+  return new UserError(`the run folder ${directory} cannot be written: ${reasonOf(error)}`, {
     hint: "choose another folder with --out",
     cause: error,
   });
