@@ -1,6 +1,7 @@
 /** Measuring an open model on a data file: the text that it predicts, and the answers that it gives. */
 import { subsetOf } from "../data/choose";
 import { readText, tokensIn } from "../data/corpus";
+import { withoutEnds } from "../data/end-tokens";
 import { reportLines, reportOf } from "../data/report";
 import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
@@ -65,7 +66,9 @@ export async function measureAnswers(
 ): Promise<MeasuredAnswers> {
   const { conversations, format } = await readConversations(data, console);
   const template = templateFor(wanted, format, opened.tokenizer);
-  const chosen = subsetOf(conversations, limit, SUBSET_SEED);
+  const chosen = subsetOf(conversations, limit, SUBSET_SEED).map(
+    (messages) => withoutEnds({ kind: "messages", messages }, opened.tokenizer, template).messages,
+  );
   const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
     batch: Math.min(chosen.length, batch),
     maxTokens,

@@ -5,8 +5,10 @@ import { TemplateLimitError } from "../text/jinja";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import { cutTo } from "./cut";
+import { endsOpen, specialsIn, withoutEnds } from "./end-tokens";
 import type { Located } from "./formats";
 import { type Report, reportOf, stopped } from "./report";
+import type { BadRow } from "./row";
 import type { Loaded } from "./samples";
 
 export interface Example {
@@ -39,10 +41,12 @@ export function encodeSamples(
 ): Examples {
   const examples: Example[] = [];
   const problems = [...bad];
+  const told: BadRow[] = [];
   const { ids: ends } = answerEnds(tokenizer, template);
   let cut = 0;
   let cutTokens = 0;
-  samples.forEach((sample, i) => {
+  samples.forEach((given, i) => {
+    const sample = withoutEnds(given, tokenizer, template);
     const problem = (problem: string) => {
       if (strict) throw stopped({ where: sample.where, problem });
       problems.push({ where: sample.where, problem });
@@ -50,6 +54,7 @@ export function encodeSamples(
     let whole: Encoded;
     try {
       whole = encodeSample(sample, tokenizer, template);
+      if (endsOpen(given, sample, template)) whole = withEnd(whole, tokenizer);
     } catch (error) {
       // A template without end would not end on the next record either.
       if (!(error instanceof UserError) || error instanceof TemplateLimitError) throw error;
@@ -71,9 +76,15 @@ export function encodeSamples(
       cutTokens += lost;
     }
     examples.push(exampleOf(used, sample.where));
+    const [special] = specialsIn(sample, tokenizer);
+    if (special)
+      told.push({
+        where: sample.where,
+        problem: `the letters ${JSON.stringify(special)} in it are read as plain text`,
+      });
     if (i % 256 === 0) onProgress(i, samples.length);
   });
-  return { examples, report: { ...reportOf(read, examples.length, problems), cut, cutTokens } };
+  return { examples, report: { ...reportOf(read, examples.length, problems, told), cut, cutTokens } };
 }
 
 function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
@@ -83,9 +94,13 @@ function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTempl
   }
   const prompt = sample.kind === "completion" ? tokenizer.encode(sample.prompt) : [];
   const answer = tokenizer.encode(sample.kind === "completion" ? sample.completion : sample.text);
-  if (tokenizer.endOfText !== null && answer.at(-1) !== tokenizer.endOfText) answer.push(tokenizer.endOfText);
+  if (tokenizer.endOfText !== null) answer.push(tokenizer.endOfText);
   const ids = [...prompt, ...answer];
   return { ids, trained: ids.map((_, i) => i >= Math.max(1, prompt.length)) };
+}
+
+function withEnd({ ids, trained }: Encoded, { endOfText }: Tokenizer): Encoded {
+  return endOfText === null ? { ids, trained } : { ids: [...ids, endOfText], trained: [...trained, true] };
 }
 
 /** The first `count` answers are not learned. */

@@ -9,16 +9,20 @@ export interface Report {
   readonly cut: number;
   readonly cutTokens: number;
   /** By reason: how many, and the first of them. */
-  readonly skipped: ReadonlyMap<string, { readonly count: number; readonly first: BadRow }>;
+  readonly skipped: Groups;
+  /** What is to be known of records that were used. */
+  readonly told: Groups;
 }
 
+type Groups = ReadonlyMap<string, { readonly count: number; readonly first: BadRow }>;
+
 /** What became of records of which none was cut. */
-export function reportOf(read: number, used: number, bad: readonly BadRow[]): Report {
-  return { read, used, cut: 0, cutTokens: 0, skipped: grouped(bad) };
+export function reportOf(read: number, used: number, bad: readonly BadRow[], told: readonly BadRow[] = []): Report {
+  return { read, used, cut: 0, cutTokens: 0, skipped: grouped(bad), told: grouped(told) };
 }
 
 /** Reasons that differ only in numbers and names are one. */
-function grouped(problems: readonly BadRow[]): Report["skipped"] {
+function grouped(problems: readonly BadRow[]): Groups {
   const groups = new Map<string, { count: number; first: BadRow }>();
   for (const first of problems) {
     const reason = first.problem
@@ -33,29 +37,39 @@ function grouped(problems: readonly BadRow[]): Report["skipped"] {
 }
 
 /** The report as lines to be read. */
-export function reportLines({ read, used, cut, cutTokens, skipped }: Report, what: string): string[] {
+export function reportLines({ read, used, cut, cutTokens, skipped, told }: Report, what: string): string[] {
   const all = [...skipped.values()].reduce((sum, { count }) => sum + count, 0);
   const lost = cut > 0 ? `, ${cut} cut by ${cutTokens} tokens in all` : "";
   return [
     `${what}: ${read} records read, ${used} examples${lost}${all > 0 ? `, ${all} skipped` : ""}`,
-    ...[...skipped.values()].map(
-      ({ count, first }) => `  skipped ${count}: ${count > 1 ? "first " : ""}${first.where}: ${first.problem}`,
-    ),
+    ...linesOf("skipped", skipped),
+    ...linesOf("used", told),
   ];
 }
 
-export function addReports(a: Report, b: Report): Report {
-  const skipped = new Map(a.skipped);
-  for (const [reason, { count, first }] of b.skipped) {
-    const before = skipped.get(reason);
-    skipped.set(reason, before ? { ...before, count: before.count + count } : { count, first });
+function linesOf(what: string, groups: Groups): string[] {
+  return [...groups.values()].map(
+    ({ count, first }) => `  ${what} ${count}: ${count > 1 ? "first " : ""}${first.where}: ${first.problem}`,
+  );
+}
+
+function added(a: Groups, b: Groups): Groups {
+  const sum = new Map(a);
+  for (const [reason, { count, first }] of b) {
+    const before = sum.get(reason);
+    sum.set(reason, before ? { ...before, count: before.count + count } : { count, first });
   }
+  return sum;
+}
+
+export function addReports(a: Report, b: Report): Report {
   return {
     read: a.read + b.read,
     used: a.used + b.used,
     cut: a.cut + b.cut,
     cutTokens: a.cutTokens + b.cutTokens,
-    skipped,
+    skipped: added(a.skipped, b.skipped),
+    told: added(a.told, b.told),
   };
 }
 

@@ -27,16 +27,28 @@ export const specialsSchema = z.looseObject(special);
 /** added_tokens.json. */
 export const addedSchema = z.record(z.string(), z.int().min(0));
 
+/** Whether a value can be written again. */
+function writable(value: unknown): boolean {
+  try {
+    JSON.stringify(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** tokenizer_config.json. */
-export const configSchema = z.looseObject({
+const config = z.looseObject({
   ...special,
   added_tokens_decoder: z.record(z.string().regex(/^\d+$/), token).nullish(),
   add_prefix_space: z.boolean().nullish(),
   chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
 });
 
+export const configSchema = config.refine(writable, { message: "it is nested too deeply" });
+
 export interface Beside {
-  readonly config: z.infer<typeof configSchema>;
+  readonly config: z.infer<typeof config>;
   readonly added: z.infer<typeof addedSchema>;
   readonly specials: z.infer<typeof specialsSchema>;
 }

@@ -69,7 +69,7 @@ const file = z.looseObject({
   pre_tokenizer: part.nullish(),
   decoder: part.nullish(),
   model: z.looseObject({
-    type: z.string().optional(),
+    type: z.enum(["BPE", "WordPiece", "WordLevel", "Unigram"]).optional(),
     vocab: z.unknown().optional(),
     merges: z.unknown().optional(),
     unk_token: text,
@@ -87,7 +87,7 @@ export type Part = z.infer<typeof part>;
 export type AddedToken = z.infer<typeof addedToken>;
 
 export type Model = z.infer<typeof file>["model"] & {
-  readonly type: string;
+  readonly type: "BPE" | "WordPiece" | "WordLevel" | "Unigram";
   readonly merges: readonly (readonly [string, string])[];
 };
 
@@ -105,6 +105,8 @@ export interface TokenizerFile {
 export function parseTokenizer(given: unknown, where: string): TokenizerFile {
   try {
     const { added_tokens: added, normalizer, pre_tokenizer, decoder, model } = file.parse(given);
+    // What is not read here is kept and written again: too deep for that is too deep.
+    JSON.stringify({ ...(given as object), model: { ...model, vocab: null, merges: null } });
     const kind = model.type ?? kindOf(model);
     const own = kind === "Unigram" ? unigramVocabulary(model) : plainVocabulary(model.vocab);
     const merges = kind === "BPE" ? mergesOf(model.merges, own) : [];
@@ -133,7 +135,7 @@ function reason(error: unknown): string {
 }
 
 /** Older files do not say what their model is. */
-function kindOf(model: Readonly<Record<string, unknown>>): string {
+function kindOf(model: Readonly<Record<string, unknown>>): Model["type"] {
   if (Array.isArray(model.vocab)) return "Unigram";
   if (model.merges !== undefined) return "BPE";
   return typeof model.continuing_subword_prefix === "string" ? "WordPiece" : "WordLevel";

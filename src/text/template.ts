@@ -74,7 +74,7 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     });
   const marked = isMarked(source);
   const fill = filler(source);
-  const specials = specialsOf(tokenizer);
+  const specials = specialTexts(tokenizer);
   const tokens = { bos_token: end, ...specialTokens(tokenizer), eos_token: end };
   const write: Render = (messages, prompt) =>
     fill({ messages, tools: null, documents: null, add_generation_prompt: prompt, ...tokens });
@@ -90,12 +90,9 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     const ids: number[] = [];
     const trained: boolean[] = [];
     for (const run of runs) {
-      for (const piece of piecesOf(run.text, specials)) {
-        const encoded = tokenizer.encode(piece.text.replaceAll(SHIELD, ""), { special: piece.special });
-        for (const id of encoded) {
-          ids.push(id);
-          trained.push(run.trained);
-        }
+      for (const id of tokenizer.encode(run.text, { special: true, shield: SHIELD })) {
+        ids.push(id);
+        trained.push(run.trained);
       }
     }
     return { ids, trained };
@@ -107,7 +104,8 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     const text = endText(runsOf);
     if (text === null) return null;
     const ids = tokenizer.encode(text, { special: true });
-    return { text, id: specials.includes(text) && ids.length === 1 ? ids[0]! : null };
+    const one = tokenizer.added.some(({ content }) => content === text) && ids.length === 1;
+    return { text, id: one ? ids[0]! : null };
   };
   let checked = false;
   return {
@@ -221,25 +219,11 @@ function endText(runsOf: (messages: readonly Message[]) => readonly Run[]): stri
   return at < 0 ? null : said!.slice(at + ANSWER.content.length).trim() || null;
 }
 
-interface Piece {
-  readonly text: string;
-  readonly special: boolean;
-}
-
-/** Special tokens, and the plain text between them. */
-function piecesOf(text: string, specials: readonly string[]): Piece[] {
-  if (specials.length === 0) return [{ text, special: false }];
-  const escaped = specials.map((special) => special.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const parts = text.split(new RegExp(`(${escaped.join("|")})`));
-  return parts.map((part, i) => ({ text: part, special: i % 2 === 1 })).filter(({ text }) => text !== "");
-}
-
 /** The longest first, so that none is found inside another. */
-function specialsOf({ files }: Tokenizer): string[] {
-  const added = (files.tokenizer.added_tokens ?? []) as readonly { readonly content?: unknown }[];
+export function specialTexts({ added }: Pick<Tokenizer, "added">): string[] {
   return added
+    .filter(({ special }) => special)
     .map(({ content }) => content)
-    .filter((content): content is string => typeof content === "string" && content !== "")
     .sort((a, b) => b.length - a.length);
 }
 

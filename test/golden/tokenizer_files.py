@@ -1,13 +1,15 @@
 """Writes tokenizer_files.json: what Hugging Face's tokenizers makes of small tokenizer files and texts, and
-which code points are white space to it.
+which code points are white space to it; and what transformers makes of vocab.json, merges.txt and the files beside them.
 
-    pip install tokenizers==0.23.2
+    pip install tokenizers==0.23.2 transformers==5.18.0
     python test/golden/tokenizer_files.py
 """
 
 import json
 import pathlib
+import tempfile
 
+import transformers
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 BYTES = [chr(b) if 33 <= b <= 126 or 161 <= b <= 172 or 174 <= b <= 255 else None for b in range(256)]
@@ -130,6 +132,31 @@ for name, (file, texts) in CASES.items():
         file = {**file, "model": None}
     cases.append({"name": name, "file": file, "texts": encoded})
 
-golden = {"classes": {name: ranges(name) for name in ["\\s"]}, "cases": cases}
+OLDER = {c: i for i, c in enumerate(["a", "b", "c", "\u0120", "<", "|", "e", "n", "d", "o", "f", "t", "x", ">", "z", "ab", "<|endoftext|>"])}
+MERGES = "#version: 0.2\na b\n"
+FOLDERS = {
+    "vocab.json and merges.txt alone": {},
+    "merges.txt with carriage returns": {"merges.txt": MERGES.replace("\n", "\r\n")},
+    "merges.txt without a version": {"merges.txt": "a b"},
+    "added_tokens.json": {"added_tokens.json": {"<z>": 17, "c d": 18}},
+    "added_tokens.json and special_tokens_map.json": {"added_tokens.json": {"<z>": 17, "c d": 18}, "special_tokens_map.json": {"pad_token": "c d", "eos_token": "<z>"}},
+    "special tokens without ids": {"special_tokens_map.json": {"pad_token": "<z>", "bos_token": {"content": "<a>", "lstrip": True, "rstrip": False, "normalized": False, "single_word": False}, "additional_special_tokens": ["<b>"]}},
+    "add_prefix_space": {"tokenizer_config.json": {"add_prefix_space": True}},
+    "added_tokens_decoder": {"tokenizer_config.json": {"added_tokens_decoder": {"17": {"content": "<z>", "lstrip": False, "rstrip": True, "normalized": False, "single_word": False, "special": True}}}},
+    "two ends": {"tokenizer_config.json": {"eos_token": "<z>"}, "special_tokens_map.json": {"eos_token": "<a>"}},
+}
+folders = []
+for name, files in FOLDERS.items():
+    files = {"vocab.json": OLDER, "merges.txt": MERGES, **files}
+    with tempfile.TemporaryDirectory() as directory:
+        for file, content in files.items():
+            text = content if isinstance(content, str) else json.dumps(content)
+            (pathlib.Path(directory) / file).write_bytes(text.encode())
+        tokenizer = transformers.GPT2TokenizerFast.from_pretrained(directory)
+        texts = ["ab ab<|endoftext|>ab", "ab<z> c d ab", " ab <z>  ab  <a> ab <b>"]
+        rows = [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False)} for text in texts]
+        folders.append({"name": name, "files": files, "texts": rows, "end": tokenizer.eos_token_id})
+
+golden = {"classes": {name: ranges(name) for name in ["\\s"]}, "cases": cases, "folders": folders}
 out = pathlib.Path(__file__).with_name("tokenizer_files.json")
 out.write_text(json.dumps(golden, ensure_ascii=True, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n")

@@ -1,9 +1,12 @@
 /** Tokenizer files read as Hugging Face's own implementation reads them: golden ids, and its table of white space. */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { cutAtSpaces } from "../../src/data/encode";
 import { splitPattern } from "../../src/text/bytes";
-import { tokenizerFrom } from "../../src/text/tokenizer";
+import { loadTokenizer, tokenizerFrom, writeTokenizer } from "../../src/text/tokenizer";
 import golden from "../golden/tokenizer_files.json";
+import { temporaryFolder } from "../support/folder";
 
 const bytes = golden.cases[0]!.file.model;
 
@@ -18,6 +21,23 @@ describe("ids and text are those of Hugging Face's tokenizers:", () => {
       const stream = tokenizer.stream();
       expect(special.map((id) => stream.push(id)).join("") + stream.end()).toBe(decoded);
     }
+  });
+});
+
+describe("what was there before tokenizer.json is read as transformers reads it:", () => {
+  test.each(golden.folders.map((given) => [given.name, given] as const))("%s", async (_name, { files, texts, end }) => {
+    using folder = temporaryFolder();
+    for (const [name, content] of Object.entries(files))
+      writeFileSync(join(folder.path, name), typeof content === "string" ? content : JSON.stringify(content));
+    const tokenizer = await loadTokenizer(folder.path);
+    expect(tokenizer.endOfText).toBe(end);
+    for (const { text, ids } of texts)
+      expect({ text, ids: tokenizer.encode(text, { special: true }) }).toEqual({ text, ids });
+    // Written as one file it is the same.
+    await writeTokenizer(folder.path, tokenizer.files);
+    const again = await loadTokenizer(folder.path);
+    for (const { text, ids } of texts) expect(again.encode(text, { special: true })).toEqual(ids);
+    expect(again.endOfText).toBe(end);
   });
 });
 
