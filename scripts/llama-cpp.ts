@@ -80,6 +80,7 @@ async function written(model: LlamaModel, ids: readonly number[]): Promise<numbe
   const float = "F32";
   const context = await model.createContext({
     contextSize: 128,
+    threads: 1,
     flashAttention: false,
     experimentalKvCacheKeyType: float,
     experimentalKvCacheValueType: float,
