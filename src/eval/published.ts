@@ -3,8 +3,7 @@
 import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import type { Model } from "../model/model";
-
-import type { Slab } from "../model/slab";
+import { bindAll, type Slab } from "../model/slab";
 import { input } from "../tensor/tensor";
 
 /**
@@ -58,12 +57,15 @@ function logProb(row: Float32Array, token: number): number {
   return row[token]! - largest - Math.log(row.reduce((total, v) => total + Math.exp(v - largest), 0));
 }
 
-/** The model's logits after each of the published tokens: [4, V]. */
-export function publishedLogits(device: Device, { model, weights }: { model: Model; weights: Slab }): Float32Array {
+/** The model's logits, those of its adapters in them, after each of the published tokens: [4, V]. */
+export function publishedLogits(
+  device: Device,
+  { model, slabs }: { readonly model: Model; readonly slabs: readonly Slab[] },
+): Float32Array {
   const length = published.ids.length;
   const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
   const logits = model.logits(model.hidden(tokens, positions, { length }));
-  using program = new Program(device, [logits], { bind: weights.bind() });
+  using program = new Program(device, [logits], { bind: bindAll(slabs) });
   program.feed(tokens, Uint32Array.from(published.ids));
   program.feed(positions, Uint32Array.of(0, 1, 2, 3));
   program.run();
