@@ -32,7 +32,7 @@ export async function measureText(
 ): Promise<TextFigures> {
   const text = await readText(findFile(data));
   const ids = await tokensIn(text, { tokenizer: opened.tokenizer, onNote: console.note });
-  const scored = score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
+  const scored = await score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
   console.done();
   return textFigures(scored, text, { context, stride });
 }
@@ -66,7 +66,7 @@ export async function measureAnswers(
   const { conversations, format } = await readConversations(data, console);
   const template = templateFor(wanted, format, opened.tokenizer);
   const chosen = subsetOf(conversations, limit, SUBSET_SEED);
-  const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
+  const answered = await answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
     batch: Math.min(chosen.length, batch),
     maxTokens,
     ownHistory,
