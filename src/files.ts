@@ -138,18 +138,22 @@ interface Issue {
 
 /**
  * Makes a file or a folder: `write` makes it beside `path` under a name of its own, which becomes `path` once all of it is on the disk.
- * What stood there is replaced. Where anything fails, nothing is left but what was there before.
+ * What stood there is replaced. Where anything fails, and where the program is ended, nothing is left but what was there before.
  */
 export async function writeAside<T>(path: string, write: (temporary: string) => T | Promise<T>): Promise<T> {
   const temporary = aside(path);
+  const remove = () => rmSync(temporary, { recursive: true, force: true });
+  process.on("exit", remove);
   try {
     mkdirSync(dirname(path), { recursive: true });
     const result = await write(temporary);
     settle(temporary, path);
     return result;
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
+    remove();
     throw error;
+  } finally {
+    process.off("exit", remove);
   }
 }
 

@@ -2,6 +2,7 @@
 import { UserError } from "../errors";
 import type { Asked } from "../generate/names";
 import type { Sampling } from "../generate/sampling";
+import type { Tokenizer } from "../text/tokenizer";
 import type { OpenModel } from "./model";
 
 export interface CompleteOptions extends Sampling {
@@ -13,6 +14,8 @@ export interface CompleteOptions extends Sampling {
   readonly stopIds?: readonly number[];
   /** Added to the logits of tokens. */
   readonly logitBias?: ReadonlyMap<number, number>;
+  /** So many of the prompts, one behind the other, are samples of one; 1 if absent. */
+  readonly samples?: number;
   /** What was asked for before, by the same: equal prompts go on to other random numbers. */
   readonly asked?: Asked;
   /** Keeps every token with its log-probability for the ending. */
@@ -39,19 +42,30 @@ export interface TokenLogProb {
   readonly logProb: number;
 }
 
-/** Continues every prompt, of text or of token ids, giving out text as soon as it is certain. Returns how each ended. */
+/** The tokens of a prompt: an empty one begins a new document. */
+export function promptIds(tokenizer: Tokenizer, prompt: string, special = false): number[] {
+  const encoded = tokenizer.encode(prompt, { special });
+  if (encoded.length) return encoded;
+  if (tokenizer.endOfText !== null) return [tokenizer.endOfText];
+  throw new UserError("the prompt is empty", { hint: "give a prompt of at least one character" });
+}
+
+/**
+ * Continues every prompt, of text or of token ids, giving out text as soon as it is certain; between two tokens at least an empty piece,
+ * so that who reads may do something else. Returns how each ended.
+ */
 export function* complete(
   { engine, tokenizer }: Pick<OpenModel, "engine" | "tokenizer">,
   prompts: readonly (string | readonly number[])[],
   options: CompleteOptions,
 ): Generator<Piece, Ending[]> {
   const stop = options.stop?.filter((text) => text !== "") ?? [];
-  const ids = prompts.map((prompt) => {
-    if (typeof prompt !== "string") return prompt;
-    return tokenizer.encode(prompt, { special: options.special ?? false });
-  });
+  const ids = prompts.map((prompt) =>
+    typeof prompt === "string" ? promptIds(tokenizer, prompt, options.special) : prompt,
+  );
   const rows = ids.map((before) => ({
-    stream: tokenizer.stream(before),
+    // What begins a document has no text before it.
+    stream: tokenizer.stream(before.length === 1 && before[0] === tokenizer.endOfText ? [] : before),
     held: "",
     stopped: false,
     cut: false,
@@ -62,12 +76,6 @@ export function* complete(
   const onLogProb = (row: number, id: number, logProb: number) => {
     rows[row]!.logProbs.push({ id, token: tokenizer.token(id), logProb });
   };
-  const begun = ids.map((ids) => {
-    if (ids.length) return ids;
-    if (tokenizer.endOfText === null)
-      throw new UserError("the prompt is empty", { hint: "give a prompt of at least one character" });
-    return [tokenizer.endOfText]; // an empty prompt begins a new document
-  });
   const waiting: Piece[] = [];
   const ends = (row: number, id: number): boolean => {
     const state = rows[row]!;
@@ -89,8 +97,8 @@ export function* complete(
     state.held = state.held.slice(certain);
     return false;
   };
-  for (const _column of engine.generate(begun, { ...options, ends, ...(options.logProbs && { onLogProb }) })) {
-    yield* waiting;
+  for (const _column of engine.generate(ids, { ...options, ends, ...(options.logProbs && { onLogProb }) })) {
+    yield* waiting.length ? waiting : [NOTHING];
     waiting.length = 0;
   }
   yield* waiting;
@@ -104,6 +112,8 @@ export function* complete(
     ...(options.logProbs && { logProbs }),
   }));
 }
+
+const NOTHING: Piece = { row: 0, text: "" };
 
 /** Where the first stop string begins, or null. */
 function firstStop(text: string, stop: readonly string[]): number | null {

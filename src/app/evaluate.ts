@@ -33,7 +33,7 @@ export async function measureText(
 ): Promise<TextFigures> {
   const text = await readText(findFile(data));
   const ids = await tokensIn(text, { tokenizer: opened.tokenizer, onNote: console.note });
-  const scored = score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
+  const scored = await score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
   console.done();
   return textFigures(scored, text, { context, stride });
 }
@@ -69,7 +69,7 @@ export async function measureAnswers(
   const chosen = subsetOf(conversations, limit, SUBSET_SEED).map(
     (messages) => withoutEnds({ kind: "messages", messages }, opened.tokenizer, template).messages,
   );
-  const answered = answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
+  const answered = await answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
     batch: Math.min(chosen.length, batch),
     maxTokens,
     ownHistory,

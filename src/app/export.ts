@@ -4,9 +4,10 @@ import { basename, join } from "node:path";
 import { UserError } from "../errors";
 import { writeNew } from "../files";
 import { copyModel, openModelFiles } from "../formats/checkpoint";
-import { type GgufType, writeGguf } from "../formats/gguf";
+import { type GgufType, ggufWriting } from "../formats/gguf";
 import type { Model } from "../model/model";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import { patiently } from "../tick";
 
 /** A Hugging Face model directory: config.json, model.safetensors, tokenizer files. Works without a device, tensor by tensor. */
 export async function exportSafetensors(directory: string, out: string): Promise<void> {
@@ -32,7 +33,7 @@ export async function exportGguf(directory: string, out: string, type: GgufType)
   const { model, values } = stored;
   expectRows(directory, model, tokenizer);
   const source = { name: basename(out, ".gguf"), model, tokenizer: tokenizer.files, values };
-  await writeNew(out, (temporary) => writeGguf(temporary, source, type));
+  await writeNew(out, (temporary) => patiently(ggufWriting(temporary, source, type)));
 }
 
 /** A table without rows for all tokens is another model's. */

@@ -32,6 +32,8 @@ export interface RunOptions {
   readonly directory: string;
   readonly console: Reporter;
   readonly signal: AbortSignal;
+  /** From here on there is something to lose: signals are to abort `signal`, and not to end the program at once. */
+  readonly hold?: () => Disposable;
   /** Where the continuations of `[generate]` go. */
   readonly write: (text: string) => void;
   readonly choice?: Choice;
@@ -73,6 +75,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     directory,
     console,
     signal,
+    hold: options.hold,
     tokenizer: () => tokenizer!.open(),
     hash: ({ base, adapters }) => files.ofModel(base, ...adapters),
   };

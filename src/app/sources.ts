@@ -28,6 +28,7 @@ export interface Place {
   readonly directory: string;
   readonly console: Reporter;
   readonly signal: AbortSignal;
+  readonly hold?: (() => Disposable) | undefined;
   /** The run's own tokenizer. */
   tokenizer(): Promise<Tokenizer>;
   /** The hash of a model from outside. */
@@ -36,7 +37,7 @@ export interface Place {
 
 /** What a stage is run with. */
 export function contextOf(node: Node, place: Place): RunContext {
-  const { config, device, console, signal, directory } = place;
+  const { config, device, console, signal, hold, directory } = place;
   const reference = (key: string) => node.reads.get(key)!;
   const locate = async (key: string) => {
     const to = reference(key);
@@ -47,6 +48,7 @@ export function contextOf(node: Node, place: Place): RunContext {
     seed: config.seed,
     console,
     signal,
+    hold,
     directory: join(directory, node.name),
     find: (path) => locateData(path, console),
     locate,

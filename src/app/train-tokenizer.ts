@@ -1,11 +1,13 @@
 /** Training a tokenizer of any kind on text files, with progress. */
 import { readText } from "../data/corpus";
+import { cutAtSpaces } from "../data/encode";
 import { spooled } from "../data/spool";
 import { type Reporter, throttled } from "../log/console";
-import { trainBpe } from "../text/bpe";
-import { trainCharacters } from "../text/characters";
+import { bpeTraining } from "../text/bpe";
+import { characterTraining } from "../text/characters";
 import type { TokenizerFiles } from "../text/files";
-import { trainWords } from "../text/words";
+import { wordTraining } from "../text/words";
+import { patiently } from "../tick";
 import { findFile } from "./embedded";
 
 export const tokenizerKinds = ["bpe", "character", "word"] as const;
@@ -18,13 +20,14 @@ export async function trainTokenizer(
 ): Promise<TokenizerFiles> {
   const texts: string[] = [];
   for (const path of paths) texts.push(await readText(await spooled(findFile(path))));
-  if (wanted.kind === "character") return trainCharacters(texts);
-  if (wanted.kind === "word") return trainWords(texts, wanted);
+  const parts = texts.values().flatMap((text) => cutAtSpaces(text));
+  if (wanted.kind === "character") return patiently(characterTraining(parts));
+  if (wanted.kind === "word") return patiently(wordTraining(parts, wanted));
   const onProgress = throttled((done: number, total: number) =>
     console.status(`training the tokenizer  ${done}/${total} merges`),
   );
   try {
-    return trainBpe(texts, { size: wanted.size, onProgress });
+    return await patiently(bpeTraining(texts, { size: wanted.size, onProgress }));
   } finally {
     console.done();
   }

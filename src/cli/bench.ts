@@ -7,6 +7,7 @@ import { openDevice } from "../device/open";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
 import { deviceArg, threadsOf, whole } from "./options";
+import { print } from "./print";
 
 interface Column {
   readonly device: DeviceInfo;
@@ -45,7 +46,7 @@ export default defineCommand({
       return { device: device.info, results };
     });
     console.done();
-    process.stdout.write(args.json ? `${JSON.stringify(columns)}\n` : asTable(columns));
+    print(args.json ? `${JSON.stringify(columns)}\n` : asTable(columns));
   },
 });
 

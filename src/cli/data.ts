@@ -3,7 +3,7 @@ import { defineCommand } from "citty";
 import { z } from "zod";
 import { locateData, locateModel } from "../app/locate";
 import { shuffled } from "../data/choose";
-import { encodeSamples } from "../data/examples";
+import { encodeAll } from "../data/encode-samples";
 import { reportLines } from "../data/report";
 import { loadSamples } from "../data/samples";
 import { showExample } from "../data/show";
@@ -15,6 +15,7 @@ import { trainBpe } from "../text/bpe";
 import { loadTokenizer, tokenizerFrom } from "../text/tokenizer";
 import { flagsOf } from "./flags";
 import { whole } from "./options";
+import { print } from "./print";
 
 const { format, template, trees, strict } = records;
 const recordFlags = flagsOf(z.object({ format, template, trees, strict }), {
@@ -61,7 +62,7 @@ const show = defineCommand({
     const template = templateFor(wanted, loaded.format, tokenizer);
     const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
     const tokens = args.tokens === undefined ? most : whole("tokens", args.tokens);
-    const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict });
+    const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, strict });
     const unused = loaded.unused.length ? `, without ${loaded.unused.join(", ")}` : "";
     for (const line of reportLines(report, `${args.file}: format ${loaded.format}${unused}`)) console.note(line);
     if (examples.length === 0) throw new UserError(`${args.file} has no record that can be shown`);
@@ -71,17 +72,15 @@ const show = defineCommand({
       const { ids, trained, targets, where } = examples[i]!;
       if (args.json) {
         const text = tokenizer.decode([...ids]);
-        process.stdout.write(`${JSON.stringify({ where, ids: [...ids], trained: [...trained], text })}\n`);
+        print(`${JSON.stringify({ where, ids: [...ids], trained: [...trained], text })}\n`);
         continue;
       }
-      process.stdout.write(`-- ${where}: ${ids.length} ${unit}, ${targets} trained\n`);
+      print(`-- ${where}: ${ids.length} ${unit}, ${targets} trained\n`);
       if (args.ids)
         ids.forEach((id, t) => {
-          process.stdout.write(
-            `${trained[t] ? "*" : " "} ${String(id).padStart(6)}  ${JSON.stringify(tokenizer.decode([id]))}\n`,
-          );
+          print(`${trained[t] ? "*" : " "} ${String(id).padStart(6)}  ${JSON.stringify(tokenizer.decode([id]))}\n`);
         });
-      else process.stdout.write(`${showExample(examples[i]!, tokenizer, { colour })}\n`);
+      else print(`${showExample(examples[i]!, tokenizer, { colour })}\n`);
     }
   },
 });

@@ -11,6 +11,7 @@ import { messageOf, UserError } from "../errors";
 import { ownCache } from "../hub/settings";
 import { memory } from "../log/console";
 import { deviceArg, threadsOf } from "./options";
+import { print } from "./print";
 
 interface Finding {
   readonly ok: boolean;
@@ -26,8 +27,8 @@ export default defineCommand({
   run({ args }) {
     const { devices, findings } = examine(args.device, threadsOf(args));
     const ok = findings.every(({ ok, optional }) => ok || optional);
-    if (args.json) process.stdout.write(`${JSON.stringify({ ok, devices, findings })}\n`);
-    else process.stdout.write(asText(devices, findings, ok));
+    if (args.json) print(`${JSON.stringify({ ok, devices, findings })}\n`);
+    else print(asText(devices, findings, ok));
     if (!ok) process.exitCode = 1;
   },
 });

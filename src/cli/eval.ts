@@ -7,6 +7,7 @@ import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs } from "./open";
 import { whole } from "./options";
+import { print } from "./print";
 
 const perplexity = defineCommand({
   meta: { name: "perplexity", description: "how well a model predicts a text, by a sliding window" },
@@ -30,7 +31,7 @@ const perplexity = defineCommand({
       args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, { most: context });
     const figures = await measureText(opened, { data: args.data, context, stride }, console);
     const { method, tokens, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
-    process.stdout.write(
+    print(
       args.json
         ? `${JSON.stringify(figures)}\n`
         : [
@@ -82,7 +83,7 @@ const answers = defineCommand({
     if (args.out !== undefined)
       await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
     const percent = (v: number) => `${(100 * v).toFixed(1)}%`;
-    process.stdout.write(
+    print(
       args.json
         ? `${JSON.stringify(figures)}\n`
         : [

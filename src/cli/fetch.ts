@@ -3,6 +3,7 @@ import { defineCommand } from "citty";
 import { fetchDataWithProgress, fetchWithProgress } from "../app/locate";
 import { dataSetOf, dataSets } from "../hub/datasets";
 import { openConsole } from "../log/console";
+import { print } from "./print";
 
 export default defineCommand({
   meta: {
@@ -20,10 +21,10 @@ export default defineCommand({
     const console = openConsole();
     const set = dataSetOf(args.name);
     if (!set) {
-      process.stdout.write(`${await fetchWithProgress(args.name, console)}\n`);
+      print(`${await fetchWithProgress(args.name, console)}\n`);
       return;
     }
     console.note(`${args.name}: ${set.about}; licence: ${set.licence}`);
-    for (const { path } of await fetchDataWithProgress(args.name, console)) process.stdout.write(`${path}\n`);
+    for (const { path } of await fetchDataWithProgress(args.name, console)) print(`${path}\n`);
   },
 });

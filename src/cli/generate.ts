@@ -1,6 +1,6 @@
 /** `dawngrad generate`: continues prompts. */
 import { defineCommand } from "citty";
-import { type CompleteOptions, complete } from "../app/complete";
+import { type CompleteOptions, complete, promptIds } from "../app/complete";
 import type { OpenModel } from "../app/model";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
@@ -8,9 +8,11 @@ import type { Asked } from "../generate/names";
 import { likeliest } from "../generate/probabilities";
 import { openConsole } from "../log/console";
 import { type AnswerEnds, answerEnds } from "../text/answer";
+import { tick } from "../tick";
 import { modelArgs, openFromArgs } from "./open";
 import { all, whole } from "./options";
-import { readPrompts, standardInput } from "./prompts";
+import { print } from "./print";
+import { type PromptLine, readPrompts, standardInput } from "./prompts";
 import { samplingArgs, samplingOf } from "./sampling";
 
 export default defineCommand({
@@ -63,55 +65,84 @@ export default defineCommand({
     const asGiven = samplingOf(args, rawArgs);
     const samples = whole("samples", args.samples);
     const batch = whole("batch", args.batch);
+    const top = args["top-tokens"] === undefined ? null : whole("top-tokens", args["top-tokens"]);
     const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
-    const given = lines ? lines.map(({ prompt }) => prompt) : all(rawArgs, "prompt");
+    const given = lines ? lines.map(({ given }) => given.prompt) : all(rawArgs, "prompt");
     const words = lines || given.length ? given : [await standardInput()];
     const console = openConsole();
     using opened = await openFromArgs(args, rawArgs, console);
-    const template = args.chat ? templateFor(args.template, "messages", opened.tokenizer) : null;
-    const prompts = template ? words.map((content) => template.prompt([{ role: "user", content }])) : words;
+    const { tokenizer, engine } = opened;
+    const template = args.chat ? templateFor(args.template, "messages", tokenizer) : null;
     const asked: Asked = new Map();
-    const options = { ...(template ? endingWith(answerEnds(opened.tokenizer, template), asGiven) : asGiven), asked };
+    const options = { ...(template ? endingWith(answerEnds(tokenizer, template), asGiven) : asGiven), asked };
+    checkIds(options, opened.model.config.vocabulary);
+    const prompts = words.map((text, i): Prompt => {
+      try {
+        const ids = template
+          ? template.prompt([{ role: "user", content: text }])
+          : promptIds(tokenizer, text, options.special);
+        engine.expectPrompts([ids]);
+        return { text, ids, line: lines?.[i] };
+      } catch (error) {
+        // One line of many does not stop the others.
+        if (!lines || !(error instanceof UserError)) throw error;
+        return { text, line: lines[i], error: error.message };
+      }
+    });
+    const tell = (prompt: Prompt, found: object) => print(`${JSON.stringify({ ...prompt.line?.given, ...found })}\n`);
+    const refused = prompts.filter(({ error }) => error !== undefined);
+    for (const { line, error } of refused) console.note(`${line!.where}: ${error}`);
 
-    if (args["top-tokens"] !== undefined) {
-      const count = whole("top-tokens", args["top-tokens"]);
-      for (const [i, prompt] of prompts.entries()) {
-        const ids =
-          typeof prompt === "string" ? opened.tokenizer.encode(prompt, { special: args.special ?? false }) : prompt;
-        const found = likeliest(opened.engine.nextLogits(ids), count);
+    if (top !== null) {
+      for (const prompt of prompts) {
+        await tick();
+        const { text, ids, error } = prompt;
+        if (!ids) {
+          tell(prompt, { prompt: text, error });
+          continue;
+        }
+        const found = likeliest(engine.nextLogits(ids), top);
         const tokens = found.map(({ id, probability }) => ({ id, text: textAfter(opened, ids, id), probability }));
-        if (args.json) print(`${JSON.stringify({ prompt: words[i], tokens })}\n`);
+        if (args.json) tell(prompt, { prompt: text, tokens });
         else
           for (const { id, text, probability } of tokens)
             print(`${probability.toFixed(6)}  ${String(id).padStart(6)}  ${JSON.stringify(text)}\n`);
       }
-      return;
-    }
-    checkIds(options, opened.model.config.vocabulary);
-    if (!lines && prompts.length === 1 && samples === 1 && !args.json) {
-      if (typeof prompts[0] === "string") print(prompts[0]);
+    } else if (!lines && prompts.length === 1 && samples === 1 && !args.json) {
+      if (!template) print(prompts[0]!.text);
       let begun = !args.chat;
-      for (const { text } of complete(opened, prompts, options)) {
+      for (const { text } of complete(opened, [prompts[0]!.ids!], options)) {
+        await tick();
+        if (text === "") continue;
         print(begun ? text : text.trimStart());
         begun ||= text.trim() !== "";
       }
       print("\n");
-      return;
-    }
-    const together = lines ? batch : prompts.length;
-    for (let at = 0; at < prompts.length; at += together) {
-      const part = prompts.slice(at, at + together);
-      if (lines) console.status(`prompt ${at + 1}/${prompts.length}`);
-      continuations(opened, part, { ...options, samples }).forEach(({ text: whole, ...ending }, i) => {
-        const which = at + Math.floor(i / samples);
-        const text = args.chat ? whole.trim() : whole;
-        const answer = { prompt: words[which]!, text, ...ending };
-        if (lines) print(`${JSON.stringify({ ...lines[which], ...answer })}\n`);
-        else if (args.json) print(`${JSON.stringify(answer)}\n`);
-        else print(`${i ? "\n" : ""}${answer.prompt}${args.chat ? "\n" : ""}${text}\n`);
-      });
+    } else {
+      const together = lines ? batch : prompts.length;
+      let told = 0;
+      for (let at = 0; at < prompts.length; at += together) {
+        const part = prompts.slice(at, at + together);
+        if (lines) console.status(`prompt ${at + 1}/${prompts.length}`);
+        const answers = (await continuations(opened, part, { ...options, samples })).values();
+        for (const prompt of part) {
+          if (!prompt.ids) {
+            tell(prompt, { prompt: prompt.text, error: prompt.error });
+            continue;
+          }
+          for (const { text: whole, ...ending } of answers.take(samples)) {
+            const text = args.chat ? whole.trim() : whole;
+            if (lines || args.json) tell(prompt, { prompt: prompt.text, text, ...ending });
+            else print(`${told++ ? "\n" : ""}${prompt.text}${args.chat ? "\n" : ""}${text}\n`);
+          }
+        }
+      }
     }
     console.done();
+    if (refused.length)
+      throw new UserError(`${refused.length} of ${prompts.length} prompts could not be continued`, {
+        hint: "their lines in the output say why",
+      });
   },
 });
 
@@ -119,6 +150,14 @@ export default defineCommand({
 function textAfter({ tokenizer }: OpenModel, before: readonly number[], id: number): string {
   const stream = tokenizer.stream(before);
   return stream.push(id) + stream.end();
+}
+
+interface Prompt {
+  readonly text: string;
+  readonly line?: PromptLine | undefined;
+  /** What is to be continued, or why it cannot be. */
+  readonly ids?: readonly number[];
+  readonly error?: string;
 }
 
 /** What ends an answer ends the text too. */
@@ -130,17 +169,21 @@ function endingWith({ ids, text }: AnswerEnds, options: CompleteOptions): Comple
   };
 }
 
-/** Every prompt continued `samples` times, in order. */
-function continuations(
+/** Every prompt that can be continued, `samples` times, in order. */
+async function continuations(
   opened: OpenModel,
-  prompts: readonly (string | readonly number[])[],
+  prompts: readonly Prompt[],
   { samples, ...options }: CompleteOptions & { readonly samples: number },
 ) {
-  const rows = prompts.flatMap((prompt) => new Array<string | readonly number[]>(samples).fill(prompt));
+  const rows = prompts.flatMap(({ ids }) => (ids ? new Array<readonly number[]>(samples).fill(ids) : []));
+  if (rows.length === 0) return [];
   const texts = rows.map(() => "");
-  const pieces = complete(opened, rows, options);
+  const pieces = complete(opened, rows, { ...options, samples });
   let step = pieces.next();
-  for (; !step.done; step = pieces.next()) texts[step.value.row] += step.value.text;
+  for (; !step.done; step = pieces.next()) {
+    await tick();
+    texts[step.value.row] += step.value.text;
+  }
   const endings = step.value;
   return texts.map((text, i) => ({ text, ...endings[i]! }));
 }
@@ -150,5 +193,3 @@ function checkIds({ stopIds = [], logitBias = new Map() }: CompleteOptions, voca
   if (bad === undefined) return;
   throw new UserError(`${bad} is not a token id`, { hint: `ids are whole numbers below ${vocabulary}`, exitCode: 2 });
 }
-
-const print = (text: string) => process.stdout.write(text);

@@ -2,6 +2,8 @@
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import manifest from "../../package.json";
 import { codeOf, messageOf, UserError } from "../errors";
+import { ClosedPipe, print } from "./print";
+import { endOnSignals } from "./signals";
 import { readWords } from "./words";
 
 const root = defineCommand({
@@ -29,12 +31,12 @@ const root = defineCommand({
 });
 
 export async function main(argv: readonly string[]): Promise<void> {
-  process.stdout.on("error", leaveOnClosedPipe);
+  endOnSignals();
   // Nobody reads progress any more: that is no reason to stop training.
   process.stderr.on("error", () => {});
   try {
     if (argv.length === 1 && ["--version", "-v"].includes(argv[0]!)) {
-      console.log(manifest.version);
+      print(`${manifest.version}\n`);
       return;
     }
     const { command, parent, rest } = await find(argv);
@@ -42,7 +44,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     const words = help ? null : command.subCommands ? [] : readWords((command.args ?? {}) as ArgsDef, rest);
     if (words === null) {
       const usage = await renderUsage(command, parent);
-      console.log(process.stdout.isTTY ? usage : Bun.stripANSI(usage));
+      print(`${process.stdout.isTTY ? usage : Bun.stripANSI(usage)}\n`);
       return;
     }
     if (command.subCommands) throw await unknownCommand(command, rest);
@@ -82,11 +84,26 @@ async function unknownCommand({ subCommands }: CommandDef, rest: readonly string
   return new UserError(what, { hint: near ? `did you mean ${near}?` : `commands: ${names.join(", ")}`, exitCode: 2 });
 }
 
-/** What a disk says when it is full, read-only or not ours. */
-const diskErrors = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "EIO"]);
+/** What a system says of its files, and what may be done about it. */
+const systemHints: Readonly<Record<string, string>> = {
+  ENOSPC: "make room, or choose a folder on another disk; what was saved before is whole",
+  EDQUOT: "make room, or choose a folder on another disk; what was saved before is whole",
+  EFBIG: "choose a folder on a disk that takes files of this size",
+  EROFS: "choose another folder: this disk can only be read",
+  EACCES: "see who may read and write it (ls -ld), or choose another path",
+  EPERM: "see who may read and write it (ls -ld), or choose another path",
+  ENOENT: "see whether the path is written right",
+  ENOTDIR: "a part of the path is a file, and not a folder",
+  EISDIR: "give the path of a file: this is a folder",
+  ENAMETOOLONG: "choose a shorter name",
+  ELOOP: "a link in the path leads back to itself",
+  EMFILE: "raise the limit of open files (ulimit -n)",
+  EIO: "the disk does not answer: see whether it is damaged",
+};
 
 /** One sentence and a hint for a user's mistake; a stack for ours. */
 function report(error: unknown): void {
+  if (error instanceof ClosedPipe) return;
   if (error instanceof UserError) {
     console.error(`error: ${error.message}`);
     if (error.hint) console.error(`hint: ${error.hint}`);
@@ -94,19 +111,12 @@ function report(error: unknown): void {
   } else if ((error as { code?: string })?.code === "EARG") {
     console.error(`error: ${Bun.stripANSI(messageOf(error))}\nhint: --help shows how the command is called`);
     process.exitCode = 2;
-  } else if (diskErrors.has(codeOf(error) ?? "")) {
-    console.error(
-      `error: ${messageOf(error)}\nhint: make room or choose another folder; what was saved before is whole`,
-    );
+  } else if (Object.hasOwn(systemHints, codeOf(error) ?? "")) {
+    console.error(`error: ${messageOf(error)}\nhint: ${systemHints[codeOf(error)!]}`);
     process.exitCode = 1;
   } else {
     console.error(error);
     console.error("this is a bug in dawngrad: please report it with the lines above");
     process.exitCode = 1;
   }
-}
-
-function leaveOnClosedPipe(error: Error & { code?: string }): void {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
 }

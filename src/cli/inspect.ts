@@ -15,6 +15,7 @@ import { type Model, modelOf, withAdapters } from "../model/model";
 import { kindOf } from "../stages";
 import { type Memory, memoryOf } from "../stages/memory";
 import { whole } from "./options";
+import { print } from "./print";
 
 export default defineCommand({
   meta: { name: "inspect", description: "parameters by tensor, and memory for inference and training" },
@@ -44,8 +45,8 @@ export default defineCommand({
       );
     }
     const needed = memoryOf(model, shape);
-    if (args.json) process.stdout.write(`${JSON.stringify(asJson(model, needed, shape))}\n`);
-    else process.stdout.write(asText(model, needed, shape));
+    if (args.json) print(`${JSON.stringify(asJson(model, needed, shape))}\n`);
+    else print(asText(model, needed, shape));
   },
 });
 

@@ -5,6 +5,7 @@ import { largestDifference, mergeModel } from "../app/merge";
 import { openModel } from "../app/model";
 import { openConsole } from "../log/console";
 import { all, deviceArg, openFor } from "./options";
+import { print } from "./print";
 
 export default defineCommand({
   meta: { name: "merge", description: "makes adapters part of a model's weights: a model directory like any other" },
@@ -31,7 +32,7 @@ export default defineCommand({
     using device = openFor(args, console);
     using before = await openModel(device, parts, trainedOn);
     using after = await openModel(device, args.out);
-    process.stdout.write(
+    print(
       `${args.out}\nlargest difference of the logits: ${largestDifference(device, before, after).toExponential(2)}\n`,
     );
   },

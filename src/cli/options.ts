@@ -74,16 +74,3 @@ export function all(rawArgs: readonly string[], ...names: readonly string[]): st
   });
   return values;
 }
-
-/** Aborted by the first Ctrl-C (or SIGTERM), so that work can be saved; the second one ends the program at once. */
-export function interruptible(console: Reporter): AbortSignal {
-  const controller = new AbortController();
-  const stop = () => {
-    if (controller.signal.aborted) process.exit(130);
-    console.note("stopping after this step; once more to stop at once");
-    controller.abort();
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
-  return controller.signal;
-}

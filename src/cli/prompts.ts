@@ -2,8 +2,15 @@
 import { UserError } from "../errors";
 import { MOST_TEXT_BYTES, readTextFile, textOf } from "../files";
 
-/** Lines of {"prompt": "..."}; what else they have is given back with the answer. */
-export function readPrompts(path: string): { readonly prompt: string }[] {
+export interface PromptLine {
+  /** `file:line`. */
+  readonly where: string;
+  /** What the line says. What it has beside its prompt is given back with the answer. */
+  readonly given: { readonly prompt: string };
+}
+
+/** Lines of {"prompt": "..."}. */
+export function readPrompts(path: string): PromptLine[] {
   const text = readTextFile(path, path, { most: MOST_TEXT_BYTES });
   if (text.trim() === "")
     throw new UserError(`${path} is empty`, { hint: 'give a line such as {"prompt": "Once"}', exitCode: 2 });
@@ -21,7 +28,7 @@ export function readPrompts(path: string): { readonly prompt: string }[] {
         throw bad;
       }
       if (typeof (value as { prompt?: unknown } | null)?.prompt !== "string") throw bad;
-      return value as { prompt: string };
+      return { where: `${path}:${number}`, given: value as { prompt: string } };
     });
 }
 

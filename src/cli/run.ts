@@ -4,6 +4,7 @@ import { readConfigFile } from "../app/config-file";
 import { planText } from "../app/plan-text";
 import { openConsole } from "../log/console";
 import { all, deviceArg } from "./options";
+import { print } from "./print";
 import { runFolder, startRun } from "./start";
 
 export default defineCommand({
@@ -42,7 +43,7 @@ export default defineCommand({
     };
     if (args.plan) {
       const directory = args.out ?? runFolder(config);
-      process.stdout.write(await planText(config, { directory, console: openConsole(), choice }));
+      print(await planText(config, { directory, console: openConsole(), choice }));
       return;
     }
     await startRun(config, { ...args, choice });

@@ -4,6 +4,7 @@ import { UserError } from "../errors";
 import { comparePublished, published, publishedLogits } from "../eval/published";
 import { openConsole } from "../log/console";
 import { modelArgs, openFromArgs } from "./open";
+import { print } from "./print";
 
 export default defineCommand({
   meta: {
@@ -34,7 +35,7 @@ export default defineCommand({
     const tokens = `${tokenized ? "ok   " : "FAIL "}tokens of ${JSON.stringify(published.text)}: ${ids.join(" ")}`;
     const agrees = tokenized && lines.every((line) => line.startsWith("ok"));
     const verdict = agrees ? "this is gpt2, and it computes as published" : "this is not gpt2 as published";
-    process.stdout.write(`${[tokens, ...lines, "", verdict].join("\n")}\n`);
+    print(`${[tokens, ...lines, "", verdict].join("\n")}\n`);
     if (!agrees) process.exitCode = 1;
   },
 });

@@ -1,20 +1,22 @@
-/** Running a config from a command: the device, Ctrl-C, the run's folder, the exit code. */
+/** Running a config from a command: the device, signals, the run's folder, the exit code. */
 import type { Config } from "../app/config";
 import { type Choice, runPipeline } from "../app/pipeline";
 import { openConsole } from "../log/console";
-import { type DeviceArgs, interruptible, openFor } from "./options";
+import { type DeviceArgs, openFor } from "./options";
+import { print } from "./print";
+import { interrupts } from "./signals";
 
 export async function startRun(
   config: Config,
   { out, choice, ...wanted }: DeviceArgs & { out?: string | undefined; choice?: Choice },
 ): Promise<void> {
   const console = openConsole();
-  const signal = interruptible(console);
+  const { signal, hold, exitCode } = interrupts(console);
   using device = openFor(wanted, console);
   const directory = out ?? runFolder(config);
-  const write = (text: string) => process.stdout.write(text);
-  const outcome = await runPipeline(config, { device, directory, console, signal, write, ...(choice && { choice }) });
-  if (outcome === "interrupted") process.exitCode = 130;
+  const more = choice && { choice };
+  const outcome = await runPipeline(config, { device, directory, console, signal, hold, write: print, ...more });
+  if (outcome === "interrupted") process.exitCode = exitCode();
 }
 
 /** Where a config's run is kept. */

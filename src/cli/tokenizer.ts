@@ -13,6 +13,7 @@ import { openConsole } from "../log/console";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { flagsOf } from "./flags";
 import { all, numberOf } from "./options";
+import { print } from "./print";
 
 const tokenizerArg = {
   tokenizer: {
@@ -72,12 +73,12 @@ const info = defineCommand({
       special: Object.fromEntries(added.map(({ id, content }) => [content, id])),
       ...(text !== null && { bytes, tokens, bytes_per_token: bytes / Math.max(1, tokens) }),
     };
-    if (args.json) process.stdout.write(`${JSON.stringify(found)}\n`);
+    if (args.json) print(`${JSON.stringify(found)}\n`);
     else {
-      process.stdout.write(`kind      ${found.kind}\nsize      ${found.size}\n`);
-      for (const { id, content } of added) process.stdout.write(`special   ${content} = ${id}\n`);
+      print(`kind      ${found.kind}\nsize      ${found.size}\n`);
+      for (const { id, content } of added) print(`special   ${content} = ${id}\n`);
       if (text !== null) {
-        process.stdout.write(
+        print(
           `on ${args.data}: ${bytes} bytes, ${tokens} tokens, ${(bytes / Math.max(1, tokens)).toFixed(3)} bytes a token\n`,
         );
       }
@@ -102,10 +103,9 @@ const encode = defineCommand({
   async run({ args }) {
     const tokenizer = await open(args.tokenizer);
     const ids = tokenizer.encode(args.text ?? (await Bun.stdin.text()), { special: args.special ?? false });
-    if (args.json) process.stdout.write(`${JSON.stringify(ids)}\n`);
-    else if (args.tokens)
-      for (const id of ids) process.stdout.write(`${id}\t${JSON.stringify(tokenizer.decode([id]))}\n`);
-    else process.stdout.write(`${ids.join(" ")}\n`);
+    if (args.json) print(`${JSON.stringify(ids)}\n`);
+    else if (args.tokens) for (const id of ids) print(`${id}\t${JSON.stringify(tokenizer.decode([id]))}\n`);
+    else print(`${ids.join(" ")}\n`);
   },
 });
 
@@ -130,7 +130,7 @@ const decode = defineCommand({
         hint: `ids are whole numbers below ${tokenizer.size}`,
         exitCode: 2,
       });
-    process.stdout.write(`${tokenizer.decode(ids)}\n`);
+    print(`${tokenizer.decode(ids)}\n`);
   },
 });
 

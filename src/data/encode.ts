@@ -29,7 +29,8 @@ export async function encodeChunks(
   onProgress?: (done: number, total: number) => void,
 ): Promise<Uint32Array> {
   const parts = tokenizer.cutsAtSpaces ? cutAtSpaces(text) : [text];
-  if (parts.length < 4) return Uint32Array.from(parts.flatMap((part) => tokenizer.encode(part, { special: true })));
+  if (text.length < 4 * PART)
+    return Uint32Array.from(parts.flatMap((part) => tokenizer.encode(part, { special: true })));
   return encodeInWorkers(parts, tokenizer, text.length, onProgress);
 }
 

@@ -4,6 +4,7 @@ import { sampling } from "../generate/sampling";
 import { answerReader } from "../text/answer";
 import type { ChatTemplate, Message } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
+import { ticker } from "../tick";
 
 export interface Answer {
   readonly question: string;
@@ -32,11 +33,11 @@ export interface Answering {
 }
 
 /** Every answer of every conversation, conversation by conversation. */
-export function answerAll(
+export async function answerAll(
   on: Answering,
   conversations: readonly (readonly Message[])[],
   { batch, maxTokens, ownHistory, onProgress = () => {} }: AnswerOptions,
-): Answer[][] {
+): Promise<Answer[][]> {
   const answers: Answer[][] = conversations.map(() => []);
   /** Where the assistant speaks. */
   const places = conversations.map((messages) =>
@@ -59,7 +60,7 @@ export function answerAll(
         );
       return on.template.prompt(before);
     });
-    for (const { which, text, ended } of write(on, prompts, { batch, maxTokens })) {
+    for await (const { which, text, ended } of write(on, prompts, { batch, maxTokens })) {
       const { i, at, messages } = open[which]!;
       const expected = messages[at]!.content.trim();
       answers[i]!.push({
@@ -76,7 +77,7 @@ export function answerAll(
 }
 
 /** The answer to each prompt, in the order of their ends. One that does not fit is not answered. */
-function* write(
+async function* write(
   { engine, tokenizer, template, context }: Answering,
   prompts: readonly number[][],
   { batch, maxTokens }: { readonly batch: number; readonly maxTokens: number },
@@ -94,7 +95,10 @@ function* write(
     ends: (index: number, id: number) => readers[index]!.push(id),
   };
   const given = fitting.map((which) => prompts[which]!);
-  for (const { index } of engine.rollouts(given, options)) {
-    yield { which: fitting[index]!, text: readers[index]!.text(), ended: readers[index]!.ended };
+  const pause = ticker();
+  for (const finished of engine.rolloutSteps(given, options)) {
+    await pause();
+    for (const { index } of finished)
+      yield { which: fitting[index]!, text: readers[index]!.text(), ended: readers[index]!.ended };
   }
 }

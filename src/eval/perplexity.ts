@@ -11,6 +11,7 @@ import type { Model } from "../model/model";
 import { nextToken } from "../model/next-token";
 import { bindAll, type Slab } from "../model/slab";
 import { IGNORE } from "../ops/cross-entropy";
+import { ticker } from "../tick";
 
 export interface PerplexityOptions {
   /** Tokens that a window sees, at most the model's context. */
@@ -31,11 +32,11 @@ export interface Scored {
 /** Tokens of a batch of windows, about. */
 const BATCH_TOKENS = 2048;
 
-export function score(
+export async function score(
   { device, model, slabs }: { readonly device: Device; readonly model: Model; readonly slabs: readonly Slab[] },
   ids: Uint16Array | Uint32Array,
   { context, stride, onProgress = () => {} }: PerplexityOptions,
-): Scored {
+): Promise<Scored> {
   if (ids.length < 2) throw new UserError(`the text has ${ids.length} tokens, and perplexity needs two`);
   const windows = windowsOf(ids.length, { context, stride });
   const length = Math.min(context, ids.length - 1);
@@ -47,6 +48,7 @@ export function score(
   const tokens = new Uint32Array(rows * length);
   const targets = new Uint32Array(rows * length);
   let nats = 0;
+  const pause = ticker();
   for (let at = 0; at < windows.length; at += rows) {
     tokens.fill(0);
     targets.fill(IGNORE);
@@ -56,6 +58,7 @@ export function score(
         if (i + 1 >= from) targets[row * length + i - begin] = ids[i + 1]!;
       }
     });
+    await pause();
     program.feed(graph.tokens, tokens);
     program.feed(graph.targets, targets);
     program.run();

@@ -9,7 +9,8 @@ import { architectureOf } from "../model/architectures";
 import { type Model, modelOf } from "../model/model";
 import { initialise, type Parameter, parameter, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
-import { writeSafetensors } from "./safetensors";
+import { patiently } from "../tick";
+import { safetensorsWriting, writeSafetensors } from "./safetensors";
 import {
   expectTensors,
   type Names,
@@ -189,7 +190,7 @@ export async function copyModel(
     shape: parameter.shape,
     values: () => values(parameter),
   }));
-  writeSafetensors(join(directory, "model.safetensors"), tensors);
+  await patiently(safetensorsWriting(join(directory, "model.safetensors"), tensors));
   await writeConfig(directory, model, endOfText);
 }
 

@@ -8,6 +8,7 @@ import type { Model } from "../model/model";
 import type { Parameter } from "../model/parameters";
 import { transposed } from "../model/transpose";
 import type { TokenizerFiles } from "../text/files";
+import { type Pieces, wholly } from "../tick";
 import { ALIGNMENT, headerOf, type Metadata, type Value } from "./gguf-header";
 import { vocabularyOf } from "./gguf-vocabulary";
 
@@ -40,6 +41,11 @@ export interface GgufSource {
 
 /** Writes the file and syncs it. Written in place: give it a temporary name and rename. Throws a UserError on another tokenizer. */
 export function writeGguf(path: string, source: GgufSource, type: GgufType): void {
+  wholly(ggufWriting(path, source, type));
+}
+
+/** The same tensor by tensor. */
+export function* ggufWriting(path: string, source: GgufSource, type: GgufType): Pieces<void> {
   const { model } = source;
   if (model.config.type !== "gpt2" || model.config.scalar)
     throw new UserError(
@@ -75,6 +81,7 @@ export function writeGguf(path: string, source: GgufSource, type: GgufType): voi
       const padded = new Uint8Array(Math.ceil(size / ALIGNMENT) * ALIGNMENT);
       padded.set(encoded(turned ? transposed(values, parameter.shape) : values, type));
       write(padded);
+      yield;
     }
     fsyncSync(fd);
   } finally {

@@ -5,6 +5,7 @@ import { shown, UserError } from "../errors";
 import { unreadable } from "../files";
 import { widened } from "../model/half";
 import { sizeOf } from "../tensor/shape";
+import { type Pieces, wholly } from "../tick";
 
 export interface TensorInfo {
   readonly name: string;
@@ -167,6 +168,15 @@ export function writeSafetensors(
   tensors: readonly NamedValues[],
   metadata: Readonly<Record<string, string>> = { format: "pt" },
 ): void {
+  wholly(safetensorsWriting(path, tensors, metadata));
+}
+
+/** The same tensor by tensor. */
+export function* safetensorsWriting(
+  path: string,
+  tensors: readonly NamedValues[],
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): Pieces<void> {
   const header: Record<string, unknown> = { __metadata__: metadata };
   let at = 0;
   for (const { name, shape } of tensors) {
@@ -185,6 +195,7 @@ export function writeSafetensors(
     for (const tensor of tensors) {
       const values = tensor.values();
       writeAll(fd, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      yield;
     }
     fsyncSync(fd);
   } finally {

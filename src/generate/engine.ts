@@ -16,6 +16,8 @@ export interface GenerateOptions extends Sampling {
   readonly onLogProb?: (row: number, id: number, logProb: number) => void;
   /** Added to the logits of tokens. */
   readonly logitBias?: ReadonlyMap<number, number>;
+  /** So many of the prompts, one behind the other, are samples of one; 1 if absent. */
+  readonly samples?: number;
   /** What was asked for before, by the same: equal prompts go on to other random numbers. */
   readonly asked?: Asked;
 }
@@ -49,7 +51,7 @@ export class Engine implements Disposable {
     const longest = Math.max(...prompts.map(({ length }) => length));
     const decoder = this.decoderOf(prompts.length, longest + options.maxTokens);
     const { ends, onLogProb, logitBias } = options;
-    const names = namesOf(prompts, options.asked ?? new Map());
+    const names = namesOf(prompts, options.asked ?? new Map(), options.samples);
     const rows = prompts.map((prompt) => ({ ids: [...prompt], first: prompt.length, ended: false }));
     prompts.forEach((prompt, row) => {
       decoder.admit(row, prompt, options, { name: names[row]!, logitBias, logProbs: onLogProb !== undefined });

@@ -15,7 +15,7 @@ import { dft as dftLoss, nll } from "../model/row-losses";
 import { bindAll } from "../model/slab";
 import { gather } from "../ops/gather";
 import { input, type Tensor } from "../tensor/tensor";
-import { tick } from "../train/fit";
+import { tick } from "../tick";
 import type { Evaluation, Graph } from "../train/stage";
 import type { TrainedModel } from "./trained";
 

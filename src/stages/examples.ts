@@ -1,7 +1,8 @@
 /** The examples of a stage: its data files read, converted and encoded by one template, and split. */
 import { z } from "zod";
 import { holdOut, subsetOf } from "../data/choose";
-import { type Example, encodeSamples } from "../data/examples";
+import { encodeAll } from "../data/encode-samples";
+import type { Example } from "../data/examples";
 import { formats } from "../data/formats";
 import { addReports, reportLines } from "../data/report";
 import { type Loaded, loadSamples } from "../data/samples";
@@ -74,9 +75,9 @@ export async function readExamples(
   for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
   const template = templateFor(config.template, files[0]!.format, tokenizer);
   const lines: string[] = [];
-  const encode = (loaded: Loaded, path: string) => {
+  const encode = async (loaded: Loaded, path: string) => {
     const onProgress = percentages(console, `tokenising ${path}`);
-    const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens, strict, onProgress });
+    const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, strict, onProgress });
     if (examples.length === 0)
       throw new UserError(`${path}: no example is left`, {
         hint: reportLines(report, path)
@@ -86,15 +87,16 @@ export async function readExamples(
       });
     return { examples, report };
   };
-  const parts = files.map(({ path, ...loaded }) => {
+  const parts = [];
+  for (const { path, ...loaded } of files) {
     const samples = config.subset
       ? subsetOf(loaded.samples, Math.ceil(config.subset / files.length), seed, ({ where }) => where)
       : loaded.samples;
-    const { examples, report } = encode({ ...loaded, samples }, path);
+    const { examples, report } = await encode({ ...loaded, samples }, path);
     const chosen = samples.length < loaded.samples.length ? `, ${samples.length} samples chosen by seed` : "";
     lines.push(...reportLines(report, `${path} (${loaded.format}${chosen})`));
-    return { examples, report };
-  });
+    parts.push({ examples, report });
+  }
   if (parts.length > 1)
     lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all").slice(0, 1));
   console.done();
@@ -105,7 +107,7 @@ export async function readExamples(
   });
   const made = { template, tokenizer: withTemplate, lines };
   if (typeof validation === "string") {
-    const { examples, report } = encode(await load(validation), validation);
+    const { examples, report } = await encode(await load(validation), validation);
     lines.push(...reportLines(report, validation));
     return { train: all, held: examples, ...made };
   }

@@ -46,6 +46,7 @@ export interface RunContext {
   readonly seed: number;
   readonly console: Reporter;
   readonly signal: AbortSignal;
+  readonly hold?: (() => Disposable) | undefined;
   /** The stage's folder. */
   readonly directory: string;
   /** Where a data file is: on disk, inside the executable, or fetched by name. */

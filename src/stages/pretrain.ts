@@ -12,7 +12,7 @@ import { sampling } from "../generate/sampling";
 import { percentages } from "../log/console";
 import { nextToken, tokenMetrics } from "../model/next-token";
 import { input } from "../tensor/tensor";
-import { tick } from "../train/fit";
+import { tick } from "../tick";
 import { dropout, kept, optim, samplePrompts, stageName, steps, type Training, training } from "../train/settings";
 import type { Batch } from "../train/stage";
 import type { Share } from "../train/world";
@@ -93,7 +93,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     step: microBatches,
     evaluate: async (signal) => lossAsEvaluation(await held.loss(signal)),
     start: async () => [],
-    samples: () => writeSamples(config, context, engine, prompts),
+    samples: (signal) => writeSamples(config, context, { engine, prompts, signal }),
     write: (directory) => write(directory, tokenizer),
     read,
     [Symbol.dispose]() {
@@ -177,20 +177,22 @@ function evaluation(
   };
 }
 
-function writeSamples(
+async function* writeSamples(
   { samples }: PretrainConfig,
   { tokenizer, seed }: Context,
-  engine: Engine,
-  prompts: readonly number[][],
-): string[] {
+  { engine, prompts, signal }: { engine: Engine; prompts: readonly number[][]; signal: AbortSignal },
+): AsyncGenerator<string> {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
   const asked: Asked = new Map();
-  return prompts.map((prompt, i) => {
+  for (const [i, prompt] of prompts.entries()) {
     const stream = tokenizer.stream(prompt);
     let text = samples.prompts[i]!;
     const ends = (_row: number, id: number) => id === tokenizer.endOfText;
-    for (const [id] of engine.generate([prompt], { ...options, ends, asked }))
+    for (const [id] of engine.generate([prompt], { ...options, ends, asked })) {
+      await tick();
+      if (signal.aborted) return;
       if (id !== tokenizer.endOfText) text += stream.push(id!);
-    return `  | ${(text + stream.end()).trim().replaceAll("\n", "\n  | ")}`;
-  });
+    }
+    yield `  | ${(text + stream.end()).trim().replaceAll("\n", "\n  | ")}`;
+  }
 }

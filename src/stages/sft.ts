@@ -17,11 +17,11 @@ import { Engine } from "../generate/engine";
 import type { Asked } from "../generate/names";
 import { sampling } from "../generate/sampling";
 import type { Model } from "../model/model";
-
 import { input } from "../tensor/tensor";
 import { answerReader } from "../text/answer";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
+import { tick } from "../tick";
 import {
   batch,
   dropout,
@@ -168,7 +168,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
         loss: (await measured.loss())!,
       }),
     ],
-    samples: () => writeSamples(config, { engine, prompts, tokenizer, template, seed }),
+    samples: (signal) => writeSamples(config, { engine, prompts, tokenizer, template, seed, signal }),
     write: (directory) => trained.write(directory, tokenizer),
     read: trained.read,
     [Symbol.dispose]() {
@@ -237,14 +237,22 @@ interface Writer {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly seed: number;
+  readonly signal: AbortSignal;
 }
 
-function writeSamples({ samples }: SftConfig, { engine, prompts, tokenizer, template, seed }: Writer): string[] {
+async function* writeSamples(
+  { samples }: SftConfig,
+  { engine, prompts, tokenizer, template, seed, signal }: Writer,
+): AsyncGenerator<string> {
   const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
   const asked: Asked = new Map();
-  return samples.prompts.map((content, i) => {
+  for (const [i, content] of samples.prompts.entries()) {
     const answer = answerReader(tokenizer, template, prompts[i]!);
-    for (const _ of engine.generate([prompts[i]!], { ...options, asked, ends: (_row, id) => answer.push(id) }));
-    return `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
-  });
+    const ends = (_row: number, id: number) => answer.push(id);
+    for (const _ of engine.generate([prompts[i]!], { ...options, asked, ends })) {
+      await tick();
+      if (signal.aborted) return;
+    }
+    yield `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
+  }
 }

@@ -1,5 +1,6 @@
 /** Training a byte-level BPE: https://arxiv.org/abs/1508.07909, algorithm 1, on GPT-2's byte alphabet and split. */
 import { UserError } from "../errors";
+import { type Pieces, wholly } from "../tick";
 import { characterOfByte, splitPattern } from "./bytes";
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
 
@@ -15,12 +16,18 @@ interface Word {
 }
 
 /** Merges until the vocabulary is full or nothing occurs twice. Deterministic: of equally frequent pairs the older ids win. */
-export function trainBpe(texts: Iterable<string>, { size, onProgress }: TrainBpe): TokenizerFiles {
+export function trainBpe(texts: Iterable<string>, options: TrainBpe): TokenizerFiles {
+  return wholly(bpeTraining(texts, options));
+}
+
+/** The same piece by piece. */
+export function* bpeTraining(texts: Iterable<string>, { size, onProgress }: TrainBpe): Pieces<TokenizerFiles> {
   const mergeCount = size - 257;
   if (mergeCount < 0)
     throw new UserError(`a byte-level vocabulary needs at least 257 tokens, got ${size}`, { exitCode: 2 });
-  const words = countWords(texts);
+  const words = yield* countWords(texts);
   const pairs = new Pairs(words);
+  yield* pairs.count();
   const tokens = [...characterOfByte];
   const merges: [string, string][] = [];
   while (merges.length < mergeCount) {
@@ -30,6 +37,7 @@ export function trainBpe(texts: Iterable<string>, { size, onProgress }: TrainBpe
     tokens.push(tokens[best.left]! + tokens[best.right]!);
     pairs.merge(best, tokens.length - 1);
     if (merges.length % 64 === 0) onProgress?.(merges.length, mergeCount);
+    yield;
   }
   onProgress?.(mergeCount, mergeCount);
   return tokenizerFiles({
@@ -41,15 +49,24 @@ export function trainBpe(texts: Iterable<string>, { size, onProgress }: TrainBpe
   });
 }
 
-function countWords(texts: Iterable<string>): Word[] {
+function* countWords(texts: Iterable<string>): Pieces<Word[]> {
   const counts = new Map<string, number>();
+  let seen = 0;
   for (const text of texts) {
     for (const part of text.split(END_OF_TEXT)) {
-      for (const [word] of part.matchAll(splitPattern)) counts.set(word, (counts.get(word) ?? 0) + 1);
+      for (const [word] of part.matchAll(splitPattern)) {
+        counts.set(word, (counts.get(word) ?? 0) + 1);
+        if (seen++ % 4096 === 0) yield;
+      }
     }
   }
   const encoder = new TextEncoder();
-  return [...counts].map(([word, count]) => ({ ids: [...encoder.encode(word)], count }));
+  const words: Word[] = [];
+  for (const [word, count] of counts) {
+    words.push({ ids: [...encoder.encode(word)], count });
+    if (words.length % 4096 === 0) yield;
+  }
+  return words;
 }
 
 interface Pair {
@@ -71,9 +88,13 @@ class Pairs {
 
   constructor(words: readonly Word[]) {
     this.words = words;
-    words.forEach((word, at) => {
+  }
+
+  *count(): Pieces<void> {
+    for (const [at, word] of this.words.entries()) {
       this.each(word, (left, right) => this.change(left, right, word.count, at));
-    });
+      if (at % 4096 === 0) yield;
+    }
     for (const [key, count] of this.counts) this.push({ left: Math.floor(key / SHIFT), right: key % SHIFT, count });
   }
 

@@ -2,6 +2,7 @@
  * A word-level tokenizer: cleaned text, split into words, numbers, single signs and line ends; what the vocabulary does not have is
  * <|unk|>. For seeing what a model does with plain words, not for text that must come back as it was.
  */
+import { type Pieces, wholly } from "../tick";
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
 import type { TextStream } from "./stream";
 
@@ -43,11 +44,18 @@ export function wordsOf(text: string): string[] {
 }
 
 /** The most frequent words, <|unk|> and <|endoftext|>: at most `size` tokens. Words of one frequency stand in alphabetical order. */
-export function trainWords(texts: Iterable<string>, { size }: { readonly size: number }): TokenizerFiles {
+export function trainWords(texts: Iterable<string>, options: { readonly size: number }): TokenizerFiles {
+  return wholly(wordTraining(texts, options));
+}
+
+/** The same text by text. */
+export function* wordTraining(texts: Iterable<string>, { size }: { readonly size: number }): Pieces<TokenizerFiles> {
   const counts = new Map<string, number>();
-  for (const text of texts)
+  for (const text of texts) {
     for (const part of text.split(END_OF_TEXT))
       for (const word of wordsOf(part)) counts.set(word, (counts.get(word) ?? 0) + 1);
+    yield;
+  }
   const words = [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)).slice(0, Math.max(0, size - 2));
   const tokens = [UNKNOWN, END_OF_TEXT, ...words.map(([word]) => word)];
   const { tokenizer, config } = tokenizerFiles({

@@ -4,6 +4,7 @@ import type { Reporter } from "../log/console";
 import { openMetrics } from "../log/metrics";
 import { AdamW } from "../optim/adamw";
 import { learningRate } from "../optim/schedule";
+import { tick } from "../tick";
 import { saveCheckpoint } from "./checkpoints";
 import { badStepError } from "./diagnosis";
 import { programsOf } from "./program";
@@ -22,6 +23,8 @@ export interface Fit {
   readonly console: Reporter;
   /** Aborted by Ctrl-C: the step under way is finished and saved. */
   readonly signal: AbortSignal;
+  /** Called when there is something to save: from then on signals abort `signal`, and do not end the program at once. */
+  readonly hold?: (() => Disposable) | undefined;
   readonly world?: World;
 }
 
@@ -33,7 +36,7 @@ export interface Outcome {
 /** Trains a stage from its latest checkpoint, if it has one, to its last step. Every step is a function of (seed, step). */
 export async function fit(
   stage: Stage,
-  { name, device, settings, directory, console, signal, world = alone }: Fit,
+  { name, device, settings, directory, console, signal, hold, world = alone }: Fit,
 ): Promise<Outcome> {
   const { optim, evaluate, save, samples, logEvery } = settings;
   const { steps } = stage;
@@ -58,8 +61,9 @@ export async function fit(
 
   if (!resumed) {
     for (const line of await stage.start()) console.note(line);
-    if (samples.before) for (const sample of stage.samples()) console.note(sample);
+    if (samples.before) await tell();
   }
+  using _held = hold?.();
   const first = progress.step;
   // What was due when the run was stopped is done before anything else.
   let owed = first > 0 && due(evaluate.every) && progress.evaluated < first;
@@ -74,7 +78,7 @@ export async function fit(
     }
     const trained = performance.now();
     const better = between && due(evaluate.every) && (await measure());
-    if (between && due(samples.every) && !signal.aborted) for (const sample of stage.samples()) console.note(sample);
+    if (between && due(samples.every)) await tell();
     const missed = due(evaluate.every) && progress.evaluated < progress.step;
     const tired = exhausted();
     const finished = (last && !missed) || tired;
@@ -90,6 +94,11 @@ export async function fit(
     let tokens = 0;
     optimizer.zero();
     for await (const batch of stage.step(step, world)) {
+      if (tokens > 0) {
+        await tick();
+        // A step that is not finished has changed nothing, and is made anew when the run goes on.
+        if (signal.aborted && step % span === 0) return;
+      }
       programs.run(batch);
       tokens += batch.tokens;
       for (const [key, value] of Object.entries(batch.metrics ?? {})) host[key] = (host[key] ?? 0) + value;
@@ -125,6 +134,10 @@ export async function fit(
     console.status(statusLine(name, { done, steps, loss: sums[0]!, rate, norm, speed }));
   }
 
+  async function tell(): Promise<void> {
+    for await (const sample of stage.samples(signal)) console.note(sample);
+  }
+
   /** Whether the weights are the best so far. An evaluation that was interrupted stays owed. */
   async function measure(): Promise<boolean> {
     const found = await stage.evaluate(signal);
@@ -146,9 +159,4 @@ export async function fit(
     console.done();
     return { reason, progress };
   }
-}
-
-/** Lets signals and timers run between steps. */
-export function tick(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -69,8 +69,8 @@ export interface Stage extends Disposable {
   evaluate(signal: AbortSignal): Promise<Evaluation | null>;
   /** Lines that say, before the first step, what is measured and what it should be. */
   start(): Promise<string[]>;
-  /** A few continuations, to be read. */
-  samples(): string[];
+  /** A few continuations, to be read, as they come; fewer where `signal` was aborted. */
+  samples(signal: AbortSignal): AsyncIterable<string> | Iterable<string>;
   /** Writes what was trained into a directory, and reads it back. */
   write(directory: string): Promise<void>;
   read(directory: string): void;

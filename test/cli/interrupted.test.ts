@@ -5,12 +5,16 @@ import { join } from "node:path";
 import { temporaryFolder } from "../support/folder";
 
 /** Trains by steps of some hundred milliseconds, and sends so many SIGINTs within the second one. */
-async function interrupted(folder: string, times: number): Promise<{ code: number; saved: string[] }> {
+async function interrupted(
+  folder: string,
+  times: number,
+  [rows, accumulate] = ["64", "1"],
+): Promise<{ code: number; saved: string[] }> {
   const data = join(folder, "text.txt");
   writeFileSync(data, "the quick brown fox jumps over the lazy dog. ".repeat(100));
   const out = join(folder, "run");
-  const settings = ["--tokenizer", "character", "--steps", "6", "--warmup", "0", "--rows", "8", "--tokens", "64"];
-  const config = [...settings, "--set", "stage.0.logEvery=1", "--set", "stage.0.batch.accumulate=8"];
+  const settings = ["--tokenizer", "character", "--steps", "6", "--warmup", "0", "--rows", rows!, "--tokens", "64"];
+  const config = [...settings, "--set", "stage.0.logEvery=1", "--set", `stage.0.batch.accumulate=${accumulate}`];
   const child = Bun.spawn(
     [process.execPath, "src/main.ts", "pretrain", "--data", data, "--out", out, "--device", "cpu", ...config],
     { stderr: "pipe", stdout: "ignore" },
@@ -20,7 +24,7 @@ async function interrupted(folder: string, times: number): Promise<{ code: numbe
   for await (const part of child.stderr) {
     const before = heard;
     heard += decoder.decode(part);
-    // The next moment at which signals are heard is the end of step 2.
+    // The next moment at which signals are heard is the end of the next micro-batch.
     if (!/step 1\/6/.test(heard) || /step 1\/6/.test(before)) continue;
     for (let i = 0; i < times; i++) {
       child.kill("SIGINT");
@@ -35,6 +39,11 @@ async function interrupted(folder: string, times: number): Promise<{ code: numbe
 test("once saves the step under way", async () => {
   using folder = temporaryFolder();
   expect(await interrupted(folder.path, 1)).toEqual({ code: 130, saved: ["step-000002"] });
+});
+
+test("in the middle of a step's micro-batches that step is left out", async () => {
+  using folder = temporaryFolder();
+  expect(await interrupted(folder.path, 1, ["8", "16"])).toEqual({ code: 130, saved: ["step-000001"] });
 });
 
 test("twice stops at once, and saves nothing", async () => {

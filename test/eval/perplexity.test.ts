@@ -31,9 +31,9 @@ onEachDevice(() => {
     [32, 16],
     [20, 7],
     [9, 1],
-  ])("windows of %i tokens, stride %i", (context, stride) => {
+  ])("windows of %i tokens, stride %i", async (context, stride) => {
     using made = toyModel();
-    const { nats, tokens } = score({ device: device(), ...made }, ids, { context, stride });
+    const { nats, tokens } = await score({ device: device(), ...made }, ids, { context, stride });
     expect(tokens).toBe(ids.length - 1);
     let wanted = 0;
     for (const { begin, end, from } of windowsOf(ids.length, { context, stride }))
@@ -42,11 +42,20 @@ onEachDevice(() => {
   });
 });
 
-test("a text that is shorter than the context, and one too short to score", () => {
+test("weights that give no finite loss are told", async () => {
+  using made = toyModel();
+  for (const parameter of made.model.parameters.list)
+    made.weights.write(parameter, new Float32Array(parameter.size).fill(Number.NaN));
+  await expect(score({ device: device("adapter"), ...made }, ids, { context: 32, stride: 32 })).rejects.toThrow(
+    "the loss of the text is NaN: the model's logits are not finite",
+  );
+});
+
+test("a text that is shorter than the context, and one too short to score", async () => {
   using made = toyModel();
   const on = { device: device("adapter"), ...made };
-  expect(score(on, ids.subarray(0, 5), { context: 32, stride: 32 }).tokens).toBe(4);
-  expect(() => score(on, ids.subarray(0, 1), { context: 32, stride: 32 })).toThrow("perplexity needs two");
+  expect((await score(on, ids.subarray(0, 5), { context: 32, stride: 32 })).tokens).toBe(4);
+  await expect(score(on, ids.subarray(0, 1), { context: 32, stride: 32 })).rejects.toThrow("perplexity needs two");
 });
 
 test.each([

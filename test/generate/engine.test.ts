@@ -181,6 +181,10 @@ onEachDevice(() => {
         expect(together[row]).toEqual(collect(engine, [prompt], { ...options, asked })[0]!);
       });
       expect(new Set([together[0], together[1], together[3]].map(String)).size).toBe(3);
+      const twice = prompts.flatMap((prompt) => [prompt, prompt]);
+      expect(collect(engine, twice, { ...options, samples: 2 }).filter((_, i) => i % 2 === 0)).toEqual(
+        collect(engine, prompts, options),
+      );
       const next = collect(engine, given, { ...options, seed: options.seed + 1 });
       for (const row of [0, 1, 3]) expect(together).not.toContainEqual(next[row]!);
       // Run again, the cache is taken over anew.
