@@ -1,17 +1,18 @@
 /** Measuring an open model on a data file: the text that it predicts, and the answers that it gives. */
 import { subsetOf } from "../data/choose";
 import { readText, tokensIn } from "../data/corpus";
+import type { Located } from "../data/formats";
 import { reportLines, reportOf } from "../data/report";
 import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
+import type { Conversation } from "../data/turns";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import { type Answer, answerAll } from "../eval/answers";
+import { type Answer, answerAll, asked } from "../eval/answers";
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
 import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
-import type { Message } from "../text/template";
 import { findFile } from "./embedded";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
@@ -80,10 +81,15 @@ async function readConversations(data: string, console: Reporter) {
   const trees = records.trees.parse(undefined);
   const file = await locateData(data, console);
   const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
-  if (bad.length) for (const line of reportLines(reportOf(read, samples.length, bad), data)) console.note(line);
-  const conversations: (readonly Message[])[] = samples.flatMap((sample) =>
-    sample.kind === "messages" ? [sample.messages] : [],
-  );
+  const conversations: (Conversation & Located)[] = [];
+  const problems = [...bad];
+  for (const sample of samples) {
+    if (sample.kind !== "messages") problems.push({ where: sample.where, problem: "it is no conversation" });
+    else if (asked(sample).length > 0) conversations.push(sample);
+    else problems.push({ where: sample.where, problem: "nothing of it is to be learned" });
+  }
+  const [first, ...more] = reportLines(reportOf(read, conversations, problems), data);
+  if (more.length > 0) for (const line of [first!, ...more]) console.note(line);
   if (conversations.length > 0) return { conversations, format };
   throw new UserError(`${data} has no conversation: its records are ${format}`, {
     hint: "give instructions or messages",
