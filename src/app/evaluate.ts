@@ -2,17 +2,18 @@
 import { subsetOf } from "../data/choose";
 import { readText, tokensIn } from "../data/corpus";
 import { withoutEnds } from "../data/end-tokens";
+import type { Located } from "../data/formats";
 import { reportLines, reportOf } from "../data/report";
 import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
+import type { Conversation } from "../data/turns";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import { type Answer, answerAll } from "../eval/answers";
+import { type Answer, answerAll, asked } from "../eval/answers";
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
 import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
-import type { Message } from "../text/template";
 import { findFile } from "./embedded";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
@@ -66,8 +67,8 @@ export async function measureAnswers(
 ): Promise<MeasuredAnswers> {
   const { conversations, format } = await readConversations(data, console);
   const template = templateFor(wanted, format, opened.tokenizer);
-  const chosen = subsetOf(conversations, limit, SUBSET_SEED).map(
-    (messages) => withoutEnds({ kind: "messages", messages }, opened.tokenizer, template).messages,
+  const chosen = subsetOf(conversations, limit, SUBSET_SEED).map((sample) =>
+    withoutEnds(sample, opened.tokenizer, template),
   );
   const answered = await answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
     batch: Math.min(chosen.length, batch),
@@ -83,10 +84,15 @@ async function readConversations(data: string, console: Reporter) {
   const trees = records.trees.parse(undefined);
   const file = await locateData(data, console);
   const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
-  if (bad.length) for (const line of reportLines(reportOf(read, samples.length, bad), data)) console.note(line);
-  const conversations: (readonly Message[])[] = samples.flatMap((sample) =>
-    sample.kind === "messages" ? [sample.messages] : [],
-  );
+  const conversations: (Conversation & Located)[] = [];
+  const problems = [...bad];
+  for (const sample of samples) {
+    if (sample.kind !== "messages") problems.push({ where: sample.where, problem: "it is no conversation" });
+    else if (asked(sample).length > 0) conversations.push(sample);
+    else problems.push({ where: sample.where, problem: "nothing of it is to be learned" });
+  }
+  const [first, ...more] = reportLines(reportOf(read, conversations, problems), data);
+  if (more.length > 0) for (const line of [first!, ...more]) console.note(line);
   if (conversations.length > 0) return { conversations, format };
   throw new UserError(`${data} has no conversation: its records are ${format}`, {
     hint: "give instructions or messages",

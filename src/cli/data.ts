@@ -17,12 +17,13 @@ import { flagsOf } from "./flags";
 import { whole } from "./options";
 import { print } from "./print";
 
-const { format, template, trees, strict } = records;
-const recordFlags = flagsOf(z.object({ format, template, trees, strict }), {
+const { format, template, trees, cut, strict } = records;
+const recordFlags = flagsOf(z.object({ format, template, trees, cut, strict }), {
   format: { path: "format", open: true },
   template: "template",
   lang: "trees.lang",
   paths: "trees.paths",
+  cut: "cut",
   strict: "strict",
 });
 
@@ -48,7 +49,7 @@ const show = defineCommand({
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
-    const { format: kind, template: wanted, trees, strict } = recordFlags.parse(args, rawArgs);
+    const { format: kind, template: wanted, trees, cut, strict } = recordFlags.parse(args, rawArgs);
     const format = kind === "auto" ? undefined : kind;
     const { model } = args;
     const count = whole("count", args.count);
@@ -62,9 +63,8 @@ const show = defineCommand({
     const template = templateFor(wanted, loaded.format, tokenizer);
     const most = model === undefined ? Number.MAX_SAFE_INTEGER : 1024;
     const tokens = args.tokens === undefined ? most : whole("tokens", args.tokens);
-    const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, strict });
-    const unused = loaded.unused.length ? `, without ${loaded.unused.join(", ")}` : "";
-    for (const line of reportLines(report, `${args.file}: format ${loaded.format}${unused}`)) console.note(line);
+    const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, cut, strict });
+    for (const line of reportLines(report, `${args.file}: format ${loaded.format}`)) console.note(line);
     if (examples.length === 0) throw new UserError(`${args.file} has no record that can be shown`);
     const order = seed === null ? examples.map((_, i) => i) : shuffled(examples.length, seed, 0);
     const colour = mayColour(process.stdout);

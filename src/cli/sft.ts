@@ -26,6 +26,7 @@ const stage = flagsOf(schema, {
   alpha: { path: "lora.alpha", needs: "lora" },
   target: { path: "lora.targets", needs: "lora" },
   base: { path: "lora.base", needs: "lora" },
+  cut: "cut",
   strict: "strict",
 });
 

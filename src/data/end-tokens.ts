@@ -37,7 +37,9 @@ function without(text: string, ends: readonly string[]): string {
 
 /** Whether the data ends a conversation that the template would leave open. */
 export function endsOpen(given: Sample, sample: Sample, { end }: Ends): boolean {
-  return end === null && sample.kind === "messages" && textsOf(given).at(-1) !== textsOf(sample).at(-1);
+  if (end !== null || sample.kind !== "messages" || sample.unlearned?.includes(sample.messages.length - 1))
+    return false;
+  return textsOf(given).at(-1) !== textsOf(sample).at(-1);
 }
 
 /** The special tokens whose letters are in the text of a sample. */

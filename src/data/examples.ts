@@ -4,7 +4,7 @@ import { answerEnds } from "../text/answer";
 import { TemplateLimitError } from "../text/jinja";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
-import { cutTo } from "./cut";
+import { type cuts, cutTo } from "./cut";
 import { endsOpen, specialsIn, withoutEnds } from "./end-tokens";
 import type { Located } from "./formats";
 import { type Report, reportOf, stopped } from "./report";
@@ -25,6 +25,7 @@ export interface EncodeOptions {
   readonly template: ChatTemplate;
   /** Tokens of an example at most. */
   readonly tokens: number;
+  readonly cut: (typeof cuts)[number];
   readonly strict: boolean;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -37,14 +38,16 @@ export interface Examples {
 /** Encodes samples. A template that fails on one is a reason to skip that one. */
 export function encodeSamples(
   { samples, read, bad }: Loaded,
-  { tokenizer, template, tokens, strict, onProgress = () => {} }: EncodeOptions,
+  { tokenizer, template, tokens, cut: how, strict, onProgress = () => {} }: EncodeOptions,
 ): Examples {
   const examples: Example[] = [];
   const problems = [...bad];
   const told: BadRow[] = [];
-  const { ids: ends } = answerEnds(tokenizer, template);
+  const ends = how === "ended" ? answerEnds(tokenizer, template).ids : undefined;
+  const taken: Located[] = [];
   let cut = 0;
   let cutTokens = 0;
+  let open = 0;
   samples.forEach((given, i) => {
     const sample = withoutEnds(given, tokenizer, template);
     const problem = (problem: string) => {
@@ -74,7 +77,9 @@ export function encodeSamples(
         throw stopped({ where: sample.where, problem: `it has ${whole.ids.length} tokens, and ${tokens} are allowed` });
       cut++;
       cutTokens += lost;
+      if (used.open) open++;
     }
+    taken.push(sample);
     examples.push(exampleOf(used, sample.where));
     const [special] = specialsIn(sample, tokenizer);
     if (special)
@@ -84,14 +89,11 @@ export function encodeSamples(
       });
     if (i % 256 === 0) onProgress(i, samples.length);
   });
-  return { examples, report: { ...reportOf(read, examples.length, problems, told), cut, cutTokens } };
+  return { examples, report: { ...reportOf(read, taken, problems, told), cut, cutTokens, open } };
 }
 
 function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
-  if (sample.kind === "messages") {
-    const given = sample.messages.slice(0, sample.given ?? 0).filter(({ role }) => role === "assistant");
-    return withoutTail(untrained(template.encode(sample.messages), given.length));
-  }
+  if (sample.kind === "messages") return withoutTail(template.encode(sample.messages, sample.unlearned));
   const prompt = sample.kind === "completion" ? tokenizer.encode(sample.prompt) : [];
   const answer = tokenizer.encode(sample.kind === "completion" ? sample.completion : sample.text);
   if (tokenizer.endOfText !== null) answer.push(tokenizer.endOfText);
@@ -101,18 +103,6 @@ function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTempl
 
 function withEnd({ ids, trained }: Encoded, { endOfText }: Tokenizer): Encoded {
   return endOfText === null ? { ids, trained } : { ids: [...ids, endOfText], trained: [...trained, true] };
-}
-
-/** The first `count` answers are not learned. */
-function untrained({ ids, trained }: Encoded, count: number): Encoded {
-  let answer = 0;
-  return {
-    ids,
-    trained: trained.map((flag, i) => {
-      if (flag && !trained[i - 1]) answer++;
-      return flag && answer > count;
-    }),
-  };
 }
 
 /** What stands behind the last answer teaches nothing. */

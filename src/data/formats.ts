@@ -2,9 +2,18 @@
 
 import { UserError } from "../errors";
 import { nearest } from "../text/nearest";
-import type { Message } from "../text/template";
 import { conversationsOf, type TreeOptions } from "./oasst";
 import type { BadRow, Row } from "./row";
+import {
+  afterSystem,
+  type Conversation,
+  conversation,
+  type Note,
+  pastTurns,
+  type Turns,
+  turnsOf,
+  unreadOf,
+} from "./turns";
 
 export const formats = [
   "alpaca",
@@ -20,12 +29,15 @@ export const formats = [
 export type Format = (typeof formats)[number];
 
 export type Sample =
-  /** A conversation; its first `given` messages are there to be read only, and no answer in them is learned. */
-  | { readonly kind: "messages"; readonly messages: readonly Message[]; readonly given?: number }
+  | Conversation
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
   | { readonly kind: "text"; readonly text: string };
 
-export type Located = Sample & { readonly where: string };
+export type Located = Sample & {
+  readonly where: string;
+  /** What its record says besides, and nobody reads: names of fields. */
+  readonly unread?: readonly string[];
+};
 
 /** The fields by which each format is known. */
 const required: Readonly<Record<Format, readonly string[]>> = {
@@ -42,17 +54,12 @@ const required: Readonly<Record<Format, readonly string[]>> = {
 
 /** Fields that records of a format may have besides. */
 const optional: Partial<Readonly<Record<Format, readonly string[]>>> = {
-  alpaca: ["input", "context"],
-  instruction: ["input", "context"],
+  alpaca: ["input", "context", "system", "history"],
+  instruction: ["input", "context", "system", "history"],
+  question: ["system"],
+  messages: ["system"],
+  sharegpt: ["system"],
 };
-
-/** Fields that the first records have and nobody reads. */
-export function unusedFields(rows: readonly Row[], format: Format): string[] {
-  if (format === "oasst" || format === "oasst-messages") return [];
-  const used = [...required[format], ...(optional[format] ?? [])];
-  const names = new Set(rows.slice(0, 20).flatMap(({ fields }) => Object.keys(fields)));
-  return [...names].filter((name) => !used.includes(name));
-}
 
 /** The format that a record has the fields of. */
 export function formatOf(fields: Row["fields"]): Format | undefined {
@@ -96,48 +103,52 @@ export function convert(rows: readonly Row[], format: Format, trees: TreeOptions
   const samples: Located[] = [];
   const bad: BadRow[] = [];
   for (const { fields, where } of rows) {
-    const result = converters[format](fields);
+    const unread = new Set(unreadOf(fields, [...required[format], ...(optional[format] ?? [])]));
+    const result = converters[format](fields, (name) => unread.add(name));
     if (typeof result === "string") bad.push({ where, problem: result });
-    else samples.push({ ...result, where });
+    else samples.push({ ...result, where, ...(unread.size > 0 && { unread: [...unread] }) });
   }
   return { samples, read: rows.length, bad };
 }
 
 type Fields = Row["fields"];
-type Turn = Readonly<Record<string, unknown>>;
-type Converter = (fields: Fields) => Sample | string;
+type Converter = (fields: Fields, note: Note) => Sample | string;
 
 const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, Converter>> = {
-  alpaca: (fields) => instruction(fields, "output"),
-  instruction: (fields) => instruction(fields, "response"),
-  completion(fields) {
-    if (Array.isArray(fields.prompt) && Array.isArray(fields.completion)) {
-      const sample = turns([...fields.prompt, ...fields.completion], roleAndContent);
-      return typeof sample === "string" ? sample : { ...sample, given: fields.prompt.length };
+  alpaca: (fields, note) => instruction(fields, "output", note),
+  instruction: (fields, note) => instruction(fields, "response", note),
+  completion(fields, note) {
+    const { prompt, completion } = fields;
+    if (Array.isArray(prompt) && Array.isArray(completion)) {
+      const all = turnsOf([...prompt, ...completion], note);
+      if (typeof all === "string") return all;
+      const { messages, unlearned } = all;
+      const asked = messages.flatMap(({ role }, at) => (role === "assistant" && at < prompt.length ? [at] : []));
+      return conversation({ messages, unlearned: [...new Set([...asked, ...unlearned])] });
     }
     const missing = problemOf(fields, ["prompt", "completion"]);
     if (missing) return missing;
-    const { prompt, completion } = fields as Record<string, string>;
-    return completion!.trim() === ""
+    return (completion as string).trim() === ""
       ? "the completion is empty"
-      : { kind: "completion", prompt: prompt!, completion: completion! };
+      : { kind: "completion", prompt: prompt as string, completion: completion as string };
   },
-  question(fields) {
+  question(fields, note) {
     const missing = problemOf(fields, ["question", "answer"]);
     if (missing) return missing;
-    const { question, answer } = fields as Record<string, string>;
-    return conversation([
+    const { question, answer, system } = fields as Record<string, string>;
+    const messages = [
       { role: "user", content: question! },
       { role: "assistant", content: answer! },
-    ]);
+    ] as const;
+    return told(system, { messages, unlearned: [] }, note);
   },
-  messages({ messages }) {
+  messages({ messages, system }, note) {
     if (!Array.isArray(messages)) return "messages is not a list";
-    return turns(messages, roleAndContent);
+    return told(system, turnsOf(messages, note), note);
   },
-  sharegpt({ conversations }) {
+  sharegpt({ conversations, system }, note) {
     if (!Array.isArray(conversations)) return "conversations is not a list";
-    return turns(conversations, (turn) => [turn.from ?? turn.role, turn.value ?? turn.content]);
+    return told(system, turnsOf(conversations, note), note);
   },
   text(fields) {
     const missing = problemOf(fields, ["text"]);
@@ -147,66 +158,28 @@ const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, C
   },
 };
 
-function instruction(fields: Fields, answer: "output" | "response"): Sample | string {
+function instruction(fields: Fields, answer: "output" | "response", note: Note): Sample | string {
   const missing = problemOf(fields, ["instruction", answer]);
   if (missing) return missing;
-  const { instruction, context = "", input = context } = fields as Record<string, string>;
-  if (typeof input !== "string" && input !== null) return "input is not a text";
+  const { instruction, system, history, input: given, context } = fields as Record<string, string>;
+  const input = given || context || "";
+  if (typeof input !== "string") return `${given ? "input" : "context"} is not a text`;
+  if (given && context && given !== context) note("context, beside input");
+  const past = pastTurns(history);
+  if (typeof past === "string") return past;
   const content = input ? `${instruction}\n\n${input}` : instruction!;
-  return conversation([
+  const messages = [
+    ...past,
     { role: "user", content, ...(input && { instruction: instruction!, input }) },
     { role: "assistant", content: fields[answer] as string },
-  ]);
+  ] as const;
+  return told(system, { messages, unlearned: [] }, note);
 }
 
-/** Names of roles in other people's data. */
-const roles: ReadonlyMap<unknown, Message["role"]> = new Map<unknown, Message["role"]>([
-  ["system", "system"],
-  ["user", "user"],
-  ["human", "user"],
-  ["prompter", "user"],
-  ["assistant", "assistant"],
-  ["gpt", "assistant"],
-  ["chatgpt", "assistant"],
-  ["bot", "assistant"],
-  ["model", "assistant"],
-]);
-
-const roleAndContent = (turn: Turn): [unknown, unknown] => [turn.role, turn.content];
-
-function turns(list: readonly unknown[], partsOf: (turn: Turn) => [unknown, unknown]): Sample | string {
-  const messages: Message[] = [];
-  for (const [i, turn] of list.entries()) {
-    const [role, said] = partsOf((turn ?? {}) as Turn);
-    const content = textOf(said);
-    const known = roles.get(typeof role === "string" ? role.toLowerCase() : role);
-    if (!known) return `turn ${i + 1} has the role ${JSON.stringify(role)}, expected system, user or assistant`;
-    if (content === null) return `turn ${i + 1} has no text`;
-    messages.push({ role: known, content });
-  }
-  return conversation(messages);
-}
-
-/** A text, or the list of parts that some data have for it; null where it is anything else. */
-function textOf(content: unknown): string | null {
-  if (typeof content === "string") return content;
-  if (!Array.isArray(content) || content.length === 0) return null;
-  const texts = content.map((part: { type?: unknown; text?: unknown } | null) => part?.type === "text" && part.text);
-  return texts.every((text) => typeof text === "string") ? texts.join("") : null;
-}
-
-/** A conversation whose roles are in order and whose answers are not empty. A last question without an answer is left out. */
-function conversation(given: readonly Message[]): Sample | string {
-  const messages = given.at(-1)?.role === "user" ? given.slice(0, -1) : given;
-  const spoken = messages[0]?.role === "system" ? messages.slice(1) : messages;
-  if (spoken.length === 0) return "there is no answer";
-  for (const [i, { role, content }] of spoken.entries()) {
-    const expected = i % 2 === 0 ? "user" : "assistant";
-    const turn = i + 1 + messages.length - spoken.length;
-    if (role !== expected) return `roles are out of order: turn ${turn} is the ${role}'s, expected the ${expected}'s`;
-    if (role === "assistant" && content.trim() === "") return `the response of turn ${turn} is empty`;
-  }
-  return { kind: "messages", messages };
+/** A conversation behind what the system is told, if anything. */
+function told(system: unknown, turns: Turns | string, note: Note): Sample | string {
+  const whole = typeof turns === "string" ? turns : afterSystem(system, turns, note);
+  return typeof whole === "string" ? whole : conversation(whole);
 }
 
 /** Which of these fields is not there as text. */
@@ -226,7 +199,7 @@ function convertTrees(rows: readonly Row[], format: "oasst" | "oasst-messages", 
   const samples: Located[] = [];
   const bad = [...lost];
   for (const { messages, where } of conversations) {
-    const sample = conversation(messages);
+    const sample = conversation({ messages, unlearned: [] });
     if (typeof sample === "string") bad.push({ where, problem: sample });
     else samples.push({ ...sample, where });
   }

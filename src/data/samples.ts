@@ -1,6 +1,6 @@
 /** The samples of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
-import { convert, type Format, type Located, recognise, unusedFields } from "./formats";
+import { convert, type Format, type Located, recognise } from "./formats";
 import { unfolded, withLists } from "./nested";
 import type { TreeOptions } from "./oasst";
 import { stopped } from "./report";
@@ -20,8 +20,6 @@ export interface LoadOptions {
 export interface Loaded {
   readonly format: Format;
   readonly read: number;
-  /** Fields that are not read. */
-  readonly unused: readonly string[];
   readonly samples: readonly Located[];
   readonly bad: readonly BadRow[];
 }
@@ -42,7 +40,6 @@ export async function loadSamples(
     throw new UserError(`${path} has no record that can be used as ${format}: ${all[0]!.where}: ${all[0]!.problem}`);
   return {
     format,
-    unused: unusedFields(rows, format),
     read: converted.read + bad.length,
     samples: converted.samples,
     bad: all,

@@ -1,8 +1,9 @@
 /** How often a model's greedy answer is the expected one, word for word, and how often it ends its answer by itself. */
+import type { Conversation } from "../data/turns";
 import type { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import { answerReader } from "../text/answer";
-import type { ChatTemplate, Message } from "../text/template";
+import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import { ticker } from "../tick";
 
@@ -32,32 +33,35 @@ export interface Answering {
   readonly template: ChatTemplate;
 }
 
+/** A conversation, and the places of answers in it that are there to be read only. */
+export type Asked = Pick<Conversation, "messages" | "unlearned">;
+
+/** Where the model is to answer. */
+export function asked({ messages, unlearned = [] }: Asked): number[] {
+  return messages.flatMap(({ role }, at) => (role === "assistant" && !unlearned.includes(at) ? [at] : []));
+}
+
 /** Every answer of every conversation, conversation by conversation. */
 export async function answerAll(
   on: Answering,
-  conversations: readonly (readonly Message[])[],
+  conversations: readonly Asked[],
   { batch, maxTokens, ownHistory, onProgress = () => {} }: AnswerOptions,
 ): Promise<Answer[][]> {
   const answers: Answer[][] = conversations.map(() => []);
-  /** Where the assistant speaks. */
-  const places = conversations.map((messages) =>
-    messages.flatMap(({ role }, at) => (role === "assistant" ? [at] : [])),
-  );
+  const places = conversations.map(asked);
   const turns = places.reduce((most, { length }) => Math.max(most, length), 0);
   const total = places.reduce((sum, { length }) => sum + length, 0);
   let done = 0;
   for (let turn = 0; turn < turns; turn++) {
-    const open = conversations.flatMap((messages, i) => {
+    const open = conversations.flatMap(({ messages }, i) => {
       const at = places[i]![turn];
       return at === undefined ? [] : [{ i, at, messages }];
     });
     const prompts = open.map(({ i, at, messages }) => {
-      let own = 0;
-      const before = messages
-        .slice(0, at)
-        .map((message) =>
-          ownHistory && message.role === "assistant" ? { ...message, content: answers[i]![own++]!.answer } : message,
-        );
+      const before = messages.slice(0, at).map((message, place) => {
+        const own = ownHistory ? answers[i]![places[i]!.indexOf(place)] : undefined;
+        return own ? { ...message, content: own.answer } : message;
+      });
       return on.template.prompt(before);
     });
     for await (const { which, text, ended } of write(on, prompts, { batch, maxTokens })) {

@@ -1,6 +1,7 @@
 /** The examples of a stage: its data files read, converted and encoded by one template, and split. */
 import { z } from "zod";
 import { holdOut, subsetOf } from "../data/choose";
+import { cuts } from "../data/cut";
 import { encodeAll } from "../data/encode-samples";
 import type { Example } from "../data/examples";
 import { formats } from "../data/formats";
@@ -49,6 +50,10 @@ export const records = {
     .default(0.05)
     .meta({ description: "share of the examples that is held out, by seed, or a data file" }),
   subset: z.int().min(0).default(0).meta({ description: "use only so many records, chosen by seed; 0 for all" }),
+  cut: z.enum(cuts).default("open").meta({
+    description:
+      "an answer that is longer than its row: open, without an end token, or ended by one in the middle of its words",
+  }),
   strict: z.boolean().default(false).meta({ description: "stop at the first record that cannot be used as it is" }),
 };
 
@@ -68,7 +73,7 @@ export async function readExamples(
   { tokenizer, console, find, seed }: Context,
   tokens: number,
 ): Promise<Data> {
-  const { strict, trees, validation } = config;
+  const { cut, strict, trees, validation } = config;
   const format = config.format === "auto" ? undefined : config.format;
   const load = async (path: string) => loadSamples(await find(path), { format, trees, strict, name: path });
   const files: (Loaded & { readonly path: string })[] = [];
@@ -77,7 +82,7 @@ export async function readExamples(
   const lines: string[] = [];
   const encode = async (loaded: Loaded, path: string) => {
     const onProgress = percentages(console, `tokenising ${path}`);
-    const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, strict, onProgress });
+    const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, cut, strict, onProgress });
     if (examples.length === 0)
       throw new UserError(`${path}: no example is left`, {
         hint: reportLines(report, path)

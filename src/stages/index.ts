@@ -12,7 +12,7 @@ export type StageConfig = z.infer<typeof stageSchema>;
 
 const kinds = {
   pretrain: trainingKind({ ...pretrain, version: 1 }),
-  sft: trainingKind({ ...sft, version: 1 }),
+  sft: trainingKind({ ...sft, version: 2 }),
   merge: merging.merge,
 };
 

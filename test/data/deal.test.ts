@@ -116,7 +116,18 @@ describe("cutting", () => {
   const flags = (text: string) => [...text].map((flag) => flag === "+");
   const cut = (trained: string, most: number, ends: readonly number[] = ids) =>
     cutTo({ ids: ids.slice(0, trained.length), trained: flags(trained) }, most, new Set(ends))?.ids;
-  test("keeps the beginning and the end token", () => {
+  const left = (trained: string, most: number) =>
+    cutTo({ ids: ids.slice(0, trained.length), trained: flags(trained) }, most);
+  test("leaves an answer open that does not end within its row", () => {
+    expect(left("---+++++", 8)).toMatchObject({ ids, open: false });
+    expect(left("---+++++", 6)).toEqual({ ids: [1, 2, 3, 4, 5, 6], trained: flags("---+++"), open: true });
+    expect(left("-++--+++", 6)).toMatchObject({ ids: [1, 2, 3, 4, 5, 6], open: true });
+  });
+  test("and no answer that ends with its row, or before it", () => {
+    expect(left("-++--+++", 3)).toEqual({ ids: [1, 2, 3], trained: flags("-++"), open: false });
+    expect(left("-++--+++", 5)).toEqual({ ids: [1, 2, 3], trained: flags("-++"), open: false });
+  });
+  test("with ends keeps the beginning and the end token", () => {
     expect(cut("---+++++", 8)).toEqual(ids);
     expect(cut("---+++++", 6)).toEqual([1, 2, 3, 4, 5, 8]);
   });
@@ -125,7 +136,9 @@ describe("cutting", () => {
     expect(cut("-++--+++", 7, [3, 7])).toEqual([1, 2, 3, 4, 5, 7, 8]);
     expect(cut("-++--+++", 6, [3, 7])).toEqual([1, 2, 3]);
   });
-  test("puts no other token in its place", () => {
+  test("puts no other token in its place, and then it is open", () => {
+    expect(cutTo({ ids, trained: flags("---+++++") }, 6, new Set([9]))?.open).toBe(true);
+    expect(cutTo({ ids, trained: flags("---+++++") }, 6, new Set([8]))?.open).toBe(false);
     expect(cut("---+++++", 6, [9])).toEqual([1, 2, 3, 4, 5, 6]);
   });
   test("drops a turn that would be cut before its answer", () => {

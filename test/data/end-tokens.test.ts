@@ -26,11 +26,10 @@ function encoded(samples: readonly Sample[], source = builtIn.chat!) {
   const loaded = {
     format: "messages",
     read: samples.length,
-    unused: [],
     bad: [],
     samples: samples.map((sample, i) => ({ ...sample, where: `x.jsonl:${i + 1}` })),
   } as const;
-  const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens: 1000, strict: false });
+  const { examples, report } = encodeSamples(loaded, { tokenizer, template, tokens: 1000, cut: "open", strict: false });
   const learned = examples.map(({ ids, trained }) => [...ids].filter((_, i) => trained[i] === 1));
   return { examples, learned, report, template };
 }

@@ -134,7 +134,7 @@ describe("formats", () => {
     [
       "alpaca",
       { instruction: "i", input: "", output: "o", text: "x" },
-      { kind: "messages", messages: [user("i"), assistant("o")] },
+      { kind: "messages", messages: [user("i"), assistant("o")], unread: ["text"] },
     ],
     [
       "alpaca",
@@ -146,12 +146,16 @@ describe("formats", () => {
     [
       "instruction",
       { instruction: "i", context: "c", response: "r", category: "x" },
-      { kind: "messages", messages: [{ ...user("i\n\nc"), instruction: "i", input: "c" }, assistant("r")] },
+      {
+        kind: "messages",
+        messages: [{ ...user("i\n\nc"), instruction: "i", input: "c" }, assistant("r")],
+        unread: ["category"],
+      },
     ],
     [
       "completion",
       { prompt: [user("a"), assistant("b"), user("c")], completion: [assistant("d")] },
-      { kind: "messages", messages: [user("a"), assistant("b"), user("c"), assistant("d")], given: 3 },
+      { kind: "messages", messages: [user("a"), assistant("b"), user("c"), assistant("d")], unlearned: [1] },
     ],
     ["question", { question: "q", answer: "a" }, { kind: "messages", messages: [user("q"), assistant("a")] }],
     [
@@ -301,7 +305,7 @@ describe("what becomes of the records", () => {
     const path = join(folder.path, "x.jsonl");
     writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
     const loaded = await loadSamples(path, { trees, strict: false, name: "x.jsonl" });
-    return { ...encodeSamples(loaded, { tokenizer, template, tokens: 1000, strict: false }), loaded };
+    return { ...encodeSamples(loaded, { tokenizer, template, tokens: 1000, cut: "open", strict: false }), loaded };
   };
   test("is told by reason, the first of each in full", async () => {
     const turns = (role: string) => ({ messages: [user("a"), { role, content: "b" }] });
@@ -313,8 +317,12 @@ describe("what becomes of the records", () => {
     ]);
   });
   test("fields that nobody reads are named", async () => {
-    const { loaded } = await encoded([{ instruction: "a", context: "b", response: "c", category: "d" }]);
-    expect(loaded.unused).toEqual(["category"]);
+    const record = { instruction: "a", context: "b", response: "c", category: "d" };
+    const { report } = await encoded([record, { ...record, category: "", id: 3 }, record]);
+    expect(reportLines(report, "x.jsonl")).toEqual([
+      "x.jsonl: 3 records read, 3 examples",
+      "  not read: category (in 2, first x.jsonl:1); id (in 1, first x.jsonl:2)",
+    ]);
   });
   test("of a conversation as prompt and completion only the completion is learned", async () => {
     const { examples } = await encoded([

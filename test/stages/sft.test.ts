@@ -145,7 +145,7 @@ beforeAll(async () => {
   writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
   const loaded = await loadSamples(path, { trees: { paths: "best", lang: "", quality: 0 }, strict: true });
   const template = chatTemplate(builtIn.chat!, tokenizer);
-  examples = encodeSamples(loaded, { tokenizer, template, tokens: 64, strict: true }).examples;
+  examples = encodeSamples(loaded, { tokenizer, template, tokens: 64, cut: "open", strict: true }).examples;
 });
 
 /** The loss of every target, example by example, with rows made up so. */
