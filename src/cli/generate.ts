@@ -63,7 +63,7 @@ export default defineCommand({
     const asGiven = samplingOf(args, rawArgs);
     const samples = whole("samples", args.samples);
     const batch = whole("batch", args.batch);
-    const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
+    const lines = args.prompts === undefined ? null : await readPrompts(args.prompts);
     const given = lines ? lines.map(({ prompt }) => prompt) : all(rawArgs, "prompt");
     const words = lines || given.length ? given : [await standardInput()];
     const console = openConsole();

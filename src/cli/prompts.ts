@@ -1,10 +1,11 @@
 /** Where prompts come from: a file of them, or standard input. */
+import { spooled } from "../data/spool";
 import { UserError } from "../errors";
 import { MOST_TEXT_BYTES, readTextFile, textOf } from "../files";
 
 /** Lines of {"prompt": "..."}; what else they have is given back with the answer. */
-export function readPrompts(path: string): { readonly prompt: string }[] {
-  const text = readTextFile(path, path, { most: MOST_TEXT_BYTES });
+export async function readPrompts(path: string): Promise<{ readonly prompt: string }[]> {
+  const text = readTextFile(await spooled(path), path, { most: MOST_TEXT_BYTES });
   if (text.trim() === "")
     throw new UserError(`${path} is empty`, { hint: 'give a line such as {"prompt": "Once"}', exitCode: 2 });
   const lines = text.split(/\r\n|\n|\r/).map((line, i) => ({ line: line.trim(), number: i + 1 }));
