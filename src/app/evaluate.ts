@@ -12,7 +12,6 @@ import { score } from "../eval/perplexity";
 import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
 import type { Message } from "../text/template";
-import { findFile } from "./embedded";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
 
@@ -30,7 +29,7 @@ export async function measureText(
   { data, context, stride }: TextOptions,
   console: Reporter,
 ): Promise<TextFigures> {
-  const text = await readText(findFile(data));
+  const text = await readText(await locateData(data, console), data);
   const ids = await tokensIn(text, { tokenizer: opened.tokenizer, onNote: console.note });
   const scored = score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
   console.done();

@@ -1,12 +1,11 @@
 /** Training a tokenizer of any kind on text files, with progress. */
 import { readText } from "../data/corpus";
-import { spooled } from "../data/spool";
 import { type Reporter, throttled } from "../log/console";
 import { trainBpe } from "../text/bpe";
 import { trainCharacters } from "../text/characters";
 import type { TokenizerFiles } from "../text/files";
 import { trainWords } from "../text/words";
-import { findFile } from "./embedded";
+import { locateData } from "./locate";
 
 export const tokenizerKinds = ["bpe", "character", "word"] as const;
 export type Wanted = { readonly kind: "character" } | { readonly kind: "bpe" | "word"; readonly size: number };
@@ -17,7 +16,7 @@ export async function trainTokenizer(
   console: Reporter,
 ): Promise<TokenizerFiles> {
   const texts: string[] = [];
-  for (const path of paths) texts.push(await readText(await spooled(findFile(path))));
+  for (const path of paths) texts.push(await readText(await locateData(path, console), path));
   if (wanted.kind === "character") return trainCharacters(texts);
   if (wanted.kind === "word") return trainWords(texts, wanted);
   const onProgress = throttled((done: number, total: number) =>
