@@ -22,15 +22,22 @@ export async function contentOf(file: string, { what, ...options }: Called): Pro
 
 /** A file of nothing but text. */
 export async function textIn(file: string, called: Called): Promise<string> {
-  const text = plainTextOf(await contentOf(file, called), called.what);
-  if (text.trim() !== "") return text;
   const { what, ...options } = called;
+  const content = await contentOf(file, called);
+  if (isParquet(content))
+    throw new UserError(`${what} is a Parquet table, and no text`, { hint: "write its column of text to a file" });
+  const text = plainTextOf(content, what);
+  if (text.trim() !== "") return text;
   throw new UserError(`${what} is empty`, options);
+}
+
+export function isParquet(content: Uint8Array): boolean {
+  return Buffer.from(content.subarray(0, 4)).toString("latin1") === "PAR1";
 }
 
 /** Text seldom shrinks below a twentieth, and what is made to fill the memory to a thousandth. */
 const MOST_TIMES = 100;
-const ALWAYS_BYTES = 2 ** 28;
+const ALWAYS_BYTES = 2 ** 26;
 
 function unzipped(bytes: Uint8Array, what: string): Uint8Array {
   const most = Math.min(MOST_TEXT_BYTES, Math.max(ALWAYS_BYTES, MOST_TIMES * bytes.length));

@@ -5,7 +5,7 @@ import { compressors } from "hyparquet-compressors";
 import { messageOf, UserError } from "../errors";
 import { plainTextOf } from "../files";
 import { END_OF_TEXT } from "../text/files";
-import { contentOf } from "./content";
+import { contentOf, isParquet } from "./content";
 import { readTable } from "./csv";
 import { isObject, readJsonRows } from "./json";
 import type { Rows } from "./row";
@@ -53,8 +53,8 @@ function unknownEnding(path: string): UserError {
 
 /** What has no name, such as a pipe, is known by how it begins. */
 function endingBy(content: Uint8Array): Ending {
+  if (isParquet(content)) return "parquet";
   const head = new TextDecoder().decode(content.subarray(0, 4096)).trimStart();
-  if (head.startsWith("PAR1")) return "parquet";
   return head.startsWith("{") || head.startsWith("[") ? "jsonl" : "csv";
 }
 
