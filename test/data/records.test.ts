@@ -297,6 +297,131 @@ describe("message trees", () => {
   });
 });
 
+describe("trees that are broken", () => {
+  const message = (role: string, text: unknown, replies?: unknown) => ({ role, text, replies });
+  const found = (prompt: unknown, options: object = {}) => {
+    const { samples, bad } = convert([row({ message_tree_id: "1", prompt })], "oasst", { ...trees, ...options });
+    const texts = samples.map((sample) => (sample as { messages: { content: string }[] }).messages);
+    return [texts.map((messages) => messages.map(({ content }) => content)), bad.map(({ problem }) => problem)];
+  };
+  const left = "and is left out with what follows it";
+  const good = message("assistant", "a", [message("prompter", "b", [message("assistant", "c")])]);
+  test.each([
+    [null, [], ["prompt is not a message"]],
+    [[], [], ["prompt is not a message"]],
+    [message("prompter", null, [good]), [], [`a message has no text, ${left}`]],
+    [{ role: "prompter", replies: [good] }, [], [`a message has no text, ${left}`]],
+    [message("prompter", "q", null), [], ["no answer passes the filter"]],
+    [message("prompter", "q", "none"), [], ["no answer passes the filter"]],
+    [message("prompter", "q", [null, good]), [["q", "a", "b", "c"]], [`a reply is no message, ${left}`]],
+    [
+      message("prompter", "q", [message("assistant", "a", [null, 3, []])]),
+      [["q", "a"]],
+      [`a reply is no message, ${left}`],
+    ],
+    [
+      message("prompter", "q", [message("assistant", null, [good]), good]),
+      [["q", "a", "b", "c"]],
+      [`a message has no text, ${left}`],
+    ],
+    [
+      message("prompter", "q", [message("assistant", "a", [message("prompter", "b", [message("assistant", " ")])])]),
+      [["q", "a"]],
+      [`a message has no text, ${left}`],
+    ],
+    [
+      message("prompter", "q", [message("system", "s", [good]), message("constructor", "s"), good]),
+      [["q", "a", "b", "c"]],
+      [`a message is neither the prompter's nor the assistant's, ${left}`],
+    ],
+    [message("prompter", "q", [{ ...message("assistant", null), deleted: true }, good]), [["q", "a", "b", "c"]], []],
+  ])("%j", (prompt, texts, problems) => {
+    for (const paths of ["best", "all"]) expect(found(prompt, { paths })).toEqual([texts, problems]);
+    expect(() => found(prompt, { lang: "xx" })).toThrow('no message is in "xx"');
+  });
+  test("or nested as deep as nobody talks, are told", async () => {
+    const deep = (levels: number) => {
+      const turn = (i: number) => `{"role":"${i % 2 ? "assistant" : "prompter"}","text":"t","replies":[`;
+      const turns = Array.from({ length: levels }, (_, i) => turn(i)).join("");
+      return `{"message_tree_id":"1","prompt":${turns}${"]}".repeat(levels)}}`;
+    };
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.jsonl");
+    writeFileSync(path, `${deep(20_000)}\n${deep(400)}\n`);
+    const { samples, bad } = await loadSamples(path, { trees: { ...trees, paths: "all" }, strict: false, name: "x" });
+    expect(bad).toEqual([{ where: "x:1", problem: "it is nested more than 1000 levels deep" }]);
+    expect((samples[0] as unknown as { messages: unknown[] }).messages).toHaveLength(400);
+  });
+});
+
+describe("tables of messages", () => {
+  const table = async (name: string, content: string) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, name);
+    writeFileSync(path, content);
+    const loaded = await loadSamples(path, { trees, strict: false, name });
+    const texts = loaded.samples.map((sample) => (sample as { messages: { content: string }[] }).messages);
+    return { ...loaded, texts: texts.map((messages) => messages.map(({ content }) => content)) };
+  };
+  test("as CSV have no parent as an empty cell, booleans as words, ranks and labels as text", async () => {
+    const { format, texts, bad } = await table(
+      "x.csv",
+      [
+        "message_id,parent_id,role,text,deleted,review_result,rank,labels",
+        "1,,prompter,q,False,True,,",
+        "2,1,assistant,deleted,True,True,0,",
+        "3,1,assistant,rejected,false,FALSE,0.0,",
+        "4,1,assistant,worse,False,True,10.0,",
+        '5,1,assistant,best,False,,9.0,"{""quality"": {""value"": 0.5}}"',
+        "6,1,assistant,unranked,False,True,,",
+        "7,0,assistant,orphan,False,True,,",
+      ].join("\n"),
+    );
+    expect([format, texts]).toEqual(["oasst-messages", [["q", "best"]]]);
+    expect(bad).toEqual([{ where: "x.csv:8", problem: "the message that it answers is missing" }]);
+  });
+  test("and trees as CSV have theirs as JSON", async () => {
+    const tree = JSON.stringify({ role: "prompter", text: "q", replies: [{ role: "assistant", text: "a" }] });
+    const { format, texts, bad } = await table(
+      "x.csv",
+      `message_tree_id,prompt\n1,"${tree.replaceAll('"', '""')}"\n2,broken\n`,
+    );
+    expect([format, texts]).toEqual(["oasst", [["q", "a"]]]);
+    expect(bad).toEqual([{ where: "x.csv:3", problem: "prompt is not a message" }]);
+  });
+  test("that are no trees are told by what is wrong with each message", async () => {
+    const line = ([message_id, parent_id]: readonly unknown[], i: number) =>
+      JSON.stringify({ message_id, parent_id, role: i % 2 ? "assistant" : "prompter", text: `t${i}` });
+    const ids = [
+      ["a", null],
+      ["b", "a"],
+      ["own", "own"],
+      ["x", "y"],
+      ["y", "x"],
+      ["z", "x"],
+      ["o", "gone"],
+      ["p", "o"],
+    ];
+    const { texts, bad } = await table("x.jsonl", [...ids, ["b", "a"], [null, "a"]].map(line).join("\n"));
+    expect(texts).toEqual([["t0", "t1"]]);
+    const [circle, missing] = [
+      "the messages that it answers lead back to itself",
+      "the message that it answers is missing",
+    ];
+    expect(bad.map(({ problem }) => problem)).toEqual([
+      ...[circle, circle, circle, circle, missing, missing],
+      ...["another message has its message_id", "message_id is missing"],
+    ]);
+  });
+  test("may be a thread of 20,000", async () => {
+    const lines = Array.from({ length: 20_000 }, (_, i) => {
+      const parent_id = i === 0 ? null : String(i - 1);
+      return JSON.stringify({ message_id: String(i), parent_id, role: i % 2 ? "assistant" : "prompter", text: "t" });
+    });
+    expect((await table("x.jsonl", lines.join("\n"))).texts[0]).toHaveLength(20_000);
+  });
+});
+
 describe("what becomes of the records", () => {
   const tokenizer = tokenizerFrom(trainBpe([], { size: 257 }));
   const template = chatTemplate(builtIn.chat!, tokenizer);
