@@ -1,5 +1,6 @@
 /** Reads a pipeline's config: TOML, with overrides, checked against the schemas, defaults filled in. Errors name keys and lines. */
 import type { z } from "zod";
+import { spooled } from "../data/spool";
 import { messageOf, UserError } from "../errors";
 import { readTextFile } from "../files";
 import { modelConfig } from "../stages/model-settings";
@@ -14,7 +15,7 @@ import { keysAt } from "./schema-path";
 export async function readConfigFile(path: string, overrides: readonly string[] = []): Promise<Config> {
   const file = findFile(path);
   const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
-  const text = readTextFile(file, `the config ${path}`, { hint, exitCode: 2 });
+  const text = readTextFile(await spooled(file), `the config ${path}`, { hint, exitCode: 2 });
   const raw = parseToml(text, path);
   return checkConfig(raw, { path, lines: linesOf(text), overrides: applyOverrides(raw, overrides) });
 }

@@ -66,7 +66,7 @@ export default defineCommand({
     const samples = whole("samples", args.samples);
     const batch = whole("batch", args.batch);
     const top = args["top-tokens"] === undefined ? null : whole("top-tokens", args["top-tokens"]);
-    const lines = args.prompts === undefined ? null : readPrompts(args.prompts);
+    const lines = args.prompts === undefined ? null : await readPrompts(args.prompts);
     const given = lines ? lines.map(({ given }) => given.prompt) : all(rawArgs, "prompt");
     const words = lines || given.length ? given : [await standardInput()];
     const console = openConsole();

@@ -1,4 +1,5 @@
 /** Where prompts come from: a file of them, or standard input. */
+import { spooled } from "../data/spool";
 import { UserError } from "../errors";
 import { MOST_TEXT_BYTES, readTextFile, textOf } from "../files";
 
@@ -10,8 +11,8 @@ export interface PromptLine {
 }
 
 /** Lines of {"prompt": "..."}. */
-export function readPrompts(path: string): PromptLine[] {
-  const text = readTextFile(path, path, { most: MOST_TEXT_BYTES });
+export async function readPrompts(path: string): Promise<PromptLine[]> {
+  const text = readTextFile(await spooled(path), path, { most: MOST_TEXT_BYTES });
   if (text.trim() === "")
     throw new UserError(`${path} is empty`, { hint: 'give a line such as {"prompt": "Once"}', exitCode: 2 });
   const lines = text.split(/\r\n|\n|\r/).map((line, i) => ({ line: line.trim(), number: i + 1 }));

@@ -64,7 +64,7 @@ async function writeCache(path: string, directory: string, ids: TokenArray): Pro
   }
 }
 
-/** The tokens, mapped and not read; null where they are not those that were written. */
+/** The tokens, mapped into memory; null where they are not those that were written. */
 function readCache(path: string, wide: boolean): TokenArray | null {
   const width = wide ? 4 : 2;
   // No file of no bytes can be mapped.

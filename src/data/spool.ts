@@ -48,16 +48,29 @@ function copyOf(path: string): string | null {
 }
 
 async function drain(path: string, copy: string): Promise<void> {
-  await using from = await open(path);
   await using to = await open(copy, "w", 0o600);
-  const buffer = Buffer.alloc(1 << 16);
   let bytes = 0;
+  for await (const part of partsOf(path)) {
+    bytes += part.length;
+    if (bytes > MOST_TEXT_BYTES)
+      throw new UserError(`${path} gives more than ${MOST_TEXT_BYTES} bytes`, { hint: "write them to files first" });
+    await to.writeFile(part);
+  }
+}
+
+/** Waiting for them holds nothing else up, such as Ctrl-C. */
+async function* partsOf(path: string): AsyncGenerator<Uint8Array> {
+  const descriptor = /^\/dev\/fd\/(\d+)$/.exec(path)?.[1] ?? (path === "/dev/stdin" ? 0 : null);
+  if (descriptor !== null && statSync(path).isSocket()) {
+    // It has no name that it could be opened by.
+    yield* Bun.file(Number(descriptor)).stream();
+    return;
+  }
+  await using from = await open(path);
+  const buffer = Buffer.alloc(1 << 16);
   for (;;) {
     const { bytesRead } = await from.read(buffer, 0, buffer.length, null);
     if (bytesRead === 0) return;
-    bytes += bytesRead;
-    if (bytes > MOST_TEXT_BYTES)
-      throw new UserError(`${path} gives more than ${MOST_TEXT_BYTES} bytes`, { hint: "write them to files first" });
-    await to.writeFile(buffer.subarray(0, bytesRead));
+    yield buffer.subarray(0, bytesRead);
   }
 }

@@ -1,11 +1,12 @@
 /** Text for pretraining: the corpus as tokens, its windows, and the tales that the program brings along. */
 import { describe, expect, test } from "bun:test";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { tale } from "../../scripts/tales/tales";
 import { diceOf, people, personNamed } from "../../scripts/tales/world";
 import { evenWindows, expectWindow, randomWindows, splitOff, windowOf } from "../../src/data/batches";
-import { readText, tokensOf } from "../../src/data/corpus";
+import { asDocuments, readText, tokensIn, tokensOf } from "../../src/data/corpus";
 import { trainCharacters } from "../../src/text/characters";
 import { tokenizerFrom } from "../../src/text/tokenizer";
 import { temporaryFolder } from "../support/folder";
@@ -35,8 +36,17 @@ describe("a corpus", () => {
   test.each([
     ["missing", null, /there is no such file/],
     ["empty", new Uint8Array(0), /is empty/],
-    ["binary", Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 0), /is not text/],
-    ["not UTF-8", Uint8Array.of(0x61, 0xff, 0xfe), /not UTF-8/],
+    ["only a byte-order mark", Uint8Array.of(0xef, 0xbb, 0xbf), /is empty$/],
+    ["only blanks", Buffer.from("\ufeff \r\n\t\n"), /is empty$/],
+    ["with a NUL", Buffer.from("a\nb\0c"), /is not text in UTF-8: it holds a NUL character, the first in line 2$/],
+    ["not UTF-8", Uint8Array.of(0x61, 0xff, 0xfe), /is not text in UTF-8: it holds bytes that are not UTF-8$/],
+    [
+      "UTF-16",
+      Buffer.from("\ufeffab", "utf16le"),
+      /is not text in UTF-8: it begins with the byte-order mark of UTF-16$/,
+    ],
+    ["UTF-32", Uint8Array.of(0xff, 0xfe, 0, 0, 97, 0, 0, 0), /it begins with the byte-order mark of UTF-32$/],
+    ["Parquet", Buffer.from("PAR1..PAR1"), /is a Parquet table, and no text$/],
   ])("that is %s is refused with one sentence", async (_name, bytes, message) => {
     using folder = temporaryFolder();
     const path = join(folder.path, "text.txt");
@@ -45,7 +55,67 @@ describe("a corpus", () => {
   });
   test("that is a folder is refused", async () => {
     using folder = temporaryFolder();
-    await expect(readText(folder.path)).rejects.toThrow(/cannot be read/);
+    await expect(readText(folder.path)).rejects.toThrow(/cannot be read: it is a folder$/);
+  });
+  test("has no mark in its text, and may be gzipped", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "text");
+    writeFileSync(path, "\ufeffa\r\nb");
+    expect(await readText(path)).toBe("a\r\nb");
+    writeFileSync(path, gzipSync("\ufeffa\r\nb"));
+    expect(await readText(path)).toBe("a\r\nb");
+  });
+});
+
+describe("a file of the token cache", () => {
+  const text = "abcabcabca";
+  const tokenizer = tokenizerFrom(trainCharacters(["abc"]));
+  const wide = { ...tokenizer, size: 70_000 };
+  test.each([
+    ["cut between tokens", (bytes: Buffer) => bytes.subarray(0, -4)],
+    ["cut to its beginning", (bytes: Buffer) => bytes.subarray(0, 12)],
+    ["one byte short", (bytes: Buffer) => bytes.subarray(0, -1)],
+    ["one byte longer", (bytes: Buffer) => Buffer.concat([bytes, Buffer.alloc(1)])],
+    ["empty", () => Buffer.alloc(0)],
+    ["with ids beyond the vocabulary", (bytes: Buffer) => Buffer.from(bytes).fill(0xff, 0, 4)],
+    [
+      "with two tokens exchanged",
+      (bytes: Buffer) => Buffer.concat([bytes.subarray(4, 8), bytes.subarray(0, 4), bytes.subarray(8)]),
+    ],
+  ])("that is %s is made again, and that is said", async (_name, damaged) => {
+    for (const each of [tokenizer, wide]) {
+      using folder = temporaryFolder();
+      const notes: string[] = [];
+      const options = { tokenizer: each, cacheDirectory: folder.path, onNote: (line: string) => notes.push(line) };
+      const ids = [...(await tokensIn(text, options))];
+      expect(ids).toEqual(tokenizer.encode(text));
+      const [name] = readdirSync(folder.path);
+      const path = join(folder.path, name!);
+      const whole = readFileSync(path);
+      writeFileSync(path, damaged(whole));
+      expect([...(await tokensIn(text, options))]).toEqual(ids);
+      expect(notes).toEqual([`the token cache ${path} is damaged, and is made again`]);
+      expect([readdirSync(folder.path), readFileSync(path)]).toEqual([[name!], whole]);
+      await tokensIn(text, options);
+      expect(notes).toHaveLength(1);
+    }
+  });
+});
+
+describe("several files", () => {
+  const tokenizer = tokenizerFrom(trainCharacters(["abc\n"]));
+  const end = tokenizer.endOfText!;
+  const ids = (text: string) => Uint16Array.from(tokenizer.encode(text, { special: true }));
+  const together = (...texts: string[]) => [...asDocuments(texts.map(ids), tokenizer)];
+  test("are documents of their own, with one end token between", () => {
+    expect(together("ab", "c", "a")).toEqual([...ids("ab"), end, ...ids("c"), end, ...ids("a")]);
+    expect(together("ab<|endoftext|>", "c")).toEqual([...ids("ab"), end, ...ids("c")]);
+    expect(together("ab<|endoftext|>\n", "c")).toEqual([...ids("ab"), end, ...ids("\nc")]);
+    expect(together("a<|endoftext|>b", "c")).toEqual([...ids("a"), end, ...ids("b"), end, ...ids("c")]);
+    expect(together("ab")).toEqual([...ids("ab")]);
+  });
+  test("follow one another where the tokenizer has no end token", () => {
+    expect([...asDocuments([ids("ab"), ids("c")], { ...tokenizer, endOfText: null })]).toEqual([...ids("abc")]);
   });
 });
 

@@ -301,7 +301,7 @@ describe("trees that are broken", () => {
   const message = (role: string, text: unknown, replies?: unknown) => ({ role, text, replies });
   const found = (prompt: unknown, options: object = {}) => {
     const { samples, bad } = convert([row({ message_tree_id: "1", prompt })], "oasst", { ...trees, ...options });
-    const texts = samples.map((sample) => (sample as { messages: { content: string }[] }).messages);
+    const texts = samples.map((sample) => (sample as unknown as { messages: { content: string }[] }).messages);
     return [texts.map((messages) => messages.map(({ content }) => content)), bad.map(({ problem }) => problem)];
   };
   const left = "and is left out with what follows it";
@@ -360,7 +360,7 @@ describe("tables of messages", () => {
     const path = join(folder.path, name);
     writeFileSync(path, content);
     const loaded = await loadSamples(path, { trees, strict: false, name });
-    const texts = loaded.samples.map((sample) => (sample as { messages: { content: string }[] }).messages);
+    const texts = loaded.samples.map((sample) => (sample as unknown as { messages: { content: string }[] }).messages);
     return { ...loaded, texts: texts.map((messages) => messages.map(({ content }) => content)) };
   };
   test("as CSV have no parent as an empty cell, booleans as words, ranks and labels as text", async () => {
