@@ -14,7 +14,6 @@ import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from
 import { score } from "../eval/perplexity";
 import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
-import { findFile } from "./embedded";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
 
@@ -32,7 +31,7 @@ export async function measureText(
   { data, context, stride }: TextOptions,
   console: Reporter,
 ): Promise<TextFigures> {
-  const text = await readText(findFile(data));
+  const text = await readText(await locateData(data, console), data);
   const ids = await tokensIn(text, { tokenizer: opened.tokenizer, onNote: console.note });
   const scored = await score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
   console.done();

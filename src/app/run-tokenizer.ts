@@ -99,7 +99,5 @@ function expectOurs(folder: string): void {
 async function madeTokenizer({ config, console }: Before) {
   const { tokenizer: wanted } = config;
   if (wanted.kind === "file") return (await loadTokenizer(wanted.path)).files;
-  const paths: string[] = [];
-  for (const path of textsOf(config)) paths.push(await locateData(path, console));
-  return trainTokenizer(paths, wanted, console);
+  return trainTokenizer(textsOf(config), wanted, console);
 }

@@ -1,14 +1,13 @@
 /** Training a tokenizer of any kind on text files, with progress. */
 import { readText } from "../data/corpus";
 import { cutAtSpaces } from "../data/encode";
-import { spooled } from "../data/spool";
 import { type Reporter, throttled } from "../log/console";
 import { bpeTraining } from "../text/bpe";
 import { characterTraining } from "../text/characters";
 import type { TokenizerFiles } from "../text/files";
 import { wordTraining } from "../text/words";
 import { patiently } from "../tick";
-import { findFile } from "./embedded";
+import { locateData } from "./locate";
 
 export const tokenizerKinds = ["bpe", "character", "word"] as const;
 export type Wanted = { readonly kind: "character" } | { readonly kind: "bpe" | "word"; readonly size: number };
@@ -19,7 +18,7 @@ export async function trainTokenizer(
   console: Reporter,
 ): Promise<TokenizerFiles> {
   const texts: string[] = [];
-  for (const path of paths) texts.push(await readText(await spooled(findFile(path))));
+  for (const path of paths) texts.push(await readText(await locateData(path, console), path));
   const parts = texts.values().flatMap((text) => cutAtSpaces(text));
   if (wanted.kind === "character") return patiently(characterTraining(parts));
   if (wanted.kind === "word") return patiently(wordTraining(parts, wanted));

@@ -40,5 +40,10 @@ export async function standardInput(): Promise<string> {
       hint: 'give --prompt "Once upon a time", or text on standard input',
       exitCode: 2,
     });
-  return textOf(await Bun.stdin.bytes(), "standard input").replace(/\r?\n$/, "");
+  return (await standardText()).replace(/\r?\n$/, "");
+}
+
+/** All of standard input. */
+export async function standardText(): Promise<string> {
+  return textOf(await Bun.stdin.bytes(), "standard input");
 }

@@ -2,8 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { tokenizerSchema } from "../app/config";
-import { findFile } from "../app/embedded";
-import { locateModel } from "../app/locate";
+import { locateData, locateModel } from "../app/locate";
 import { expectNoModel } from "../app/model";
 import { tokenizerKinds, trainTokenizer } from "../app/train-tokenizer";
 import { readText } from "../data/corpus";
@@ -14,6 +13,7 @@ import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer
 import { flagsOf } from "./flags";
 import { all, numberOf } from "./options";
 import { print } from "./print";
+import { standardText } from "./prompts";
 
 const tokenizerArg = {
   tokenizer: {
@@ -64,7 +64,7 @@ const info = defineCommand({
       model: { type: string };
       added_tokens?: readonly { id: number; content: string }[];
     };
-    const text = args.data === undefined ? null : await readText(findFile(args.data));
+    const text = args.data === undefined ? null : await readText(await locateData(args.data, openConsole()), args.data);
     const tokens = text === null ? 0 : (await encodeChunks(text, tokenizer)).length;
     const bytes = text === null ? 0 : Buffer.byteLength(text);
     const found = {
@@ -102,7 +102,7 @@ const encode = defineCommand({
   },
   async run({ args }) {
     const tokenizer = await open(args.tokenizer);
-    const ids = tokenizer.encode(args.text ?? (await Bun.stdin.text()), { special: args.special ?? false });
+    const ids = tokenizer.encode(args.text ?? (await standardText()), { special: args.special ?? false });
     if (args.json) print(`${JSON.stringify(ids)}\n`);
     else if (args.tokens) for (const id of ids) print(`${id}\t${JSON.stringify(tokenizer.decode([id]))}\n`);
     else print(`${ids.join(" ")}\n`);
@@ -122,7 +122,7 @@ const decode = defineCommand({
   },
   async run({ args }) {
     const tokenizer = await open(args.tokenizer);
-    const words = (args._.length ? args._.join(" ") : await Bun.stdin.text()).split(/[\s,[\]]+/).filter(Boolean);
+    const words = (args._.length ? args._.join(" ") : await standardText()).split(/[\s,[\]]+/).filter(Boolean);
     const ids = words.map(Number);
     const bad = words.find((_, i) => !(Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < tokenizer.size));
     if (bad !== undefined)

@@ -22,14 +22,17 @@ export interface CorpusOptions {
 /** Changes whenever the cache's contents would. */
 const VERSION = 3;
 
-/** A text file as text. Refuses what is missing, empty, or not UTF-8. */
-export function readText(path: string): Promise<string> {
-  return textIn(path, { what: `the corpus ${path}`, hint: "give the path of a text file" });
+/** A text file as text; `name` is what it is called in messages. Refuses what is missing, empty, or not UTF-8. */
+export function readText(path: string, name = path): Promise<string> {
+  return textIn(path, { what: `the corpus ${name}`, hint: "give the path of a text file" });
 }
 
 /** The tokens of a text file, from the cache if this text was tokenised by this tokenizer before. */
-export async function tokensOf(path: string, options: CorpusOptions): Promise<TokenArray> {
-  return tokensIn(await readText(path), options);
+export async function tokensOf(
+  path: string,
+  { name, ...options }: CorpusOptions & { readonly name?: string },
+): Promise<TokenArray> {
+  return tokensIn(await readText(path, name), options);
 }
 
 /** The same of a text. */

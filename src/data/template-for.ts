@@ -6,6 +6,7 @@ import { MOST_TEMPLATE_BYTES } from "../text/jinja";
 import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
+import { spooledBefore } from "./spool";
 
 /** `wanted`: a built-in template's name, a Jinja file, or `auto`: the tokenizer's own, else the one that goes with the format. */
 export function templateFor(wanted: string, format: Format, tokenizer: Tokenizer): ChatTemplate {
@@ -19,15 +20,16 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
   }
   if (Object.hasOwn(builtIn, wanted)) return builtIn[wanted]!;
   const file = { most: MOST_TEMPLATE_BYTES, hint: "give the path of a Jinja file", exitCode: 2 } as const;
-  if (existsSync(wanted)) return readTextFile(wanted, `the chat template ${wanted}`, file);
+  if (existsSync(wanted)) return readTextFile(spooledBefore(wanted), `the chat template ${wanted}`, file);
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
     exitCode: 2,
   });
 }
 
-/** The file that a template is read from, if it is one that can be read again: a pipe is not, and a device may have no end. */
+/** The file, or the pipe, that a template is read from; a device may have no end. */
 export function templateFile(wanted: string): string | null {
   if (wanted === "auto" || Object.hasOwn(builtIn, wanted)) return null;
-  return statSync(wanted, { throwIfNoEntry: false })?.isFile() ? wanted : null;
+  const found = statSync(wanted, { throwIfNoEntry: false });
+  return found?.isFile() || found?.isFIFO() ? wanted : null;
 }

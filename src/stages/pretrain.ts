@@ -118,6 +118,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
 async function readSplit({ data, validation, batch }: PretrainConfig, { tokenizer, find, console }: Context) {
   const read = async (path: string) =>
     tokensOf(await find(path), {
+      name: path,
       tokenizer,
       onProgress: percentages(console, `tokenising ${path}`),
       onNote: console.note,
