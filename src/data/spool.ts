@@ -30,6 +30,12 @@ export async function spooled(path: string): Promise<string> {
   return copy;
 }
 
+/** The same where it was spooled already, else `path`. */
+export function spooledBefore(path: string): string {
+  const copy = copyOf(path);
+  return copy !== null && existsSync(copy) ? copy : path;
+}
+
 /** Whether a path is that of a copy, which no other process has. */
 export function isSpooled(path: string): boolean {
   return path.startsWith(`${FOLDER}${sep}`);
