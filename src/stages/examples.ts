@@ -18,7 +18,7 @@ import type { Context } from "./context";
 export const records = {
   data: z.union([z.string(), z.array(z.string()).min(1)]).meta({
     description:
-      "JSON, JSONL, CSV or Parquet (.gz too) of instructions, conversations or text; or the name of a data set",
+      "JSON, JSONL, CSV, TSV or Parquet (.gz too) of instructions, conversations or text; or the name of a data set",
     // Its contents count, not its name.
     neutral: true,
   }),

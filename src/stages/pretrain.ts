@@ -27,7 +27,7 @@ export const schema = z.strictObject({
   ...source,
   data: z
     .union([z.string(), z.array(z.string()).min(1)])
-    .meta({ description: "text file or files; <|endoftext|> ends a document", neutral: true }),
+    .meta({ description: "text file or files, each a document or more; <|endoftext|> ends one", neutral: true }),
   validation: z
     .union([z.number().gt(0).lt(1), z.string()])
     .default(0.1)

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
 import { fakeHub } from "../support/hub";
 
 const folder = mkdtempSync(join(tmpdir(), "dawngrad-e2e-"));
@@ -212,6 +213,32 @@ test("pretrain trains from the command line alone", async () => {
   const { stderr, code } = await run(["pretrain", ...flags, "--set", "model.width=32"]);
   expect(stderr).toContain("step 4/4");
   expect(code).toBe(0);
+});
+
+test.skipIf(process.platform === "win32")("texts, records, templates and prompts come through pipes", async () => {
+  writeFileSync(join(folder, "piped.txt.gz"), gzipSync("a rose is a rose is a rose. ".repeat(100)));
+  writeFileSync(join(folder, "piped.jsonl"), '\ufeff{"instruction": "a rose", "output": "is"}\r\n');
+  const shell = async (command: string) => {
+    const child = Bun.spawn(["bash", "-c", command], {
+      cwd: folder,
+      env,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    return { stdout, stderr, code: await child.exited };
+  };
+  const train = `./dawngrad pretrain --data <(gzip -dc piped.txt.gz) --tokenizer character --steps 2 --rows 2 --tokens 16 --out piped`;
+  const first = await shell(train);
+  expect(first).toMatchObject({ code: 0, stderr: expect.stringContaining("step 2/2") });
+  expect((await shell(train)).stderr).toContain("pretrain: finished before");
+  const template = `<(printf '{%% for m in messages %%}{{ m.content }}.{%% endfor %%}')`;
+  const shown = await shell(`./dawngrad data show <(cat piped.jsonl) --template ${template} --json`);
+  expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining('"text":"a rose.is.') });
+  const prompts = `<(printf '\\xef\\xbb\\xbf{"prompt": "a rose"}\\r\\n')`;
+  const answered = await shell(`./dawngrad generate --model piped --prompts ${prompts} --max-tokens 2`);
+  expect(answered).toMatchObject({ code: 0, stdout: expect.stringContaining('"prompt":"a rose"') });
 });
 
 describe("generate", () => {
