@@ -1,6 +1,6 @@
 /** What records say, whichever way they say it: each becomes a conversation, a prompt with its completion, or a text. */
 
-import { shown, UserError } from "../errors";
+import { UserError } from "../errors";
 import { nearest } from "../text/nearest";
 import { conversationsOf, type TreeOptions } from "./oasst";
 import type { BadRow, Row } from "./row";
