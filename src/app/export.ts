@@ -5,15 +5,15 @@ import { UserError } from "../errors";
 import { writeNew } from "../files";
 import { copyModel, openModelFiles } from "../formats/checkpoint";
 import { type GgufType, ggufWriting } from "../formats/gguf";
-import type { Model } from "../model/model";
-import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
 import { patiently } from "../tick";
+import { expectRows } from "./model";
 
 /** A Hugging Face model directory: config.json, model.safetensors, tokenizer files. Works without a device, tensor by tensor. */
 export async function exportSafetensors(directory: string, out: string): Promise<void> {
   using stored = await openModelFiles(directory);
   const tokenizer = await loadTokenizer(directory);
-  expectRows(directory, stored.model, tokenizer);
+  expectRows(stored.model, tokenizer, directory);
   await writeNew(out, async (temporary) => {
     await mkdir(temporary);
     await copyModel(temporary, stored, tokenizer.endOfText);
@@ -31,15 +31,7 @@ export async function exportGguf(directory: string, out: string, type: GgufType)
   using stored = await openModelFiles(directory);
   const tokenizer = await loadTokenizer(directory);
   const { model, values } = stored;
-  expectRows(directory, model, tokenizer);
+  expectRows(model, tokenizer, directory);
   const source = { name: basename(out, ".gguf"), model, tokenizer: tokenizer.files, values };
   await writeNew(out, (temporary) => patiently(ggufWriting(temporary, source, type)));
-}
-
-/** A table without rows for all tokens is another model's. */
-function expectRows(directory: string, { config }: Model, { size }: Tokenizer): void {
-  if (size <= config.vocabulary) return;
-  throw new UserError(`${directory}: the tokenizer has ${size} tokens, and the model ${config.vocabulary}`, {
-    hint: "these files are not of one model",
-  });
 }

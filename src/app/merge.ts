@@ -18,7 +18,7 @@ import { bindAll, type Slab } from "../model/slab";
 import { isQuantised } from "../tensor/stored";
 import { input } from "../tensor/tensor";
 import { loadTokenizer, writeTokenizer } from "../text/tokenizer";
-import type { ModelParts } from "./model";
+import { expectRows, expectStackable, type ModelParts } from "./model";
 
 export interface Merged {
   readonly adapters: number;
@@ -37,8 +37,10 @@ export async function mergeModel(parts: ModelParts, out: string): Promise<Merged
   const adapters: StoredAdapter[] = [];
   try {
     for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model));
+    expectStackable(adapters);
     const trainedOn = storageOf(adapters, parts);
     const tokenizer = await loadTokenizer(parts.tokenizer);
+    expectRows(base.model, tokenizer, parts.tokenizer);
     await writeNew(out, async (temporary) => {
       await mkdir(temporary);
       await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);

@@ -116,22 +116,28 @@ export async function checkParts(device: Device, parts: ModelParts, wanted?: Sto
   };
   try {
     const { config, parameters } = stored.model;
-    if (tokenizer.size > config.vocabulary) {
-      throw new UserError(
-        `${parts.tokenizer}: the tokenizer has ${tokenizer.size} tokens, and the model ${config.vocabulary}`,
-        { hint: "these files are not of one model" },
-      );
-    }
+    expectRows(stored.model, tokenizer, parts.tokenizer);
     expectWeightsFit(device, config, parameters);
     for (const directory of parts.adapters) adapters.push(openAdapter(directory, stored.model));
-    if (adapters.length > 1 && adapters.some(({ adapter }) => adapter.settings.dora)) {
-      throw new UserError("a DoRA adapter cannot be stacked with another", { hint: "merge one of them first" });
-    }
+    expectStackable(adapters);
     return { parts, stored, adapters, tokenizer, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/** A table without rows for all tokens is another model's. */
+export function expectRows({ config }: Model, { size }: Tokenizer, where: string): void {
+  if (size <= config.vocabulary) return;
+  throw new UserError(`${where}: the tokenizer has ${size} tokens, and the model ${config.vocabulary}`, {
+    hint: "these files are not of one model",
+  });
+}
+
+export function expectStackable(adapters: readonly StoredAdapter[]): void {
+  if (adapters.length > 1 && adapters.some(({ adapter }) => adapter.settings.dora))
+    throw new UserError("a DoRA adapter cannot be stacked with another", { hint: "merge one of them first" });
 }
 
 /** Loads a model onto the device, with its tokenizer. `path`: a run, a checkpoint or a model directory without adapters. */

@@ -10,6 +10,7 @@ import type { Config } from "./config";
 import { type Before, type Decision, decide, hasSaved, ownReason, type Scene } from "./decide";
 import { graphOf, type Node, parentsOf, resultOf } from "./graph";
 import { hasher } from "./hasher";
+import { expectNoModel } from "./model";
 import { type Choice, chosenOf, unreadyParent } from "./pipeline";
 import { plannedModel } from "./planned";
 import { tokenizerOutput } from "./run-tokenizer";
@@ -21,6 +22,7 @@ export async function planText(
   config: Config,
   { directory, console, choice = {} }: { directory: string; console: Reporter; choice?: Choice },
 ): Promise<string> {
+  expectNoModel(directory);
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
   const { tokenizer } = config;

@@ -1,4 +1,5 @@
 /** Turns as other people's data have them: who speaks, what is said, and whether it is to be learned. */
+import { shown } from "../errors";
 import type { Message } from "../text/template";
 import { isObject } from "./json";
 
@@ -39,7 +40,7 @@ export function turnsOf(list: readonly unknown[], note: Note): Turns | string {
     const [who, what] = [nameIn(turn, "from", "role"), nameIn(turn, "value", "content")];
     const [role, content] = [turn[who], textOf(turn[what])];
     const known = roles.get(typeof role === "string" ? role.toLowerCase() : role);
-    if (!known) return `turn ${i + 1} has the role ${JSON.stringify(role)}, expected system, user or assistant`;
+    if (!known) return `turn ${i + 1} has the role ${shown(role)}, expected system, user or assistant`;
     if (content === null) return `turn ${i + 1} has no text`;
     const { weight, train } = turn;
     if (known !== "assistant") {

@@ -22,6 +22,7 @@ const empty = z.literal("").nullish();
 const schema = z.object({
   normalizer: z.null().optional(),
   pre_tokenizer: z.object({ type: z.literal("ByteLevel"), add_prefix_space: no, use_regex: z.literal(true).nullish() }),
+  decoder: z.object({ type: z.literal("ByteLevel") }).nullish(),
   model: z.object({
     type: z.literal("BPE"),
     vocab: z.custom<Readonly<Record<string, number>>>((value) => typeof value === "object" && value !== null),
@@ -86,11 +87,12 @@ export function vocabularyOf(files: TokenizerFiles, size: number): Metadata {
 }
 
 function parsed({ tokenizer, config }: TokenizerFiles): z.infer<typeof schema> {
-  const { normalizer, pre_tokenizer } = tokenizer;
+  const { normalizer, pre_tokenizer, decoder } = tokenizer;
   const plain: TokenizerFiles["tokenizer"] = {
     ...tokenizer,
     normalizer: unwrapped(normalizer, "normalizers"),
     pre_tokenizer: unwrapped(pre_tokenizer, "pretokenizers"),
+    decoder: unwrapped(decoder, "decoders"),
   };
   const { data, error } = schema.safeParse(plain);
   if (config.add_prefix_space === true) throw refused("its add_prefix_space is true");

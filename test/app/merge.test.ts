@@ -30,11 +30,15 @@ async function write(
     seed = 5,
     trainedOn = "f32" as Storage,
     dora = false,
+    reach = 0.25,
+    alpha = 4,
   }: {
     readonly patterns: readonly string[];
     readonly seed?: number;
     readonly trainedOn?: Storage;
     readonly dora?: boolean;
+    readonly reach?: number;
+    readonly alpha?: number;
   },
 ): Promise<string> {
   using made = toyModel();
@@ -48,14 +52,15 @@ async function write(
   mkdirSync(directory, { recursive: true });
   const adapter = adapterOf(targeted(modelOf(toy).modules, patterns), {
     rank: 4,
-    alpha: 4,
+    alpha,
     dropout: 0,
     rslora: false,
     dora,
   });
   const values = initialise(adapter.parameters, seed);
   for (const { name, offset, size } of adapter.parameters.list)
-    if (name.endsWith("lora_B.weight")) for (let i = offset; i < offset + size; i++) values[i] = Math.sin(i * seed) / 4;
+    if (name.endsWith("lora_B.weight"))
+      for (let i = offset; i < offset + size; i++) values[i] = reach * Math.sin(i * seed);
   using weights = new Slab(device(), adapter.parameters, { values });
   await writeAdapter(directory, { adapter, weights, base: "../base", trainedOn });
   return directory;
@@ -123,9 +128,19 @@ describe("what cannot be merged or opened is refused with one sentence", () => {
     await expect(locateParts(base, silent, { adapters: [base] })).rejects.toThrow("is not an adapter");
     const both = await locateParts(one, silent, { adapters: [dora] });
     await expect(openModel(device("cpu"), both)).rejects.toThrow("a DoRA adapter cannot be stacked with another");
-    await Bun.sleep(50);
-    expect(existsSync(join(folder.path, "new"))).toBe(false);
+    await expect(merge(one, [dora])).rejects.toThrow("a DoRA adapter cannot be stacked with another");
+    expect(readdirSync(folder.path).sort()).toEqual(["base", "dora", "one", "two"]);
     renameSync(base, join(folder.path, "elsewhere"));
     await expect(locateParts(one, silent)).rejects.toThrow("is for ../base, which is not there");
+  });
+
+  test("what would be past all use once it is merged, which neither is alone", async () => {
+    using folder = temporaryFolder();
+    const large = await write(folder.path, "large", { patterns: ["mlp.c_fc"], reach: 1e16, alpha: 1e5 });
+    const parts = await locateParts(large, silent);
+    await expect(mergeModel(parts, join(folder.path, "new"))).rejects.toThrow(
+      /^merged, h\.0\.mlp\.c_fc\.weight has -?\d{19,} at element \d+$/,
+    );
+    expect(readdirSync(folder.path).sort()).toEqual(["base", "large"]);
   });
 });

@@ -6,6 +6,7 @@ import { checkConfig } from "../../src/app/config-file";
 import { exportGguf, exportSafetensors } from "../../src/app/export";
 import { expectNoModel } from "../../src/app/model";
 import { runPipeline } from "../../src/app/pipeline";
+import { planText } from "../../src/app/plan-text";
 import { writeModel } from "../../src/formats/checkpoint";
 import { modelOf } from "../../src/model/model";
 import { initialise } from "../../src/model/parameters";
@@ -35,13 +36,15 @@ async function modelIn(path: string): Promise<string> {
   return path;
 }
 
-function run(from: string, directory: string, data: string) {
-  const config = checkConfig({
+const configOf = (from: string, data: string) =>
+  checkConfig({
     model: { from },
     stage: [{ kind: "pretrain", data, validation: data, optim: { steps: 1 } }],
   });
+
+function run(from: string, directory: string, data: string) {
   const signal = new AbortController().signal;
-  return runPipeline(config, { device: device("cpu"), directory, console: silent, signal, write() {} });
+  return runPipeline(configOf(from, data), { device: device("cpu"), directory, console: silent, signal, write() {} });
 }
 
 test("a run in the folder of a model, or in one that it reads from, is refused before anything is written", async () => {
@@ -51,6 +54,8 @@ test("a run in the folder of a model, or in one that it reads from, is refused b
   const model = await modelIn(join(folder.path, "model"));
   const before = readdirSync(model);
   await expect(run(model, model, data)).rejects.toThrow(`${model} is the folder of a model: it has config.json`);
+  const plan = planText(configOf(model, data), { directory: model, console: silent });
+  await expect(plan).rejects.toThrow(`${model} is the folder of a model`);
   await expect(run(model, `${model}/`, data)).rejects.toThrow("is the folder of a model");
   symlinkSync("model", join(folder.path, "link"));
   await expect(run(model, join(folder.path, "link"), data)).rejects.toThrow("is the folder of a model");

@@ -183,6 +183,7 @@ describe("what llama.cpp cannot be told is refused, and nothing is written", () 
     ["digits", { pre_tokenizer: digits }, 'its pre_tokenizer.type is "Sequence"'],
     ["another split", { pre_tokenizer: { type: "Sequence", pretokenizers: [split, byteLevel] } }, 'is "Sequence"'],
     ["white space", { pre_tokenizer: { type: "Whitespace" } }, 'its pre_tokenizer.type is "Whitespace"'],
+    ["another decoder", { decoder: { type: "BPEDecoder", suffix: "</w>" } }, 'its decoder.type is "BPEDecoder"'],
     ["nothing before", { pre_tokenizer: null }, "its pre_tokenizer is null"],
     ["another model", { model: { ...model, type: "Unigram" } }, 'its model.type is "Unigram"'],
     ["merges left out", { model: { ...model, ignore_merges: true } }, "its model.ignore_merges is true"],
