@@ -38,7 +38,7 @@ async function modelIn(path: string): Promise<string> {
 function run(from: string, directory: string, data: string) {
   const config = checkConfig({
     model: { from },
-    stage: [{ kind: "pretrain", data, validation: data, optim: { steps: 1 } }],
+    stage: [{ kind: "pretrain", data, validation: data, batch: { tokens: 16 }, optim: { steps: 1 } }],
   });
   const signal = new AbortController().signal;
   return runPipeline(config, { device: device("cpu"), directory, console: silent, signal, write() {} });
