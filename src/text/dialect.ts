@@ -60,13 +60,19 @@ function normalizerOf(given: Part): object {
       // Letter by letter: a sigma at the end of a word is like any other.
       return { type: "Sequence", normalizers: [replaced("\u03a3", "\u03c3"), given] };
     case "Replace":
-      return { ...given, content: literal(given.content ?? "") };
+      return { ...given, pattern: patternOf(given), content: literal(given.content ?? "") };
     default:
       return defined(given);
   }
 }
 
 const replaced = (regex: string, content: string) => ({ type: "Replace", pattern: { Regex: regex }, content });
+
+/** Without one the library would leave the part out. */
+function patternOf({ type, pattern }: Part): NonNullable<Part["pattern"]> {
+  if (pattern) return pattern;
+  throw new Error(`a ${type} without a pattern cannot be read`);
+}
 
 /** What String.replaceAll would take for a group. */
 const literal = (content: string) => content.replaceAll("$", "$$$$");
@@ -100,8 +106,8 @@ function preTokenizerOf(given: Part): object {
     case "Digits":
       return isolated(given.individual_digits ? "\\p{N}" : "\\p{N}+");
     case "Split": {
-      const { pattern } = given;
-      const regex = pattern && "Regex" in pattern ? String(pattern.Regex) : escaped(String(pattern?.String ?? ""));
+      const pattern = patternOf(given);
+      const regex = "Regex" in pattern ? String(pattern.Regex) : escaped(String(pattern.String));
       return splitBy(regex, given.behavior ?? "Isolated", given.invert ?? false);
     }
     default:
@@ -141,7 +147,7 @@ function decoderOf(given: Part): object {
     case "WordPiece":
       return { ...given, prefix: given.prefix ?? "##" };
     case "Replace":
-      return { ...given, content: literal(given.content ?? "") };
+      return { ...given, pattern: patternOf(given), content: literal(given.content ?? "") };
     default:
       return defined(given);
   }

@@ -45,7 +45,7 @@ export function jinja(source: string): (context: Readonly<Record<string, unknown
     throw new TemplateLimitError(`it has ${source.length} characters, and ${limits.source} are allowed`);
   if (new RegExp(`\\s{${limits.blank}}`).test(source))
     throw new TemplateLimitError(`it has ${limits.blank} characters of white space in a row`);
-  const program = parse(tokenize(asJinjaReadsLines(source), { trim_blocks: true, lstrip_blocks: true }));
+  const program = programOf(source);
   return (context) => {
     const environment = new Environment();
     for (const [name, value] of Object.entries({ ...globals, ...context })) environment.set(name, value);
@@ -58,6 +58,16 @@ export function jinja(source: string): (context: Readonly<Record<string, unknown
       throw new UserError(`the chat template fails: ${messageOf(error)}`, { cause: error });
     }
   };
+}
+
+function programOf(source: string) {
+  try {
+    return parse(tokenize(asJinjaReadsLines(source), { trim_blocks: true, lstrip_blocks: true }));
+  } catch (error) {
+    // The library goes into parts by calling itself, as far as the stack goes.
+    if (error instanceof RangeError) throw tooDeep();
+    throw error;
+  }
 }
 
 /** CRLF and CR end lines as LF does. The last line end is left out, which the library does. */
@@ -92,6 +102,10 @@ function tooManySteps(): TemplateLimitError {
   return new TemplateLimitError(`it takes over ${limits.steps} steps`);
 }
 
+function tooDeep(): TemplateLimitError {
+  return new TemplateLimitError(`it calls itself over ${limits.depth} parts deep`);
+}
+
 function tooLong(): TemplateLimitError {
   return new TemplateLimitError(`it makes a text of over ${limits.characters} characters`);
 }
@@ -112,7 +126,7 @@ class BoundedInterpreter extends Interpreter {
 
   override evaluate(node: Node | undefined, environment: Environment): Value {
     if (node instanceof Known) return node.known;
-    if (++this.depth > limits.depth) throw new TemplateLimitError(`it calls itself over ${limits.depth} parts deep`);
+    if (++this.depth > limits.depth) throw tooDeep();
     try {
       const value = super.evaluate(node && this.checked(node, environment), environment);
       this.spend(1 + this.sizeOf(value).length / CHARACTERS_A_STEP);

@@ -108,6 +108,10 @@ export function parseTokenizer(given: unknown, where: string): TokenizerFile {
     // What is not read here is kept and written again: too deep for that is too deep.
     JSON.stringify({ ...(given as object), model: { ...model, vocab: null, merges: null } });
     const kind = model.type ?? kindOf(model);
+    if (kind === "WordPiece" && typeof model.unk_token !== "string")
+      throw new Error(
+        "its model is a WordPiece without an unk_token, which stands for words that it has no pieces for",
+      );
     const own = kind === "Unigram" ? unigramVocabulary(model) : plainVocabulary(model.vocab);
     const merges = kind === "BPE" ? mergesOf(model.merges, own) : [];
     return {

@@ -130,6 +130,17 @@ describe("batches", () => {
     expect(a).toEqual(b);
     expect(a).not.toEqual(c);
   });
+  test("are others with another seed, and every row is a draw of its own", () => {
+    const starts = (seed: number, index: number) => {
+      const into = windowOf(shape);
+      randomWindows(tokens, shape, { seed, index, into });
+      return Array.from({ length: shape.rows }, (_, row) => into.tokens[row * shape.tokens]!);
+    };
+    expect(starts(1, 5)).not.toEqual(starts(2, 5));
+    const all = Array.from({ length: 8 }, (_, index) => starts(1, index)).flat();
+    // 32 draws among 990 places: a few may meet, neighbours of a batch never come again.
+    expect(new Set(all).size).toBeGreaterThan(27);
+  });
   test("have the next token as the target", () => {
     const into = windowOf(shape);
     for (let index = 0; index < 50; index++) {

@@ -168,3 +168,31 @@ test("the held-out share and a subset are functions of the seed", () => {
   expect(new Set(subsetOf(items, 2, 1, tens).map(tens)).size).toBe(2);
   expect(shuffled(20, 1, 1)).not.toEqual(shuffled(20, 1, 2));
 });
+
+test("a deal and a subset are others with another seed, and micro-batches of all lengths come mixed", () => {
+  const examples = Array.from({ length: 60 }, (_, i) => example(i % 2 ? 60 : 10, i + 1));
+  const dealt = (seed: number) => {
+    const deal = dealOf(examples, { ...options, packing: false, accumulate: 1, seed });
+    return Array.from({ length: deal.stepsPerEpoch }, (_, i) => deal.step(i).micro[0]!);
+  };
+  expect(dealt(1)).toEqual(dealt(1));
+  const rows = (seed: number) => dealt(seed).map(({ rows }) => rows);
+  expect(rows(1)).not.toEqual(rows(2));
+  const graphs = dealt(1).map(({ graph }) => graph);
+  expect(new Set(graphs).size).toBe(2);
+  expect(graphs).not.toEqual(graphs.toSorted());
+  const items = Array.from({ length: 50 }, (_, i) => i);
+  expect(subsetOf(items, 7, 1)).not.toEqual(subsetOf(items, 7, 2));
+  expect(holdOut(items, 0.044, 1).held).toHaveLength(2);
+});
+
+test("the second token is a target, and padding is a document of its own", () => {
+  const short = { ids: Uint32Array.of(7, 8, 9), trained: Uint8Array.of(0, 1, 1), targets: 2, where: "x" };
+  const into = batchArrays(2, 5, 3);
+  fillBatch([short], [[0]], 5, into);
+  expect([...into.tokens]).toEqual([7, 8, 9, 0, 0, 0, 0, 0, 0, 0]);
+  expect([...into.places]).toEqual([0, 1, 0]);
+  expect([...into.targets]).toEqual([8, 9, IGNORE]);
+  expect([...into.starts]).toEqual([0, 0, 0, 3, 3, 0, 0, 0, 0, 0]);
+  expect([...into.positions]).toEqual([0, 1, 2, 0, 1, 0, 1, 2, 3, 4]);
+});

@@ -62,6 +62,25 @@ onEachDevice(() => {
       optimizer.update(1e-3, 4);
       expect(optimizer.read().badStep).toBe(4);
     });
+    test("decay takes its share of matrices alone, by each slab's own rate", () => {
+      using one = toyModel();
+      using two = toyModel();
+      using optimizer = new AdamW(
+        device(),
+        [{ weights: one.weights }, { weights: two.weights, rate: 0.5, name: "critic" }],
+        options,
+      );
+      const before = [one, two].map(({ weights }) => weights.download());
+      optimizer.zero();
+      optimizer.update(0.1, 0);
+      [one, two].forEach(({ weights, model }, i) => {
+        const after = weights.download();
+        const rate = [0.1, 0.05][i]!;
+        for (const { offset, size, decay } of model.parameters.list)
+          for (let at = offset; at < offset + size; at += 37)
+            expect(after[at]!).toBeCloseTo(before[i]![at]! * (decay ? 1 - rate * 0.1 : 1), 6);
+      });
+    });
     test("gradients are scaled down to the clip norm", () => {
       using toy = toyModel();
       using optimizer = new AdamW(device(), [{ weights: toy.weights }], { ...options, clip: 0.5 });

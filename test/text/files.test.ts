@@ -144,6 +144,16 @@ describe("a tokenizer.json is refused", () => {
       'text that is split with the behavior "MergedWithNext" cannot be read',
     ],
     [
+      "a split without a pattern",
+      { pre_tokenizer: { type: "Split", behavior: "Isolated" } },
+      "a Split without a pattern cannot be read",
+    ],
+    [
+      "a replacement of nothing",
+      { normalizer: { type: "Sequence", normalizers: [{ type: "Replace", content: "x" }] } },
+      "a Replace without a pattern cannot be read",
+    ],
+    [
       "a pattern that is none",
       { pre_tokenizer: { type: "Split", pattern: { Regex: "(" }, behavior: "Isolated" } },
       "Invalid regular expression: missing )",
@@ -158,6 +168,12 @@ describe("a tokenizer.json is refused", () => {
       "added_tokens.0.id",
     );
     expect(performance.now() - began).toBeLessThan(2000);
+  });
+  test("of WordPiece without a token for words that it has no pieces for", async () => {
+    const model = { type: "WordPiece", continuing_subword_prefix: "##", max_input_chars_per_word: 100, vocab };
+    expect(await refusal({ "tokenizer.json": { model } })).toBe(
+      `${unread}its model is a WordPiece without an unk_token, which stands for words that it has no pieces for`,
+    );
   });
   test("of Unigram with pieces that have no score, or an unknown one that is not there", async () => {
     const of = (model: object) => refusal({ "tokenizer.json": { model: { type: "Unigram", ...model } } });

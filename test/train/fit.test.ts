@@ -307,7 +307,7 @@ onEachDevice(() => {
       using folder = temporaryFolder();
       const directory = join(folder.path, "stage");
       mkdirSync(directory);
-      const [remains, another] = [".step-000003.17-abc.tmp", "step-notes.tmp"];
+      const [remains, another] = [".step-000003.17-0123456789ab.tmp", "step-notes.tmp"];
       for (const name of [remains, another]) mkdirSync(join(directory, name));
       using disk = watchDisk();
       await train(folder.path, { config: { save: { every: 4, keep: 1 }, evaluate: { every: 100 } } });
