@@ -14,6 +14,8 @@ import { type TextStream, windowed } from "./stream";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
+  /** BPE, WordPiece, WordLevel or Unigram. */
+  readonly kind: string;
   /** Ids are below this. */
   readonly size: number;
   /** The id that ends a document, if there is one. */
@@ -45,6 +47,7 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const tokens = new Map(names.map(([token, id]) => [id, token]));
   const size = names.reduce((most, [, id]) => Math.max(most, id), 0) + 1;
   return {
+    kind: file.model.type,
     size,
     endOfText: file.vocabulary.get(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null,
     files,
