@@ -57,7 +57,7 @@ test("answers are what they add to the question", async () => {
     { role: "assistant", content: "s sat" },
   ] as const;
   const engine = saying(ids("##s", "sat", "[END]"));
-  const [answers] = await answerAll({ engine, tokenizer, template, context: 99 }, [conversation], {
+  const [answers] = await answerAll({ engine, tokenizer, template, context: 99 }, [{ messages: conversation }], {
     batch: 1,
     maxTokens: 9,
     ownHistory: false,
