@@ -60,23 +60,24 @@ const info = defineCommand({
   },
   async run({ args }) {
     const tokenizer = await open(args.tokenizer);
-    const { model, added_tokens: added = [] } = tokenizer.files.tokenizer as {
-      model: { type: string };
-      added_tokens?: readonly { id: number; content: string }[];
-    };
+    const named = (special: boolean) => tokenizer.added.filter((token) => token.special === special);
+    const idsOf = (tokens: typeof tokenizer.added) =>
+      Object.fromEntries(tokens.map(({ id, content }) => [content, id]));
     const text = args.data === undefined ? null : await readText(await locateData(args.data, openConsole()), args.data);
     const tokens = text === null ? 0 : (await encodeChunks(text, tokenizer)).length;
     const bytes = text === null ? 0 : Buffer.byteLength(text);
     const found = {
-      kind: model.type,
+      kind: tokenizer.kind,
       size: tokenizer.size,
-      special: Object.fromEntries(added.map(({ id, content }) => [content, id])),
+      special: idsOf(named(true)),
+      added: idsOf(named(false)),
       ...(text !== null && { bytes, tokens, bytes_per_token: bytes / Math.max(1, tokens) }),
     };
     if (args.json) print(`${JSON.stringify(found)}\n`);
     else {
       print(`kind      ${found.kind}\nsize      ${found.size}\n`);
-      for (const { id, content } of added) print(`special   ${content} = ${id}\n`);
+      for (const { id, content } of named(true)) print(`special   ${content} = ${id}\n`);
+      for (const { id, content } of named(false)) print(`added     ${content} = ${id}\n`);
       if (text !== null) {
         print(
           `on ${args.data}: ${bytes} bytes, ${tokens} tokens, ${(bytes / Math.max(1, tokens)).toFixed(3)} bytes a token\n`,

@@ -49,13 +49,18 @@ export function* bpeTraining(texts: Iterable<string>, { size, onProgress }: Trai
   });
 }
 
+/** Characters of a word at most: a longer one is cut, because each merge within a word goes through all of it. */
+const LONGEST = 64;
+const parts = new RegExp(`[\\s\\S]{1,${LONGEST}}`, "gu");
+
 function* countWords(texts: Iterable<string>): Pieces<Word[]> {
   const counts = new Map<string, number>();
   let seen = 0;
   for (const text of texts) {
     for (const part of text.split(END_OF_TEXT)) {
-      for (const [word] of part.matchAll(splitPattern)) {
-        counts.set(word, (counts.get(word) ?? 0) + 1);
+      for (const [whole] of part.matchAll(splitPattern)) {
+        for (const word of whole.length > LONGEST ? whole.match(parts)! : [whole])
+          counts.set(word, (counts.get(word) ?? 0) + 1);
         if (seen++ % 4096 === 0) yield;
       }
     }

@@ -14,6 +14,8 @@ import { type TextStream, windowed } from "./stream";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
+  /** BPE, WordPiece, WordLevel or Unigram. */
+  readonly kind: string;
   /** Ids are below this. */
   readonly size: number;
   /** The id that ends a document, if there is one. */
@@ -45,6 +47,7 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const tokens = new Map(names.map(([token, id]) => [id, token]));
   const size = names.reduce((most, [, id]) => Math.max(most, id), 0) + 1;
   return {
+    kind: file.model.type,
     size,
     endOfText: file.vocabulary.get(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null,
     files,
@@ -64,8 +67,8 @@ interface Reader {
   stream(before?: readonly number[]): TextStream;
 }
 
-/** Characters of a single word at most: the library takes memory by the character. */
-const LONGEST_WORD = 1 << 22;
+/** Characters of a single word at most: the library takes hundreds of bytes for each, and more for Unigram. */
+const longestWord = ({ model }: TokenizerFile) => (model.type === "Unigram" ? 1 << 18 : 1 << 20);
 
 function fromLibrary(file: TokenizerFile, where: string): Reader {
   let inner: HuggingFace;
@@ -87,11 +90,12 @@ function fromLibrary(file: TokenizerFile, where: string): Reader {
   const unknown = model.unk_token_id;
   // Where nothing stands for the unknown, the library leaves it out.
   const complete = type === "BPE" && !unknownToken && !fallsBack && !suffix;
+  const longest = longestWord(file);
   const encodePieces = (pieces: string[]): number[] => {
     for (const { length } of pieces)
-      if (length > LONGEST_WORD)
+      if (length > longest)
         throw new UserError(`a single word of ${length} characters cannot be encoded`, {
-          hint: `words have at most ${LONGEST_WORD} characters; break it by spaces or line ends`,
+          hint: `words have at most ${longest} characters; break it by spaces or line ends`,
         });
     const tokens = model(pieces);
     if (complete && lengthOf(tokens) !== lengthOf(pieces)) throw unknownCharacter(pieces, file);
@@ -108,8 +112,19 @@ function fromLibrary(file: TokenizerFile, where: string): Reader {
   };
   const encodePlain = (text: string, first: boolean): number[] =>
     text === "" ? [] : encodePieces(preTokenizer ? preTokenizer(text, { section_index: first ? 0 : 1 }) : [text]);
-  const encodeWords =
-    cutsAtWhiteSpace(file) && !isCharacterLevel(file) ? wordMemo((text) => encodePlain(text, true)) : encodePlain;
+  const encodeCharacters = (text: string): number[] =>
+    Array.from(text, (character) => {
+      const id = model.tokens_to_ids.get(character);
+      if (id === undefined) throw unknownCharacter([character], file);
+      return id;
+    });
+  const byCharacter = complete && isCharacterLevel(file) && file.model.merges.length === 0;
+  const byWord = cutsAtWhiteSpace(file) && !isCharacterLevel(file);
+  const encodeWords = byCharacter
+    ? encodeCharacters
+    : byWord
+      ? wordMemo((text) => encodePlain(text, true))
+      : encodePlain;
   const isNormalized = ({ normalized, special }: AddedToken) => normalized ?? !special;
   const asWritten = splitter(file.added.filter((token) => !isNormalized(token)));
   const normalize = (text: string) => (normalizer ? normalizer(text) : text);

@@ -115,6 +115,29 @@ describe("files", () => {
   });
 });
 
+describe("a word without end", () => {
+  test("is learned from by its parts", () => {
+    // All merges of a long word would go through all of it: 3000 times a million characters.
+    const { merges } = trainBpe(["ab".repeat(500_000)], { size: 3000 }).tokenizer.model as { merges: string[] };
+    expect(merges).toEqual([
+      "a b",
+      "ab ab",
+      "abab abab",
+      "abababab abababab",
+      `${"ab".repeat(8)} ${"ab".repeat(8)}`,
+      `${"ab".repeat(16)} ${"ab".repeat(16)}`,
+    ]);
+  });
+  test("is encoded, or refused with its length", () => {
+    expect(bpe.encode("z".repeat(20_000))).toEqual(new Array(20_000).fill(bpe.encode("z")[0]));
+    expect(() => bpe.encode(`a ${"z".repeat(2 ** 20 + 1)}`)).toThrow("a single word of 1048578 characters cannot be");
+  });
+  test("matters not to a tokenizer of characters", () => {
+    const characters = tokenizerFrom(trainCharacters(["ab"]));
+    expect(characters.encode("ab".repeat(1_000_000)).length).toBe(2_000_000);
+  });
+});
+
 describe("streaming", () => {
   test("holds incomplete UTF-8 back and loses nothing", () => {
     fc.assert(
