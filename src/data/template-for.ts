@@ -3,7 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { UserError } from "../errors";
 import { readTextFile } from "../files";
 import { MOST_TEMPLATE_BYTES } from "../text/jinja";
-import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
+import { builtIn, type ChatTemplate, chatTemplate, expectTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
 import { spooledBefore } from "./spool";
@@ -18,7 +18,10 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
     const fitting = format === "alpaca" || format === "instruction" ? format : "chat";
     return savedTemplate(tokenizer) ?? builtIn[fitting]!;
   }
-  if (Object.hasOwn(builtIn, wanted)) return builtIn[wanted]!;
+  return Object.hasOwn(builtIn, wanted) ? builtIn[wanted]! : readTemplate(wanted);
+}
+
+function readTemplate(wanted: string): string {
   const file = { most: MOST_TEMPLATE_BYTES, hint: "give the path of a Jinja file", exitCode: 2 } as const;
   if (existsSync(wanted)) return readTextFile(spooledBefore(wanted), `the chat template ${wanted}`, file);
   throw new UserError(`there is no chat template ${wanted}`, {
@@ -27,9 +30,10 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
   });
 }
 
-/** The file, or the pipe, that a template is read from; a device may have no end. */
+/** The file, or the pipe, that a template is read from. Throws a UserError where there is none, or where a file is no template. */
 export function templateFile(wanted: string): string | null {
   if (wanted === "auto" || Object.hasOwn(builtIn, wanted)) return null;
-  const found = statSync(wanted, { throwIfNoEntry: false });
-  return found?.isFile() || found?.isFIFO() ? wanted : null;
+  // What comes through a pipe is read once, when it is used.
+  if (!statSync(wanted, { throwIfNoEntry: false })?.isFIFO()) expectTemplate(readTemplate(wanted));
+  return wanted;
 }
