@@ -35,7 +35,7 @@ function without(text: string, ends: readonly string[]): string {
   return end === undefined ? text : without(bare.slice(0, -end.length), ends);
 }
 
-/** Whether the data ends a conversation that the template would leave open. */
+/** Whether the data ends a conversation that the template would leave open, and that end is to be learned. */
 export function endsOpen(given: Sample, sample: Sample, { end }: Ends): boolean {
   if (end !== null || sample.kind !== "messages" || sample.unlearned?.includes(sample.messages.length - 1))
     return false;

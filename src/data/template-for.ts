@@ -3,7 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { UserError } from "../errors";
 import { readTextFile } from "../files";
 import { MOST_TEMPLATE_BYTES } from "../text/jinja";
-import { builtIn, type ChatTemplate, chatTemplate, savedTemplate } from "../text/template";
+import { builtIn, type ChatTemplate, chatTemplate, expectTemplate, savedTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Format } from "./formats";
 import { spooledBefore } from "./spool";
@@ -18,9 +18,12 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
     const fitting = format === "alpaca" || format === "instruction" ? format : "chat";
     return savedTemplate(tokenizer) ?? builtIn[fitting]!;
   }
-  if (Object.hasOwn(builtIn, wanted)) return builtIn[wanted]!;
+  return Object.hasOwn(builtIn, wanted) ? builtIn[wanted]! : readTemplate(wanted);
+}
+
+function readTemplate(wanted: string): string {
   const file = { most: MOST_TEMPLATE_BYTES, hint: "give the path of a Jinja file", exitCode: 2 } as const;
-  expectTemplate(wanted);
+  expectTemplateFile(wanted);
   return readTextFile(spooledBefore(wanted), `the chat template ${wanted}`, file);
 }
 
@@ -30,7 +33,7 @@ export function isTemplateName(wanted: string): boolean {
 }
 
 /** Throws a UserError where there is no such template. */
-export function expectTemplate(wanted: string): void {
+export function expectTemplateFile(wanted: string): void {
   if (isTemplateName(wanted) || existsSync(wanted)) return;
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
@@ -38,9 +41,10 @@ export function expectTemplate(wanted: string): void {
   });
 }
 
-/** The file, or the pipe, that a template is read from; a device may have no end. */
+/** The file, or the pipe, that a template is read from. Throws a UserError where there is none, or where a file is no template. */
 export function templateFile(wanted: string): string | null {
   if (isTemplateName(wanted)) return null;
-  const found = statSync(wanted, { throwIfNoEntry: false });
-  return found?.isFile() || found?.isFIFO() ? wanted : null;
+  // What comes through a pipe is read once, when it is used.
+  if (!statSync(wanted, { throwIfNoEntry: false })?.isFIFO()) expectTemplate(readTemplate(wanted));
+  return wanted;
 }

@@ -10,7 +10,7 @@ import { type Deal, dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
-import { expectTemplate, templateFile } from "../data/template-for";
+import { expectTemplateFile, templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
@@ -99,7 +99,7 @@ export function files({ template }: SftConfig): readonly string[] {
 }
 
 export function check({ template }: SftConfig): void {
-  expectTemplate(template);
+  expectTemplateFile(template);
 }
 
 export async function build(config: SftConfig, context: Context): Promise<Built> {

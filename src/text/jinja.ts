@@ -55,7 +55,9 @@ export function jinja(source: string): (context: Readonly<Record<string, unknown
       if (error instanceof UserError) throw error;
       // The stack or a text grew beyond what JavaScript has room for.
       if (error instanceof RangeError) throw new TemplateLimitError(messageOf(error).toLowerCase());
-      throw new UserError(`the chat template fails: ${messageOf(error)}`, { cause: error });
+      // Of a value's kind, which the library does not look at.
+      const why = error instanceof TypeError ? "it uses a value for what that is not" : messageOf(error);
+      throw new UserError(`the chat template fails: ${why}`, { cause: error });
     }
   };
 }

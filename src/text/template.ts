@@ -136,12 +136,19 @@ function attempt<T>(make: () => T): T | null {
   }
 }
 
+/** Throws a UserError where a source is no template. */
+export function expectTemplate(source: string): void {
+  filler(source);
+}
+
 function filler(source: string): ReturnType<typeof jinja> {
   try {
     return jinja(withMarks(source));
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw new UserError(`the chat template cannot be read: ${messageOf(error)}`, {
+    // The library looks for the next part where there is none.
+    const why = error instanceof TypeError ? "it ends in the middle of a tag" : messageOf(error);
+    throw new UserError(`the chat template cannot be read: ${why}`, {
       hint: `it must be Jinja; built in are ${Object.keys(builtIn).join(", ")}`,
       cause: error,
     });

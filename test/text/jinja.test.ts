@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { templateFor } from "../../src/data/template-for";
+import { templateFile, templateFor } from "../../src/data/template-for";
 import { UserError } from "../../src/errors";
 import { trainBpe } from "../../src/text/bpe";
 import { jinja, limits, TemplateLimitError } from "../../src/text/jinja";
@@ -138,7 +138,18 @@ describe("a template's file", () => {
     ] as const) {
       expect(thrown(wanted)?.message).toContain(message);
       expect(thrown(wanted)).toBeInstanceOf(UserError);
+      expect(() => templateFile(wanted)).toThrow(message);
     }
+  });
+  test("is known to be one before anything is trained", () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "x.jinja");
+    writeFileSync(path, "{{ messages[0].content }}");
+    expect([path, "auto", "chat"].map(templateFile)).toEqual([path, null, null]);
+    writeFileSync(path, "{% for m in messages %}");
+    expect(() => templateFile(path)).toThrow("the chat template cannot be read");
+    Bun.spawnSync(["mkfifo", join(folder.path, "pipe")]);
+    expect(templateFile(join(folder.path, "pipe"))).toBe(join(folder.path, "pipe"));
   });
   test("beside a tokenizer too", async () => {
     using folder = temporaryFolder();
