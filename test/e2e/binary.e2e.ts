@@ -626,7 +626,7 @@ describe("fine-tuning", () => {
       /^error: there is no chat template mine\.jinja$/m,
     );
     await refused(
-      sft("data/questions.jsonl", "--tokens", "4000"),
+      sft("data/questions.jsonl").map((word) => (word === "64" ? "4000" : word)),
       /^error: batch\.tokens is 4000, and the model's context is 64$/m,
     );
     await refused(
