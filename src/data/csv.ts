@@ -37,7 +37,7 @@ export function readTable(text: string, path: string, ending: keyof typeof delim
     else
       bad.push({
         where,
-        problem: `it has ${count(record.length, "cell")}, and there are ${count(names.length, "column")}`,
+        problem: `it has ${count(record.length, "cell")}, and the table has ${count(names.length, "column")}`,
       });
   }
   return { rows, bad };

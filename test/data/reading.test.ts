@@ -81,7 +81,7 @@ describe("tables", () => {
         ["2", { instruction: "a\r\nb\rc", output: "d" }],
         ["7", { instruction: "h", output: "i" }],
       ] as never,
-      bad: ["6: it has 3 cells, and there are 2 columns"],
+      bad: ["6: it has 3 cells, and the table has 2 columns"],
     });
   });
   test("between tabs have quotes as they are, where they are none round cells", async () => {
