@@ -1,7 +1,7 @@
 /** GPT-2's config.json, as transformers writes and reads it. */
 import { z } from "zod";
 import { shown, UserError } from "../errors";
-import { checkHeads, MOST_LAYERS, type ModelConfig } from "./architecture";
+import { checkHeads, LEAST_EPSILON, MOST_LAYERS, type ModelConfig } from "./architecture";
 
 /** How transformers calls a GPT-2 with a scalar head. */
 const CLASSIFIER = "GPT2ForSequenceClassification";
@@ -22,7 +22,7 @@ const schema = z.object({
   n_head: size,
   n_embd: size,
   n_inner: z.int().nullish(),
-  layer_norm_epsilon: z.number().gt(0).max(1).default(1e-5),
+  layer_norm_epsilon: z.number().min(LEAST_EPSILON).max(1).default(1e-5),
   activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh"]).optional(),
   scale_attn_weights: z.literal(true).optional(),
   scale_attn_by_inverse_layer_idx: z.literal(false).optional(),
@@ -33,6 +33,7 @@ const schema = z.object({
   attn_pdrop: share,
   embd_pdrop: share,
   resid_pdrop: share,
+  summary_first_dropout: share,
   initializer_range: z.number().min(0).nullish(),
   bos_token_id: token,
   eos_token_id: z.union([token, z.array(z.int().min(0))]),

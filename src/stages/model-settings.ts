@@ -1,6 +1,6 @@
 /** The keys of a config that say how large a new model is. */
 import { z } from "zod";
-import { checkHeads, MOST_LAYERS, type ModelConfig } from "../model/architecture";
+import { checkHeads, LEAST_EPSILON, MOST_LAYERS, type ModelConfig } from "../model/architecture";
 import { presets } from "../model/architectures";
 
 const size = (description: string, most: number) => z.int().min(1).max(most).optional().meta({ description });
@@ -19,7 +19,7 @@ export const newModel = z.strictObject({
     .max(1 << 20)
     .optional()
     .meta({ description: "the longest sequence in tokens" }),
-  epsilon: z.number().gt(0).default(1e-5).meta({ description: "layer norm's epsilon" }),
+  epsilon: z.number().min(LEAST_EPSILON).max(1).default(1e-5).meta({ description: "layer norm's epsilon" }),
 });
 
 export type NewModel = z.infer<typeof newModel>;

@@ -153,6 +153,12 @@ describe("what does not fit is refused with its name and shapes", () => {
     ],
     ["a negative epsilon", "openai", config({ layer_norm_epsilon: -1e-5 }), /layer_norm_epsilon is -0\.00001: /],
     ["an epsilon of zero", "openai", config({ layer_norm_epsilon: 0 }), /layer_norm_epsilon is 0: /],
+    [
+      "an epsilon that float32 has not",
+      "openai",
+      config({ layer_norm_epsilon: 1e-60 }),
+      /layer_norm_epsilon is 1e-60: /,
+    ],
     ["an epsilon in words", "openai", config({ layer_norm_epsilon: "1e-5" }), /layer_norm_epsilon is "1e-5": /],
     ["a negative number of heads", "openai", config({ n_head: -2 }), /n_head is -2: Too small/],
     ["a part of a layer", "openai", config({ n_layer: 1.5 }), /n_layer is 1\.5: /],

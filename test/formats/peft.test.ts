@@ -8,6 +8,7 @@ import { openAdapter } from "../../src/formats/peft";
 import { readAdapterConfig } from "../../src/formats/peft-config";
 import { writeSafetensors } from "../../src/formats/safetensors";
 import { modelOf } from "../../src/model/model";
+import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
 
 const config = { type: "gpt2", vocabulary: 37, context: 12, layers: 2, heads: 2, width: 16, epsilon: 1e-5 };
@@ -134,6 +135,19 @@ describe("what is not done says so in words", () => {
       );
     expect(refusal({}, { files: matrix("lora_B.weight", [48, 4]) })).toContain("has no lora_A matrices");
   });
+});
+
+test.each([Number.NaN, Number.NEGATIVE_INFINITY, 3e38])("matrices with %p in them are refused by name", (value) => {
+  using folder = temporaryFolder();
+  cpSync("test/golden/peft/lora", folder.path, { recursive: true });
+  const path = join(folder.path, "adapter_model.safetensors");
+  const file = readFileSync(path);
+  file.writeFloatLE(value, file.length - 4);
+  writeFileSync(path, file);
+  using adapter = openAdapter(folder.path, modelOf(config));
+  const read = () => adapter.adapter.parameters.list.map(({ name }) => adapter.values(name));
+  expect(read).toThrow(/lora_\S+ has (NaN|-Infinity|3\.0\d*e\+38|2\.9\d*e\+38) at element \d+$/);
+  expect(() => adapter.load(device("cpu"))).toThrow(UserError);
 });
 
 test("what PEFT leaves empty changes nothing", () => {
