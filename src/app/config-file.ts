@@ -1,10 +1,12 @@
 /** Reads a pipeline's config: TOML, with overrides, checked against the schemas, defaults filled in. Errors name keys and lines. */
+import { dirname } from "node:path";
 import type { z } from "zod";
 import { spooled } from "../data/spool";
 import { messageOf, UserError } from "../errors";
 import { readTextFile } from "../files";
 import { modelConfig } from "../stages/model-settings";
 import { nearest } from "../text/nearest";
+import { besideFile } from "./beside";
 import { type Config, configSchema } from "./config";
 import { embeddedConfigs, findFile } from "./embedded";
 import { NEW } from "./graph";
@@ -17,7 +19,9 @@ export async function readConfigFile(path: string, overrides: readonly string[] 
   const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
   const text = readTextFile(await spooled(file), `the config ${path}`, { hint, exitCode: 2 });
   const raw = parseToml(text, path);
-  return checkConfig(raw, { path, lines: linesOf(text), overrides: applyOverrides(raw, overrides) });
+  const set = applyOverrides(raw, overrides);
+  const config = checkConfig(raw, { path, lines: linesOf(text), overrides: set });
+  return file === path ? besideFile(config, dirname(path), set) : config;
 }
 
 /** Where a config's values come from. */

@@ -4,7 +4,7 @@ import { join, sep } from "node:path";
 import manifest from "../../package.json";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import { unreadable, writeTextAside } from "../files";
+import { writeTextAside } from "../files";
 import { readConfig } from "../formats/checkpoint";
 import { sampling } from "../generate/sampling";
 import type { Reporter } from "../log/console";
@@ -16,13 +16,13 @@ import { makeRoom, removeResult } from "./aside";
 import { complete } from "./complete";
 import type { Config } from "./config";
 import { type Before, decide, outputOf, partsOf, type Scene, stageFileOf } from "./decide";
-import { findFile } from "./embedded";
 import { graphOf, type Node, parentsOf, resultOf, standsOn } from "./graph";
 import { hasher } from "./hasher";
-import { isDataSet, locateParts } from "./locate";
+import { locateParts } from "./locate";
 import { checkParts, expectNoModel, type ModelParts, openModel } from "./model";
 import { keyOf } from "./parts";
 import { runTokenizer, tokenizerOutput } from "./run-tokenizer";
+import { expectRunnable } from "./runnable";
 import { beginsNew, contextOf, mergedStage, type Place } from "./sources";
 import { mendFolders, seenIn, writeStageFile } from "./stage-file";
 
@@ -37,6 +37,8 @@ export interface RunOptions {
   /** Where the continuations of `[generate]` go. */
   readonly write: (text: string) => void;
   readonly choice?: Choice;
+  /** The folder of the config's file. */
+  readonly beside?: string | undefined;
 }
 
 /** Which stages are run, and how. */
@@ -57,7 +59,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
   expectNoModel(directory);
-  if (!choice.keepGoing) for (const node of chosen) expectData(node);
+  if (!choice.keepGoing) await expectRunnable(chosen, { config, ...options });
   await checkOutside(chosen, options);
   using _lock = lockFolder(directory);
   mendFolders(directory, console);
@@ -108,14 +110,6 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
   if (config.generate && [...chosen].some(({ name }) => name === resultOf(config)))
     await writeContinuations(config.generate, config.seed, options);
   return "finished";
-}
-
-/** Data that are files are there: known before anything is trained. */
-function expectData({ stage }: Node): void {
-  for (const path of kindOf(stage).data(stage)) {
-    if (isDataSet(path) || existsSync(findFile(path))) continue;
-    throw unreadable(path, { code: "ENOENT" }, { hint: "give the path of a file, or the name of a data set" });
-  }
 }
 
 /** Models from outside the run are whole, and fit: known before the run writes anything. */

@@ -1,7 +1,7 @@
 /** What a config would do, as text: the graph in order, each stage's state, sizes, memory, steps. Nothing is written. */
 import { join } from "node:path";
 import { messageOf, UserError } from "../errors";
-import { type Reporter, short } from "../log/console";
+import { short } from "../log/console";
 import { modelOf } from "../model/model";
 import { kindOf } from "../stages";
 import { readIndex } from "../train/checkpoints";
@@ -11,20 +11,22 @@ import { type Before, type Decision, decide, hasSaved, ownReason, type Scene } f
 import { graphOf, type Node, parentsOf, resultOf } from "./graph";
 import { hasher } from "./hasher";
 import { expectNoModel } from "./model";
-import { type Choice, chosenOf, unreadyParent } from "./pipeline";
+import { type Choice, chosenOf, type RunOptions, unreadyParent } from "./pipeline";
 import { plannedModel } from "./planned";
 import { tokenizerOutput } from "./run-tokenizer";
+import { expectRunnable } from "./runnable";
 import { beginsNew } from "./sources";
 import { seenIn } from "./stage-file";
 
 /** For `run --plan`. */
 export async function planText(
   config: Config,
-  { directory, console, choice = {} }: { directory: string; console: Reporter; choice?: Choice },
+  { directory, console, choice = {}, beside }: Pick<RunOptions, "directory" | "console" | "choice" | "beside">,
 ): Promise<string> {
   expectNoModel(directory);
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
+  if (!choice.keepGoing) await expectRunnable(chosen, { config, console, beside });
   const { tokenizer } = config;
   const lines = [`run ${config.name}, seed ${config.seed}`];
   lines.push(

@@ -8,19 +8,29 @@ import { presets } from "../model/architectures";
 import { modelConfig } from "../stages/model-settings";
 import type { Config } from "./config";
 import { findFile } from "./embedded";
-import type { Node } from "./graph";
+import type { Node, Reference } from "./graph";
 import { locateParts } from "./locate";
 
 const GPT2_VOCABULARY = 50257;
 
 /** The sizes of the model that a stage goes on from, or of the first that it reads. */
-export async function plannedModel({ reads, stage }: Node, config: Config, console: Reporter): Promise<ModelConfig> {
-  const [reference] = reads.values();
-  switch (reference!.to) {
+export function plannedModel(node: Node, config: Config, console: Reporter): Promise<ModelConfig> {
+  const [reference] = node.reads.values();
+  return plannedRead(reference!, node, config, console);
+}
+
+/** The sizes of one of the models that a stage reads. */
+export async function plannedRead(
+  reference: Reference,
+  { stage }: Node,
+  config: Config,
+  console: Reporter,
+): Promise<ModelConfig> {
+  switch (reference.to) {
     case "stage":
-      return plannedModel(reference!.node, config, console);
+      return plannedModel(reference.node, config, console);
     case "outside": {
-      const { name } = reference!;
+      const { name } = reference;
       return releasedConfig(name) ?? readConfig((await locateParts(name, console)).base);
     }
     case "new":

@@ -46,6 +46,9 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const kind = args.tokenizer;
+    const { optim, ...more } = stage.collect(args, rawArgs) as { optim: { steps: number; warmup: number } };
+    // A few steps have no room for the default's warm-up.
+    const warmup = all(rawArgs, "warmup").length ? optim.warmup : Math.min(optim.warmup, optim.steps);
     const raw: Record<string, unknown> = {
       name: "pretrain",
       ...run.collect(args, rawArgs),
@@ -55,7 +58,7 @@ export default defineCommand({
           : kind === "character"
             ? { kind }
             : { kind: "file", path: kind },
-      stage: [{ kind: "pretrain", ...stage.collect(args, rawArgs) }],
+      stage: [{ kind: "pretrain", ...more, optim: { ...optim, warmup } }],
     };
     await startRun(checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }), args);
   },

@@ -1,4 +1,6 @@
 /** `dawngrad run CONFIG`: the stages of a config file, in order. */
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { defineCommand } from "citty";
 import { readConfigFile } from "../app/config-file";
 import { planText } from "../app/plan-text";
@@ -34,6 +36,8 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const config = await readConfigFile(args.config, all(rawArgs, "set"));
+    const folder = dirname(args.config);
+    const beside = existsSync(args.config) && folder !== "." ? folder : undefined;
     const only = all(rawArgs, "only").flatMap((names) => names.split(","));
     const choice = {
       from: args.from,
@@ -43,9 +47,9 @@ export default defineCommand({
     };
     if (args.plan) {
       const directory = args.out ?? runFolder(config);
-      print(await planText(config, { directory, console: openConsole(), choice }));
+      print(await planText(config, { directory, console: openConsole(), choice, beside }));
       return;
     }
-    await startRun(config, { ...args, choice });
+    await startRun(config, { ...args, choice, beside });
   },
 });

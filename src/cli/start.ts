@@ -8,13 +8,18 @@ import { interrupts } from "./signals";
 
 export async function startRun(
   config: Config,
-  { out, choice, ...wanted }: DeviceArgs & { out?: string | undefined; choice?: Choice },
+  {
+    out,
+    choice,
+    beside,
+    ...wanted
+  }: DeviceArgs & { out?: string | undefined; choice?: Choice; beside?: string | undefined },
 ): Promise<void> {
   const console = openConsole();
   const { signal, hold, exitCode } = interrupts(console);
   using device = openFor(wanted, console);
   const directory = out ?? runFolder(config);
-  const more = choice && { choice };
+  const more = { beside, ...(choice && { choice }) };
   const outcome = await runPipeline(config, { device, directory, console, signal, hold, write: print, ...more });
   if (outcome === "interrupted") process.exitCode = exitCode();
 }

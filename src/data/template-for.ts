@@ -20,7 +20,18 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
   }
   if (Object.hasOwn(builtIn, wanted)) return builtIn[wanted]!;
   const file = { most: MOST_TEMPLATE_BYTES, hint: "give the path of a Jinja file", exitCode: 2 } as const;
-  if (existsSync(wanted)) return readTextFile(spooledBefore(wanted), `the chat template ${wanted}`, file);
+  expectTemplate(wanted);
+  return readTextFile(spooledBefore(wanted), `the chat template ${wanted}`, file);
+}
+
+/** Whether a template goes by a name, and not by a path. */
+export function isTemplateName(wanted: string): boolean {
+  return wanted === "auto" || Object.hasOwn(builtIn, wanted);
+}
+
+/** Throws a UserError where there is no such template. */
+export function expectTemplate(wanted: string): void {
+  if (isTemplateName(wanted) || existsSync(wanted)) return;
   throw new UserError(`there is no chat template ${wanted}`, {
     hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
     exitCode: 2,
@@ -29,7 +40,7 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
 
 /** The file, or the pipe, that a template is read from; a device may have no end. */
 export function templateFile(wanted: string): string | null {
-  if (wanted === "auto" || Object.hasOwn(builtIn, wanted)) return null;
+  if (isTemplateName(wanted)) return null;
   const found = statSync(wanted, { throwIfNoEntry: false });
   return found?.isFile() || found?.isFIFO() ? wanted : null;
 }

@@ -13,6 +13,7 @@ import { percentages } from "../log/console";
 import type { ChatTemplate } from "../text/template";
 import { type Tokenizer, tokenizerFrom } from "../text/tokenizer";
 import type { Context } from "./context";
+import { NO_VALIDATION } from "./model-settings";
 
 /** The keys of a config that say what the records are and how they are rendered. */
 export const records = {
@@ -48,7 +49,7 @@ export const records = {
   validation: z
     .union([z.number().gt(0).lt(1), z.string()])
     .default(0.05)
-    .meta({ description: "share of the examples that is held out, by seed, or a data file" }),
+    .meta({ description: "share of the examples that is held out, by seed, or a data file; none evaluates nothing" }),
   subset: z.int().min(0).default(0).meta({ description: "use only so many records, chosen by seed; 0 for all" }),
   cut: z.enum(cuts).default("open").meta({
     description:
@@ -111,6 +112,7 @@ export async function readExamples(
     config: { ...tokenizer.files.config, chat_template: template.source },
   });
   const made = { template, tokenizer: withTemplate, lines };
+  if (validation === NO_VALIDATION) return { train: all, held: [], ...made };
   if (typeof validation === "string") {
     const { examples, report } = await encode(await load(validation), validation);
     lines.push(...reportLines(report, validation));

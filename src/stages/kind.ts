@@ -17,6 +17,8 @@ export interface Kind<C> {
   reads(config: C): Readonly<Record<string, string | undefined>>;
   /** The files that its result depends on. */
   data(config: C): readonly string[];
+  /** Throws a UserError where it would fail for its settings or for the sizes of what it reads: no device, no data. */
+  check(config: C, planned: Planned): void;
   /** What it would do with a model of these sizes: no device, no data. */
   outline(config: C, model: ModelConfig): Outline;
   /**
@@ -31,6 +33,14 @@ export interface Kind<C> {
 export interface Change {
   readonly was: string | undefined;
   readonly is: string | undefined;
+}
+
+/** What is known of the models that a stage reads before any is made. */
+export interface Planned {
+  /** By the keys of `reads`. */
+  readonly models: ReadonlyMap<string, ModelConfig>;
+  /** It begins with a new model. */
+  readonly fresh: boolean;
 }
 
 export interface Outline {

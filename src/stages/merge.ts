@@ -5,6 +5,7 @@ import { z } from "zod";
 import { UserError } from "../errors";
 import { writeAside } from "../files";
 import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
+import type { ModelConfig } from "../model/architecture";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { MODEL_FOLDER } from "../train/run-folder";
 import { stageName } from "../train/settings";
@@ -39,6 +40,10 @@ export const merge: Kind<MergeConfig> = {
   version: 1,
   reads: ({ models }) => Object.fromEntries(models.map((name, i) => [keyOf(i), name])),
   data: () => [],
+  check({ models: names }, { models }) {
+    const [first, ...rest] = names.map((_, i) => models.get(keyOf(i))!);
+    for (const [i, config] of rest.entries()) expectSameConfig(config, first!, [names[i + 1]!, names[0]!]);
+  },
   outline: ({ models }) => ({ lines: [`the mean of ${models.join(", ")}`], trained: null }),
   async run({ name, models, weights = models.map(() => 1) }, { directory, console, locate }) {
     const total = sum(weights);
@@ -103,10 +108,20 @@ function expectSameShape(
   { model: first }: StoredModel,
   names: readonly [string, string],
 ): void {
-  const configs: [own: object, wanted: object] = [model.config, first.config];
   const shapes = ({ parameters }: typeof model) =>
     Object.fromEntries(parameters.list.map(({ name, shape }) => [name, `[${shape}]`]));
-  const differs = otherKey(...configs) ?? otherKey(shapes(model), shapes(first));
+  expectSame(otherKey(model.config, first.config) ?? otherKey(shapes(model), shapes(first)), names);
+}
+
+/** Of models that are not made yet, whose vocabulary is not known for certain. */
+function expectSameConfig(own: ModelConfig, wanted: ModelConfig, names: readonly [string, string]): void {
+  const sizes = ({ type, layers, heads, width, context, epsilon }: ModelConfig) => ({
+    ...{ type, layers, heads, width, context, epsilon },
+  });
+  expectSame(otherKey(sizes(own), sizes(wanted)), names);
+}
+
+function expectSame(differs: string | null, names: readonly [string, string]): void {
   if (differs === null) return;
   throw new UserError(`${names[0]} and ${names[1]} are not of one shape: ${differs}`, {
     hint: "only models of one architecture and size have a mean",

@@ -40,6 +40,9 @@ export function modelConfig({ preset, epsilon, ...given }: NewModel, vocabulary:
   return config;
 }
 
+/** Holds nothing out. A file of that name is `./none`. */
+export const NO_VALIDATION = "none";
+
 /** What a stage that needs a model goes on from. */
 export const source = {
   from: z.string().min(1).optional().meta({

@@ -18,7 +18,7 @@ import type { Batch } from "../train/stage";
 import type { Share } from "../train/world";
 import { lossAsEvaluation } from "./answers";
 import type { Built, Context } from "./context";
-import { source } from "./model-settings";
+import { NO_VALIDATION, source } from "./model-settings";
 import { wholeModel } from "./trained";
 
 export const schema = z.strictObject({
@@ -31,7 +31,7 @@ export const schema = z.strictObject({
   validation: z
     .union([z.number().gt(0).lt(1), z.string()])
     .default(0.1)
-    .meta({ description: "share of the text's end that is held out, or a text file" }),
+    .meta({ description: "share of the text's end that is held out, or a text file; none evaluates nothing" }),
   dropout,
   ...kept,
   ...training,
@@ -130,6 +130,7 @@ async function readSplit({ data, validation, batch }: PretrainConfig, { tokenize
     console.note("the tokenizer has no end token: the files follow one another as one text");
   const all = asDocuments(parts, tokenizer);
   expectWindow(all, batch.tokens, "the corpus");
+  if (validation === NO_VALIDATION) return { train: all, validation: all.subarray(0, 0) };
   const split =
     typeof validation === "number" ? splitOff(all, validation) : { train: all, validation: await read(validation) };
   expectWindow(split.train, batch.tokens, "the training text");

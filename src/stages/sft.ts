@@ -10,7 +10,7 @@ import { type Deal, dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
-import { templateFile } from "../data/template-for";
+import { expectTemplate, templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
@@ -98,6 +98,10 @@ export function files({ template }: SftConfig): readonly string[] {
   return file === null ? [] : [file];
 }
 
+export function check({ template }: SftConfig): void {
+  expectTemplate(template);
+}
+
 export async function build(config: SftConfig, context: Context): Promise<Built> {
   const { device, seed } = context;
   const { rows, accumulate } = config.batch;
@@ -165,7 +169,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
         tokenizer,
         template,
         colour: context.console.colour,
-        loss: (await measured.loss())!,
+        loss: held.length ? await measured.loss() : null,
       }),
     ],
     samples: (signal) => writeSamples(config, { engine, prompts, tokenizer, template, seed, signal }),
@@ -210,7 +214,8 @@ interface Start {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly colour: boolean;
-  readonly loss: number;
+  /** Of the untouched model; null where nothing is held out. */
+  readonly loss: number | null;
 }
 
 /** What is measured, and what it should be. */
@@ -219,16 +224,28 @@ function startLines({ name }: SftConfig, { train, held, deal, tokenizer, templat
   const targets = train.reduce((sum, { targets }) => sum + targets, 0);
   const ends = train.filter((example) => endsItself(example, tokenizer, template)).length;
   const endsTrained = ends === train.length ? "yes" : ends === 0 ? "no" : `in ${ends} of ${train.length}`;
-  const uniform = Math.log(tokenizer.size);
   return [
     `${name}: ${train.length} examples in ${deal.stepsPerEpoch} steps an epoch, ${held.length} held out; ${targets} of ${tokens} tokens are trained (${((100 * targets) / tokens).toFixed(0)}%); end token trained: ${endsTrained}`,
     ...(ends === 0 ? [`${name}: nothing ends an answer: the model will not learn to stop`] : []),
-    `${name}: step 0: loss ${loss.toFixed(4)} a held-out answer token of the untouched model; it should be well below ${uniform.toFixed(2)}, that of guessing among ${tokenizer.size} tokens, for GPT-2 itself about 3 to 5`,
+    ...(loss === null
+      ? []
+      : [
+          `${name}: step 0: loss ${loss.toFixed(4)} a held-out answer token of the untouched model; ${judged(loss, tokenizer)}`,
+        ]),
     `${name}: an example as the model sees it; ${colour ? "what is dimmed is not trained" : "only what stands between « and » is trained"}`,
     ...showExample(train[0]!, tokenizer, { colour, most: 600 })
       .split("\n")
       .map((line) => `  | ${line}`),
   ];
+}
+
+/** A model that knows such text is far from guessing. */
+function judged(loss: number, { size }: Tokenizer): string {
+  const uniform = Math.log(size);
+  const guessing = `${uniform.toFixed(2)}, that of guessing among ${size} tokens`;
+  if (loss < 0.8 * uniform) return `it is well below ${guessing}, as it should be`;
+  const why = "the model has not learned such text, or its tokenizer or the template is another's";
+  return `it should be well below ${guessing}, and is ${loss < uniform ? "hardly so" : "not"}: ${why}`;
 }
 
 interface Writer {

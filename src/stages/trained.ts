@@ -53,9 +53,10 @@ export function checkLora(lora: LoraConfig | undefined, { model, base }: Pick<Co
   const refuse = (message: string, hint: string) => {
     throw new UserError(message, { hint, exitCode: 2 });
   };
-  if (modules.length === 0)
+  const idle = lora.targets.filter((pattern) => targeted(model.modules, [pattern]).length === 0);
+  if (idle.length)
     refuse(
-      `lora.targets names no layer: ${lora.targets.join(", ")}`,
+      `lora.targets names no layer: ${idle.join(", ")}`,
       "use attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj, head, or all-linear",
     );
   if (base === null)

@@ -1,5 +1,6 @@
 /** Makes a kind of stage of a training stage: opens the model, builds the stage, sees whether it fits, trains. */
 import type { z } from "zod";
+import { UserError } from "../errors";
 import { duration, memory, short } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import { adapterOf, targeted } from "../model/lora";
@@ -10,8 +11,10 @@ import { told } from "../train/progress";
 import type { LoraConfig, Training } from "../train/settings";
 import type { Built, Context } from "./context";
 import { expectFits } from "./fits";
-import type { Change, Kind, Outline, RunContext } from "./kind";
+import type { Change, Kind, Outline, Planned, RunContext } from "./kind";
 import { memoryOf } from "./memory";
+import { NO_VALIDATION } from "./model-settings";
+import { checkLora } from "./trained";
 
 /** What every training stage's config has. */
 export interface TrainingConfig {
@@ -36,6 +39,8 @@ export interface TrainingStage<C extends TrainingConfig> {
   files?(config: C): readonly string[];
   /** Models that it reads beside the one that it goes on from: `build` opens them by these keys. */
   reads?(config: C): Readonly<Record<string, string | undefined>>;
+  /** Throws a UserError where its own settings would fail. */
+  check?(config: C): void;
   build(config: C, context: Context): Promise<Built>;
 }
 
@@ -45,6 +50,7 @@ export function trainingKind<C extends TrainingConfig>({
   settings,
   files = () => [],
   reads = () => ({}),
+  check = () => {},
   build,
 }: TrainingStage<C>): Kind<C> {
   return {
@@ -52,17 +58,25 @@ export function trainingKind<C extends TrainingConfig>({
     version,
     reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
+    check(config, planned) {
+      checkTraining(config, settings(config), planned);
+      check(config);
+    },
     outline: (config, model) => outline(config, settings(config), model),
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
       using source = await context.open("from", config.lora?.base ?? "f32");
       using stage = await build(config, { ...context, ...source });
-      const { name, batch, recompute, activations } = config;
+      const { name, batch, recompute, activations, validation } = config;
+      const given = settings(config);
+      expectWarmup(name, given.optim.warmup, stage.steps);
+      // Nothing to evaluate, and so nothing is ever due.
+      const wanted = validation === NO_VALIDATION ? { ...given, evaluate: { ...given.evaluate, every: 0 } } : given;
       const shape = { rows: batch.rows, tokens: stage.length, recompute, activations };
       const needed = expectFits(context.device, stage, { name, model: stage.model, batch: shape });
       context.console.note(`${name}: ${trainedLine(stage.model, config.lora)}`);
       context.console.note(`${name}: training takes ${memory(needed)} of device memory`);
-      const outcome = await fit(stage, { ...context, name, settings: settings(config) });
+      const outcome = await fit(stage, { ...context, name, settings: wanted });
       for (const line of outcomeLines(name, outcome, context)) context.console.note(line);
       return outcome.reason === "interrupted" ? "interrupted" : "finished";
     },
@@ -70,7 +84,36 @@ export function trainingKind<C extends TrainingConfig>({
 }
 
 function dataOf({ data, validation }: TrainingConfig): readonly string[] {
-  return [...[data].flat(), ...(typeof validation === "string" ? [validation] : [])];
+  return [...[data].flat(), ...(typeof validation === "string" && validation !== NO_VALIDATION ? [validation] : [])];
+}
+
+/** What `run` and `run --plan` refuse alike. */
+function checkTraining(
+  { name, batch, optim: { steps }, lora, validation }: TrainingConfig,
+  { optim, evaluate }: Training,
+  { models, fresh }: Planned,
+): void {
+  const sizes = models.get("from")!;
+  const refuse = (message: string, hint: string): never => {
+    throw new UserError(message, { hint: `stage ${name}: ${hint}`, exitCode: 2 });
+  };
+  if (batch.tokens !== undefined && batch.tokens > sizes.context)
+    refuse(
+      `batch.tokens is ${batch.tokens}, and the model's context is ${sizes.context}`,
+      "use fewer tokens a row or a model with a longer context",
+    );
+  if (steps !== undefined) expectWarmup(name, optim.warmup, steps);
+  if (validation === NO_VALIDATION && evaluate.patience > 0)
+    refuse('evaluate.patience counts for nothing with validation = "none"', "leave one of them out");
+  checkLora(lora, { model: modelOf(sizes), base: fresh ? null : "" });
+}
+
+function expectWarmup(name: string, warmup: number, steps: number): void {
+  if (warmup <= steps) return;
+  throw new UserError(`${name}: optim.warmup is ${warmup}, and the stage has ${steps} steps`, {
+    hint: "the rate would never reach its peak: use a shorter warm-up or more steps",
+    exitCode: 2,
+  });
 }
 
 /** What is trained, and what is not. */
@@ -134,7 +177,7 @@ function outline(config: TrainingConfig, { optim, evaluate, save }: Training, si
       `${many} of ${rows} x ${tokens} x ${accumulate} = ${each} tokens${steps ? `, ${short(steps * each)} in all` : " at most"}, on ${[config.data].flat().join(", ")}`,
       trainedLine(model, lora),
       `AdamW, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
-      `evaluation every ${evaluate.every} steps, a checkpoint every ${save.every}, ${save.keep} kept`,
+      `${config.validation === NO_VALIDATION ? "no evaluation" : `evaluation every ${evaluate.every} steps`}, a checkpoint every ${save.every}, ${save.keep} kept`,
       `device memory: ${memory(trainingBytes)}`,
     ],
   };

@@ -114,12 +114,15 @@ describe("a run made before there were stage files", () => {
     using folder = await older();
     expect(trained(await sitting(folder.path, { size: 262 }))).toEqual(["pretrain", "sft"]);
   });
-  test("can be planned, also where its data are gone", async () => {
+  test("cannot be planned where its data are gone, as it could not be run", async () => {
     using folder = await older();
     rmSync(join(folder.path, "a.jsonl"));
-    const plan = await planText(configIn(folder.path, {}), { directory: folder.run, console: silent });
-    expect(plan).toContain("pretrain (pretrain) <- new: finished");
-    expect(plan).toMatch(/sft \(sft\) <- pretrain: cannot be run: .*a\.jsonl cannot be read: there is no such file/);
+    const planned = (choice = {}) =>
+      planText(configIn(folder.path, {}), { directory: folder.run, console: silent, choice });
+    await expect(planned()).rejects.toThrow(/a\.jsonl cannot be read: there is no such file/);
+    expect(await planned({ keepGoing: true })).toMatch(
+      /sft \(sft\) <- pretrain: cannot be run: .*a\.jsonl cannot be read: there is no such file/,
+    );
   });
   test("whose config is gone is set aside", async () => {
     using folder = await older();

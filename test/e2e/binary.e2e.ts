@@ -534,7 +534,10 @@ describe("fine-tuning", () => {
     );
     expect(base).toBe("../../base");
     expect((await run(more)).stderr).not.toMatch(/is an adapter/);
-    writeFileSync(join(folder, "plan.toml"), '[model]\nfrom = "tuned"\n[[stage]]\nkind = "sft"\ndata = "x.jsonl"\n');
+    writeFileSync(
+      join(folder, "plan.toml"),
+      '[model]\nfrom = "tuned"\n[[stage]]\nkind = "sft"\ndata = "data/general.jsonl"\n',
+    );
     expect((await run(["run", "plan.toml", "--plan"])).stdout).toContain("weights and tokenizer: tuned");
     const whole = await run([...train, "--steps", "1", "--out", "tuned-whole"]);
     expect([whole.code, whole.stderr]).toEqual([0, expect.stringContaining("finished after step 1")]);
@@ -595,7 +598,8 @@ describe("fine-tuning", () => {
       join(folder, "short.jsonl"),
       '{"instruction": "a", "output": "b"}\n{"instruction": "a", "output": ""}\n',
     );
-    const sft = (data: string, ...more: string[]) => [
+    const sft = (data: string, ...more: string[]) => withTokens("64", data, ...more);
+    const withTokens = (tokens: string, data: string, ...more: string[]) => [
       "sft",
       "--model",
       "stages/pretrain",
@@ -604,7 +608,7 @@ describe("fine-tuning", () => {
       "--steps",
       "1",
       "--tokens",
-      "64",
+      tokens,
       "--data",
       data,
       ...more,
@@ -626,7 +630,7 @@ describe("fine-tuning", () => {
       /^error: there is no chat template mine\.jinja$/m,
     );
     await refused(
-      sft("data/questions.jsonl", "--tokens", "4000"),
+      withTokens("4000", "data/questions.jsonl"),
       /^error: batch\.tokens is 4000, and the model's context is 64$/m,
     );
     await refused(

@@ -335,7 +335,12 @@ describe("before the first step", () => {
     expect(text).toMatch(
       /16 examples in 5 steps an epoch, 16 held out; \d+ of \d+ tokens are trained \(\d+%\); end token trained: yes/,
     );
-    expect(text).toMatch(new RegExp(`step 0: loss \\d\\.\\d{4} .* well below ${Math.log(tokenizer.size).toFixed(2)}`));
+    // A model of random weights guesses.
+    const told = new RegExp(
+      `step 0: loss (\\d+\\.\\d{4}) .* should be well below ${Math.log(tokenizer.size).toFixed(2)}, .*, and is (.*):`,
+    );
+    const [, loss, how] = text.match(told)!;
+    expect(how).toBe(Number(loss) < Math.log(tokenizer.size) ? "hardly so" : "not");
     expect(text).toContain("  | User: what is a?\n  | Assistant:« p<|endoftext|>»\n  | User: and?\n");
   });
 });
