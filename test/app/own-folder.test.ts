@@ -39,7 +39,7 @@ async function modelIn(path: string): Promise<string> {
 const configOf = (from: string, data: string) =>
   checkConfig({
     model: { from },
-    stage: [{ kind: "pretrain", data, validation: data, optim: { steps: 1 } }],
+    stage: [{ kind: "pretrain", data, validation: data, batch: { tokens: 16 }, optim: { steps: 1 } }],
   });
 
 function run(from: string, directory: string, data: string) {
