@@ -36,6 +36,11 @@ export async function locateParts(
 ): Promise<ModelParts> {
   const directory = await locateModel(given, console);
   const own = isAdapter(directory) ? [directory] : [];
+  if (baseOnly && own.length === 0)
+    throw new UserError(`${given} has no adapter of its own that --base-only could leave out`, {
+      hint: "leave out --base-only",
+      exitCode: 2,
+    });
   const base = own.length ? await locateBase(directory, console) : directory;
   const more: string[] = [];
   for (const path of adapters) {
