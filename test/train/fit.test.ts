@@ -113,6 +113,7 @@ interface Line {
   readonly grad_norm?: number;
   readonly validation_loss?: number;
   readonly num_tokens?: number;
+  readonly learning_rate?: number;
   readonly epoch?: number;
 }
 
@@ -243,6 +244,21 @@ onEachDevice(() => {
     });
     expect(modelDirectory(join(folder.path, "stage"))).toBe(join(folder.path, "stage", "step-000004"));
     expect((await train(folder.path, { config: { optim: { steps: 100, lr: 1e-3 } } })).reason).toBe("finished");
+  });
+
+  test("the best is the first of equals, and every step has the learning rate of its place", async () => {
+    using folder = temporaryFolder();
+    const outcome = await train(folder.path, {
+      config: { optim: { steps: 12, lr: 1e-3, warmup: 2, schedule: "linear", floor: 0 } },
+      change: (stage) => ({ ...stage, evaluate: async () => lossAsEvaluation(2) }),
+    });
+    expect(outcome.progress).toMatchObject({ worse: 2, best: { step: 4 } });
+    const rates = history(folder.path).flatMap(({ learning_rate: rate }) => (rate === undefined ? [] : [rate]));
+    const wanted = [0.5, 1, ...Array.from({ length: 10 }, (_, i) => 1 - i / 10)].map((share) => 1e-3 * share);
+    expect(rates).toHaveLength(12);
+    rates.forEach((rate, i) => {
+      expect(rate).toBeCloseTo(wanted[i]!, 10);
+    });
   });
 
   test("patience counts on where a run was interrupted", async () => {
