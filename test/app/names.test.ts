@@ -21,7 +21,7 @@ describe.each(["constructor", "toString", "__proto__", "hasOwnProperty", "valueO
     await expect(locateModel(name, silent)).rejects.toThrow(`no model at ${name}`);
     const tokenizer = tokenizerFrom(trainCharacters(["abc"]));
     expect(() => templateFor(name, "messages", tokenizer)).toThrow(`there is no chat template ${name}`);
-    expect(templateFile(name)).toBe(null);
+    expect(() => templateFile(name)).toThrow(`there is no chat template ${name}`);
   });
   test("is no key, preset, kind or stage of a config", () => {
     const refusal = (config: string) => {
