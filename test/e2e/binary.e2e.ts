@@ -157,7 +157,7 @@ describe("a pipeline in an empty folder", () => {
   test("another config runs again what it changes, says why, and keeps what was there", async () => {
     const { stderr, code } = await run([...smoke, "--out", "whole"]);
     expect(stderr).toMatch(
-      /^pretrain: runs again: optim\.steps was 30 and is 20; the other is kept in whole\/pretrain@\w{8}$/m,
+      /^pretrain: runs again: optim\.steps was 30 and is 20: it has trained 30 steps; the other is kept in whole\/pretrain@\w{8}$/m,
     );
     expect(code).toBe(0);
     const back = await run([...smoke, ...options, "--out", "whole"]);
@@ -642,7 +642,7 @@ describe("fine-tuning", () => {
       /is an adapter, which has no weights of its own\nhint: make a whole model by `dawngrad merge`/m,
     );
     await refused(
-      sft("data/questions.jsonl", "--base", "nf3"),
+      sft("data/questions.jsonl", "--lora", "--base", "nf3"),
       /^error: Invalid value for argument: --base \(nf3\)\. Expected one of: f32, bf16/m,
     );
     await refused(["merge", "--model", "stages/pretrain", "--out", "x"], /has no adapter to merge$/m);
