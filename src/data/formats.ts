@@ -124,7 +124,7 @@ const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, C
       if (typeof all === "string") return all;
       const { messages, unlearned } = all;
       const asked = messages.flatMap(({ role }, at) => (role === "assistant" && at < prompt.length ? [at] : []));
-      return conversation({ messages, unlearned: [...new Set([...asked, ...unlearned])] });
+      return conversation({ messages, unlearned: [...new Set([...asked, ...unlearned])] }, note);
     }
     const missing = problemOf(fields, ["prompt", "completion"]);
     if (missing) return missing;
@@ -179,7 +179,7 @@ function instruction(fields: Fields, answer: "output" | "response", note: Note):
 /** A conversation behind what the system is told, if anything. */
 function told(system: unknown, turns: Turns | string, note: Note): Sample | string {
   const whole = typeof turns === "string" ? turns : afterSystem(system, turns, note);
-  return typeof whole === "string" ? whole : conversation(whole);
+  return typeof whole === "string" ? whole : conversation(whole, note);
 }
 
 /** Which of these fields is not there as text. */
@@ -199,9 +199,10 @@ function convertTrees(rows: readonly Row[], format: "oasst" | "oasst-messages", 
   const samples: Located[] = [];
   const bad = [...lost];
   for (const { messages, where } of conversations) {
-    const sample = conversation({ messages, unlearned: [] });
+    const unread: string[] = [];
+    const sample = conversation({ messages, unlearned: [] }, (name) => unread.push(name));
     if (typeof sample === "string") bad.push({ where, problem: sample });
-    else samples.push({ ...sample, where });
+    else samples.push({ ...sample, where, ...(unread.length > 0 && { unread }) });
   }
   return { samples, read, bad };
 }

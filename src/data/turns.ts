@@ -82,11 +82,13 @@ function textOf(content: unknown): string | null {
   return texts.every((text) => typeof text === "string") ? texts.join("") : null;
 }
 
-/** A conversation whose roles are in order and whose answers are not empty. A last question without an answer is left out. */
-export function conversation({ messages: given, unlearned }: Turns): Conversation | string {
-  const messages = given.at(-1)?.role === "user" ? given.slice(0, -1) : given;
+/** A conversation whose roles are in order and whose answers are not empty. A last question without an answer is left out, and told. */
+export function conversation({ messages: given, unlearned }: Turns, note: Note): Conversation | string {
+  const asks = given.length > 1 && given.at(-1)!.role === "user";
+  if (asks) note("a last question without an answer");
+  const messages = asks ? given.slice(0, -1) : given;
   const spoken = messages[0]?.role === "system" ? messages.slice(1) : messages;
-  if (spoken.length === 0) return "there is no answer";
+  if (!spoken.some(({ role }) => role === "assistant")) return "there is no answer";
   for (const [i, { role, content }] of spoken.entries()) {
     const expected = i % 2 === 0 ? "user" : "assistant";
     const turn = i + 1 + messages.length - spoken.length;

@@ -178,7 +178,11 @@ describe("formats", () => {
           { from: "human", value: "c" },
         ],
       },
-      { kind: "messages", messages: [{ role: "system", content: "s" }, user("a"), assistant("b")] },
+      {
+        kind: "messages",
+        messages: [{ role: "system", content: "s" }, user("a"), assistant("b")],
+        unread: ["a last question without an answer"],
+      },
     ],
     [
       "oasst",
