@@ -11,7 +11,7 @@ import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { percentages } from "../log/console";
 import type { ChatTemplate } from "../text/template";
-import { type Tokenizer, tokenizerFrom } from "../text/tokenizer";
+import { type Tokenizer, withTemplate } from "../text/tokenizer";
 import type { Context } from "./context";
 import { NO_VALIDATION } from "./model-settings";
 
@@ -107,11 +107,7 @@ export async function readExamples(
     lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all").slice(0, 1));
   console.done();
   const all = parts.flatMap(({ examples }) => examples);
-  const withTemplate = tokenizerFrom({
-    tokenizer: tokenizer.files.tokenizer,
-    config: { ...tokenizer.files.config, chat_template: template.source },
-  });
-  const made = { template, tokenizer: withTemplate, lines };
+  const made = { template, tokenizer: withTemplate(tokenizer, template.source), lines };
   if (validation === NO_VALIDATION) return { train: all, held: [], ...made };
   if (typeof validation === "string") {
     const { examples, report } = await encode(await load(validation), validation);

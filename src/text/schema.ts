@@ -156,13 +156,13 @@ function plainVocabulary(vocab: unknown): Map<string, number> {
     throw new Error("its vocab is not an object of tokens and their ids");
   const ids = new Map<string, number>(Object.entries(vocab));
   if (ids.size === 0) throw new Error("it has no vocabulary");
-  const tokens = new Map<number, string>();
+  const tokens: string[] = [];
   for (const [token, id] of ids) {
     if (!(Number.isInteger(id) && id >= 0 && id < MOST_TOKENS))
       throw new Error(`the id of ${shown(token)} is ${shown(id)}: ids are whole numbers from 0 to ${MOST_TOKENS - 1}`);
-    const other = tokens.get(id);
+    const other = tokens[id];
     if (other !== undefined) throw new Error(`${shown(other)} and ${shown(token)} have the same id, ${id}`);
-    tokens.set(id, token);
+    tokens[id] = token;
   }
   return ids;
 }

@@ -43,21 +43,26 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const file = parseTokenizer(files.tokenizer, where);
   const words = file.model.type === "WordLevel" ? wordTokenizer(files.tokenizer as unknown as WordFile) : null;
   const text = words ?? fromLibrary(file, where);
-  const names = [...file.vocabulary];
-  const tokens = new Map(names.map(([token, id]) => [id, token]));
-  const size = names.reduce((most, [, id]) => Math.max(most, id), 0) + 1;
+  const tokens: string[] = [];
+  for (const [token, id] of file.vocabulary) tokens[id] = token;
   return {
     kind: file.model.type,
-    size,
+    size: tokens.length,
     endOfText: file.vocabulary.get(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null,
     files,
     added: file.added,
     encode: (given, { special = false, shield = "" } = {}) => text.encode(given, special, shield),
     decode: text.decode,
     stream: text.stream,
-    token: (id) => tokens.get(id) ?? "",
+    token: (id) => tokens[id] ?? "",
     cutsAtSpaces: words !== null || cutsAtSpaces(file),
   };
+}
+
+/** The same tokenizer, saved with this chat template. */
+export function withTemplate(tokenizer: Tokenizer, source: string): Tokenizer {
+  const { files } = tokenizer;
+  return { ...tokenizer, files: { ...files, config: { ...files.config, chat_template: source } } };
 }
 
 /** What the kinds of tokenizer have of their own. */
