@@ -1,10 +1,22 @@
 /** Files are whole or not there, and what is wrong with one is a sentence. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../src/errors";
-import { jsonObject, readJson, unreadable, writeAside, writeNew, writeTextAside } from "../src/files";
+import {
+  clearRemains,
+  jsonObject,
+  keepDamaged,
+  readJson,
+  readTextFile,
+  textOf,
+  unreadable,
+  writeAside,
+  writeNew,
+  writeTextAside,
+} from "../src/files";
 import { watchDisk } from "./support/disk";
 import { temporaryFolder } from "./support/folder";
 
@@ -38,6 +50,22 @@ describe("what is written aside", () => {
     await inFolder((temporary) => writeFileSync(join(temporary, "old"), ""))(path);
     await inFolder((temporary) => writeFileSync(join(temporary, "new"), ""))(path);
     expect(readdirSync(path)).toEqual(["new"]);
+    expect(readdirSync(folder.path)).toEqual(["model"]);
+  });
+  test("brings a folder back where it cannot be replaced", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "model");
+    await inFolder((temporary) => writeFileSync(join(temporary, "old"), ""))(path);
+    const { renameSync } = { ...fs };
+    const spy = spyOn(fs, "renameSync").mockImplementation((from, to) => {
+      if (to === path && String(from).endsWith(".tmp")) throw new Error("no more");
+      renameSync(from, to);
+    });
+    const failing = inFolder((temporary) => writeFileSync(join(temporary, "new"), ""))(path);
+    await expect(failing).rejects.toThrow("no more");
+    spy.mockRestore();
+    expect(readdirSync(folder.path)).toEqual(["model"]);
+    expect(readdirSync(path)).toEqual(["old"]);
   });
   test("leaves nothing where it fails, and what was there as it was", async () => {
     using folder = temporaryFolder();
@@ -102,6 +130,37 @@ describe("what is written aside", () => {
   });
 });
 
+describe("what a killed process left", () => {
+  const old = ".model.7-0123456789ab.old";
+  const kept = (...names: readonly string[]) => {
+    using folder = temporaryFolder();
+    for (const name of names) {
+      mkdirSync(join(folder.path, name));
+      writeFileSync(join(folder.path, name, name), "");
+    }
+    clearRemains(folder.path);
+    return readdirSync(folder.path).map((name) => [name, ...readdirSync(join(folder.path, name))]);
+  };
+  test("is cleared away, and what it was about to replace is brought back only where nothing is in its place", () => {
+    expect(kept(old)).toEqual([["model", old]]);
+    expect(kept("model", old)).toEqual([["model", "model"]]);
+    expect(kept("model", ".model.7-0123456789ab.tmp")).toEqual([["model", "model"]]);
+    expect(kept(".model.7.tmp")).toEqual([[".model.7.tmp", ".model.7.tmp"]]);
+  });
+});
+
+test("what is damaged is kept beside what was kept before", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "x");
+  const names = ["first", "second", "third"].map((content) => {
+    writeFileSync(path, content);
+    return keepDamaged(path);
+  });
+  expect(names).toEqual([`${path}.damaged`, `${path}.damaged-2`, `${path}.damaged-3`]);
+  expect(names.map((name) => readFileSync(name, "utf8"))).toEqual(["first", "second", "third"]);
+  expect(existsSync(path)).toBe(false);
+});
+
 describe("what a user has named", () => {
   const text = (temporary: string) => writeFileSync(temporary, "new");
   const folderOf = (temporary: string) => {
@@ -142,6 +201,38 @@ describe("what a user has named", () => {
         expect(lstatSync(path).ino).toBe(mine!);
       }
   });
+  test.skipIf(process.platform === "win32")("is on the disk before it has its name, and its name with it", async () => {
+    using folder = temporaryFolder();
+    for (const [write, name] of [
+      [text, "file"],
+      [folderOf, "folder"],
+    ] as const) {
+      using disk = watchDisk();
+      await writeNew(join(folder.path, name), write);
+      const told = disk.events.map(({ what, path }) => `${what} ${path.startsWith(`${folder.path}/.`) ? "it" : path}`);
+      const named = name === "file" ? "remove it" : "rename it";
+      expect(told.lastIndexOf("sync it")).toBeLessThan(told.indexOf(named));
+      expect(told).toContain("sync it");
+      expect(told.at(-1)).toBe(`sync ${folder.path}`);
+    }
+  });
+  test("is written where a disk has no links, and replaces nothing there either", async () => {
+    using folder = temporaryFolder();
+    const spy = spyOn(fs, "linkSync").mockImplementation(() => {
+      throw Object.assign(new Error("no links"), { code: "EPERM" });
+    });
+    const path = join(folder.path, "x");
+    await writeNew(path, text);
+    const other = join(folder.path, "y");
+    const written = writeNew(other, (temporary) => {
+      text(temporary);
+      writeFileSync(other, "mine");
+    });
+    await expect(written).rejects.toThrow(/y is there already/);
+    spy.mockRestore();
+    expect(readdirSync(folder.path).sort()).toEqual(["x", "y"]);
+    expect([path, other].map((name) => readFileSync(name, "utf8"))).toEqual(["new", "mine"]);
+  });
   test("is a sentence where it cannot be written, and an error of ours keeps its stack", async () => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, "file"), "");
@@ -156,6 +247,34 @@ describe("what a user has named", () => {
     await expect(ours).rejects.toThrow(TypeError);
     expect(readdirSync(folder.path)).toEqual(["file"]);
   });
+});
+
+test("a text of as many bytes as are read is read, from a file or a pipe, and one of more is refused", () => {
+  using folder = temporaryFolder();
+  const file = join(folder.path, "file");
+  const pipe = join(folder.path, "pipe");
+  Bun.spawnSync(["mkfifo", pipe]);
+  for (const content of ["12345", "123456"]) {
+    writeFileSync(file, content);
+    const written = () => {
+      Bun.spawn(["sh", "-c", `printf ${content} > ${pipe}`]);
+      return pipe;
+    };
+    const ways = [() => file, written];
+    for (const way of ways) {
+      const read = () => readTextFile(way(), "it", { most: 5 });
+      if (content.length === 5) expect(read()).toBe(content);
+      else expect(read).toThrow("it has more than 5 bytes");
+    }
+  }
+});
+
+test("byte-order marks are told apart", () => {
+  // https://www.unicode.org/faq/utf_bom: FF FE 00 00 is UTF-32's; behind UTF-16's may stand U+0100, as 00 01.
+  expect(() => textOf(Uint8Array.of(0xff, 0xfe, 0, 0), "it")).toThrow("the byte-order mark of UTF-32");
+  expect(() => textOf(Uint8Array.of(0xff, 0xfe, 0, 1), "it")).toThrow("the byte-order mark of UTF-16");
+  expect(() => textOf(Uint8Array.of(0xfe, 0xff, 1, 0), "it")).toThrow("the byte-order mark of UTF-16");
+  expect(() => textOf(Uint8Array.of(0xff, 0xfe), "it")).toThrow("the byte-order mark of UTF-16");
 });
 
 describe("a JSON file", () => {

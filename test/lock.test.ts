@@ -1,5 +1,6 @@
 /** Locks of files: held by the living, taken over from the dead, by one alone. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -91,6 +92,60 @@ test.skipIf(flock === null)("the lock of a process that is killed is free at onc
   const lock = tryLock(path);
   expect(isHeld(lock)).toBe(false);
   (lock as Disposable)[Symbol.dispose]();
+});
+
+test.skipIf(flock === null)("a file that was removed before it was locked is no lock", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "lock");
+  let theirs: Disposable | undefined;
+  const late = {
+    ...flock!,
+    take(fd: number) {
+      if (!theirs) {
+        rmSync(path);
+        theirs = tryLock(path, flock) as Disposable;
+      }
+      return flock!.take(fd);
+    },
+  };
+  expect(tryLock(path, late)).toEqual({ text: `process ${process.pid}` });
+  theirs![Symbol.dispose]();
+});
+
+test.skipIf(flock === null)("a lock's file is removed while it is still locked", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "lock");
+  const lock = tryLock(path, flock) as Disposable;
+  const { rmSync: remove } = { ...fs };
+  const free: boolean[] = [];
+  const spy = spyOn(fs, "rmSync").mockImplementation((file, options) => {
+    const fd = fs.openSync(file, "r");
+    free.push(flock!.take(fd));
+    fs.closeSync(fd);
+    remove(file, options);
+  });
+  lock[Symbol.dispose]();
+  spy.mockRestore();
+  expect(free).toEqual([false]);
+  expect(existsSync(path)).toBe(false);
+});
+
+test("without the kernel's lock, one that another holds by now is not removed", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "lock");
+  const lock = tryLock(path, null) as Disposable;
+  const theirs = record({ host: "ada" });
+  writeFileSync(path, theirs);
+  lock[Symbol.dispose]();
+  expect(readFileSync(path, "utf8")).toBe(theirs);
+});
+
+test("without the kernel's lock, that of a process in another container is left to it", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "lock");
+  // Its number is nobody's here: past the most that Linux gives.
+  writeFileSync(path, record({ space: "1", pid: 2 ** 22 + 1 }));
+  expect(tryLock(path, null)).toEqual({ text: `process ${2 ** 22 + 1}` });
 });
 
 test("without the kernel's lock, that of another machine is left to it", () => {

@@ -54,6 +54,12 @@ describe("settings", () => {
   });
 });
 
+test("a key does not come from the order in which parts are named", () => {
+  expect(keyOf({ seed: "1", kind: "sft 1", "data 1: a": "x" })).toBe(
+    keyOf({ "data 1: a": "x", kind: "sft 1", seed: "1" }),
+  );
+});
+
 test("a difference is told by what it is", () => {
   expect(difference({ a: "1" }, { a: "1" })).toBeNull();
   expect(difference({}, { a: "1" })).toBe("what it was made from is not known");

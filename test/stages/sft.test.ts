@@ -247,6 +247,25 @@ onEachDevice(() => {
     });
   });
 
+  test("no two micro-batches drop the same", async () => {
+    using folder = temporaryFolder();
+    const seeds: number[] = [];
+    const watch = (stage: Stage): Stage => ({
+      ...stage,
+      async *step(step, share) {
+        for await (const batch of stage.step(step, share)) {
+          seeds.push((batch.values.dropoutSeed as Uint32Array)[0]!);
+          yield batch;
+        }
+      },
+    });
+    const config = { dropout: 0.1, batch: { rows: 4, tokens: 64, accumulate: 3 }, optim: { steps: 3 } };
+    await train(folder.path, { config, change: watch });
+    // An epoch has fewer micro-batches than its steps have room for.
+    expect(seeds.length).toBeGreaterThan(6);
+    expect(new Set(seeds).size).toBe(seeds.length);
+  });
+
   test("going on with other data is refused, and nothing is changed", async () => {
     using folder = temporaryFolder();
     const short = { batch: { rows: 16, tokens: 64 }, optim: { steps: 1 } };
