@@ -140,37 +140,19 @@ interface Issue {
  * Makes a file or a folder: `write` makes it beside `path` under a name of its own, which becomes `path` once all of it is on the disk.
  * What stood there is replaced. Where anything fails, and where the program is ended, nothing is left but what was there before.
  */
-export async function writeAside<T>(path: string, write: (temporary: string) => T | Promise<T>): Promise<T> {
-  const temporary = aside(path);
-  const remove = () => rmSync(temporary, { recursive: true, force: true });
-  process.on("exit", remove);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    const result = await write(temporary);
-    settle(temporary, path);
-    return result;
-  } catch (error) {
-    remove();
-    throw error;
-  } finally {
-    process.off("exit", remove);
-  }
+export function writeAside<T>(path: string, write: Write<T>): Promise<T> {
+  return written(path, write, replace);
 }
 
+/** Makes a file or a folder under the name that it is given. */
+type Write<T> = (temporary: string) => T | Promise<T>;
+
 /** The same where nothing stands yet, for what a user has named by --out. What is there, or comes there meanwhile, stays as it is. */
-export async function writeNew<T>(path: string, write: (temporary: string) => T | Promise<T>): Promise<T> {
-  const temporary = aside(path);
+export async function writeNew<T>(path: string, write: Write<T>): Promise<T> {
   try {
     if (lstatSync(path, { throwIfNoEntry: false })) throw Object.assign(new Error(), { code: "EEXIST" });
-    mkdirSync(dirname(path), { recursive: true });
-    const result = await write(temporary);
-    sync(temporary);
-    if (statSync(temporary).isDirectory()) renameSync(temporary, path);
-    else claim(temporary, path);
-    syncNames(dirname(path));
-    return result;
+    return await written(path, write, claim);
   } catch (error) {
-    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
     if (["EEXIST", "ENOTEMPTY"].includes(codeOf(error) ?? ""))
       throw new UserError(`${path} is there already`, { hint: "give another name with --out", exitCode: 2 });
     if (error instanceof UserError || codeOf(error) === undefined) throw error;
@@ -180,8 +162,35 @@ export async function writeNew<T>(path: string, write: (temporary: string) => T 
 
 const HINT = "make room, or give another place with --out";
 
+async function written<T>(
+  path: string,
+  write: Write<T>,
+  settle: (temporary: string, path: string) => void,
+): Promise<T> {
+  const temporary = aside(path);
+  const remove = () => rmSync(temporary, { recursive: true, force: true });
+  process.on("exit", remove);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const result = await write(temporary);
+    sync(temporary);
+    settle(temporary, path);
+    syncNames(dirname(path));
+    return result;
+  } catch (error) {
+    remove();
+    throw error;
+  } finally {
+    process.off("exit", remove);
+  }
+}
+
 /** A rename would replace a file that has come there; a link does not. Some disks have no links. */
 function claim(temporary: string, path: string): void {
+  if (statSync(temporary).isDirectory()) {
+    renameSync(temporary, path);
+    return;
+  }
   try {
     linkSync(temporary, path);
   } catch (error) {
@@ -199,7 +208,9 @@ export function writeTextAside(path: string, text: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(temporary, text);
-    settle(temporary, path);
+    sync(temporary);
+    replace(temporary, path);
+    syncNames(dirname(path));
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
@@ -234,8 +245,7 @@ export function clearRemains(folder: string): void {
   }
 }
 
-function settle(temporary: string, path: string): void {
-  sync(temporary);
+function replace(temporary: string, path: string): void {
   // A folder cannot be renamed onto another: the old one is moved away first, and brought back where that is all that can be done.
   const replaced = statSync(temporary).isDirectory() && existsSync(path) ? aside(path, "old") : null;
   if (replaced) renameSync(path, replaced);
@@ -245,8 +255,9 @@ function settle(temporary: string, path: string): void {
     if (replaced) renameSync(replaced, path);
     throw error;
   }
+  if (!replaced) return;
   syncNames(dirname(path));
-  if (replaced) rmSync(replaced, { recursive: true, force: true });
+  rmSync(replaced, { recursive: true, force: true });
 }
 
 /** Waits until a file, or every file of a folder, is on the disk. */
