@@ -61,7 +61,7 @@ function inWords(name: string, was: string | undefined, is: string | undefined):
 /** That a table is there which need not be. */
 const GIVEN = "given";
 
-const A_FILE = "a file";
+export const A_FILE = "a file";
 
 /**
  * The settings that can change a result, each by its dotted name. Left out are those that cannot, which the schema's meta calls

@@ -7,6 +7,7 @@ import { clearRemains, keepDamaged, readJson, writeTextAside } from "../files";
 import type { Reporter } from "../log/console";
 import { STAGE_FILE } from "../train/run-folder";
 import { type Seen, seenSchema } from "./hasher";
+import { withRoles } from "./older-parts";
 import type { Parts } from "./parts";
 
 const schema = z.object({
@@ -29,7 +30,8 @@ export type StageFile = Readonly<Omit<Read, "parts">> & { readonly parts: Parts 
 export function readStageFile(folder: string): StageFile | null {
   const path = join(folder, STAGE_FILE);
   if (!existsSync(path)) return null;
-  return readJson(path, schema, "run the run's config again, which puts it right");
+  const file = readJson(path, schema, "run the run's config again, which puts it right");
+  return { ...file, parts: withRoles(file.parts) };
 }
 
 /**

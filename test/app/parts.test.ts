@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { hasher } from "../../src/app/hasher";
+import { withRoles } from "../../src/app/older-parts";
 import { defaultParts, difference, keyOf, settingParts } from "../../src/app/parts";
 import { kindOf, stageSchema } from "../../src/stages";
 import { temporaryFolder } from "../support/folder";
@@ -85,6 +86,43 @@ test("files and models count by what is in them and by their order, not by their
   const validated = (validation: string) => settingParts({ validation, template: "chat" }, schema, [validation]);
   expect(validated("v.jsonl")).toEqual(validated("./v.jsonl"));
   expect(validated("v.jsonl")).not.toEqual(settingParts({ template: "chat" }, schema));
+});
+
+test("parts as older stage files have them are those of today", () => {
+  const today = withRoles({
+    kind: "sft 1",
+    "setting data": '["a.jsonl","b: c.jsonl"]',
+    "setting validation": '"v.jsonl"',
+    "setting template": '"chat"',
+    "setting lora": "given",
+    "setting subset": "60",
+    "reads pretrain": "5",
+    "data a.jsonl": "1",
+    "data b: c.jsonl": "2",
+    "data v.jsonl": "3",
+  });
+  expect(today).toEqual({
+    kind: "sft 1",
+    "setting validation": "a file",
+    "setting template": '"chat"',
+    "setting lora": "given",
+    "setting subset": "60",
+    "reads from: pretrain": "5",
+    "data 1: a.jsonl": "1",
+    "data 2: b: c.jsonl": "2",
+    "data 3: v.jsonl": "3",
+  });
+  expect(withRoles(today)).toEqual(today);
+  const merge = {
+    kind: "merge 1",
+    "reads b": "2",
+    "setting models 1": '"a"',
+    "reads a": "1",
+    "setting models 2": '"b"',
+  };
+  expect(withRoles(merge)).toEqual({ kind: "merge 1", "reads models 1: a": "1", "reads models 2: b": "2" });
+  const fresh = { "reads tokenizer": "7", "data c.txt": "8", "setting data": '"c.txt"' };
+  expect(withRoles(fresh)).toEqual({ "reads tokenizer": "7", "data 1: c.txt": "8" });
 });
 
 test("a file whose size and time are known is not read again; another is", async () => {
