@@ -123,11 +123,18 @@ export function readJson<T>(path: string, parser: Parser<T>, hint: string): T {
   try {
     return parser.parse(JSON.parse(text));
   } catch (cause) {
-    const [issue] = (cause as { readonly issues?: readonly Issue[] }).issues ?? [];
-    if (!issue) throw new UserError(`${path} is not valid JSON: ${messageOf(cause)}`, { hint, cause });
-    const place = issue.path.length ? `${issue.path.map(String).join(".")}: ` : "";
-    throw new UserError(`${path}: ${place}${issue.message.replace(/^Invalid input: /, "")}`, { hint, cause });
+    const issue = firstIssue(cause);
+    const why = issue === null ? ` is not valid JSON: ${messageOf(cause)}` : `: ${issue}`;
+    throw new UserError(`${path}${why}`, { hint, cause });
   }
+}
+
+/** What a schema of zod's has found first, behind its place: `model.vocab: expected ...`. Null for any other error. */
+export function firstIssue(error: unknown): string | null {
+  const [issue] = (error as { readonly issues?: readonly Issue[] } | null)?.issues ?? [];
+  if (!issue) return null;
+  const place = issue.path.length ? `${issue.path.map(String).join(".")}: ` : "";
+  return place + issue.message.replace(/^Invalid input: /, "");
 }
 
 /** What a schema of zod's finds wrong. */

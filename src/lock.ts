@@ -6,9 +6,9 @@ import {
   closeSync,
   fstatSync,
   ftruncateSync,
+  linkSync,
   openSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -17,6 +17,7 @@ import {
 import { hostname } from "node:os";
 import { z } from "zod";
 import { codeOf } from "./errors";
+import { fingerprintOf } from "./fingerprint";
 import { type Flock, flockOf } from "./flock";
 
 /** Who holds a lock, as far as it has said. */
@@ -63,34 +64,47 @@ function inodeOf(path: string): number | null {
   return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }
 
-/** Without the kernel: the file's existence is the lock. One that was left behind is moved away by one process alone. */
+/** Without the kernel: the file's existence is the lock. One that was left behind is removed by one process alone, which has a lock on that. */
 function recordLock(path: string): Disposable | Holder {
   const own = record();
   for (;;) {
-    try {
-      writeFileSync(path, own, { flag: "wx" });
+    if (appears(path, own))
       return {
         [Symbol.dispose]() {
           if (readRecord(path) === own) rmSync(path, { force: true });
         },
       };
-    } catch (error) {
-      if (codeOf(error) !== "EEXIST") throw error;
-    }
     const found = readRecord(path);
     if (found === null) continue;
     if (mayLive(parse(found))) return holderOf(path);
-    const moved = `${path}.${Bun.randomUUIDv7().slice(-12)}`;
-    try {
-      renameSync(path, moved);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-      continue;
-    }
-    const theirs = readRecord(moved);
-    // Another starter was quicker, and it is its lock that was moved.
-    if (theirs !== found && theirs !== null) writeFileSync(path, theirs, { flag: "wx" });
-    rmSync(moved, { force: true });
+    const removing = recordLock(`${path}.${fingerprintOf([found])}`);
+    if (isHeld(removing)) return removing;
+    // Nobody else removes it, and nobody writes it anew: what is found here once more is gone below, and nothing else.
+    using _ = removing;
+    if (readRecord(path) === found) rmSync(path, { force: true });
+  }
+}
+
+/** Whether the file was made now, with its text in it from the first; false where one is there. */
+function appears(path: string, text: string): boolean {
+  const whole = `${path}.${Bun.randomUUIDv7().slice(-12)}`;
+  try {
+    writeFileSync(whole, text);
+    linkSync(whole, path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return false;
+    // Some disks have no links.
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(error) ?? "")) throw error;
+  } finally {
+    rmSync(whole, { force: true });
+  }
+  try {
+    writeFileSync(path, text, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return false;
+    throw error;
   }
 }
 
@@ -109,7 +123,7 @@ type Record = z.infer<typeof recordSchema>;
 const record = () =>
   JSON.stringify({
     host: hostname(),
-    boot: system("/proc/sys/kernel/random/boot_id"),
+    boot: boot(),
     space: space(),
     pid: process.pid,
     began: beganAt(process.pid),
@@ -137,7 +151,7 @@ function parse(text: string): Record | null {
 function mayLive(holder: Record | null): boolean {
   if (holder === null) return false;
   if (holder.host !== hostname() || holder.space !== space()) return true;
-  if (holder.boot !== system("/proc/sys/kernel/random/boot_id")) return false;
+  if (holder.boot !== boot()) return false;
   return isThere(holder.pid) && holder.began === beganAt(holder.pid);
 }
 
@@ -162,6 +176,10 @@ function system(path: string): string {
   } catch {
     return "";
   }
+}
+
+function boot(): string {
+  return system("/proc/sys/kernel/random/boot_id");
 }
 
 function space(): string {

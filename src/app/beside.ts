@@ -1,15 +1,20 @@
 /** Relative paths in a config's file: what lies beside the file goes before what lies in the current folder. */
 import { existsSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { isTemplateName } from "../data/template-for";
 import { NO_VALIDATION } from "../stages/model-settings";
 import type { Config } from "./config";
 import { NEW } from "./graph";
 import { type Override, overrideOf } from "./overrides";
 
+/** The folder beside a config's file; undefined where that is the current one, or the file is inside the program. */
+export function besideOf(file: string): string | undefined {
+  const folder = dirname(file);
+  return existsSync(file) && folder !== "." ? folder : undefined;
+}
+
 /** The config with the paths of what was found in `folder`. Those that were given by hand are as they are. */
 export function besideFile(config: Config, folder: string, overrides: readonly Override[]): Config {
-  if (folder === ".") return config;
   const names = new Set<string>([NEW, ...config.stage.map(({ name }) => name)]);
   const found = <T>(path: T, ...at: readonly PropertyKey[]): T => {
     if (typeof path !== "string" || isAbsolute(path) || overrideOf(at, overrides)) return path;

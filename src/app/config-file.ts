@@ -1,12 +1,11 @@
 /** Reads a pipeline's config: TOML, with overrides, checked against the schemas, defaults filled in. Errors name keys and lines. */
-import { dirname } from "node:path";
 import type { z } from "zod";
 import { spooled } from "../data/spool";
 import { messageOf, UserError } from "../errors";
 import { readTextFile } from "../files";
 import { modelConfig } from "../stages/model-settings";
 import { nearest } from "../text/nearest";
-import { besideFile } from "./beside";
+import { besideFile, besideOf } from "./beside";
 import { type Config, configSchema } from "./config";
 import { embeddedConfigs, findFile } from "./embedded";
 import { NEW } from "./graph";
@@ -21,7 +20,8 @@ export async function readConfigFile(path: string, overrides: readonly string[] 
   const raw = parseToml(text, path);
   const set = applyOverrides(raw, overrides);
   const config = checkConfig(raw, { path, lines: linesOf(text), overrides: set });
-  return file === path ? besideFile(config, dirname(path), set) : config;
+  const folder = besideOf(path);
+  return folder === undefined ? config : besideFile(config, folder, set);
 }
 
 /** Where a config's values come from. */

@@ -90,8 +90,8 @@ async function readConversations(data: string, console: Reporter) {
     else if (asked(sample).length > 0) conversations.push(sample);
     else problems.push({ where: sample.where, problem: "nothing of it is to be learned" });
   }
-  const [first, ...more] = reportLines(reportOf(read, conversations, problems), data);
-  if (more.length > 0) for (const line of [first!, ...more]) console.note(line);
+  const lines = reportLines(reportOf(read, conversations, problems), data);
+  if (lines.length > 1) for (const line of lines) console.note(line);
   if (conversations.length > 0) return { conversations, format };
   throw new UserError(`${data} has no conversation: its records are ${format}`, {
     hint: "give instructions or messages",

@@ -1,6 +1,7 @@
 /** Flags made from the schemas of configs: each stands for a key, and has its type, its sentence and its default from there. */
 import type { ArgDef } from "citty";
 import { z } from "zod";
+import { memberOf } from "../app/schema-path";
 import { UserError } from "../errors";
 import { all, numberOf } from "./options";
 import type { More } from "./words";
@@ -100,19 +101,9 @@ function fieldOf(schema: z.ZodType): Field {
 function schemaAt(schema: z.ZodType, path: string): z.ZodType {
   const found = path
     .split(".")
-    .reduce<z.ZodType | undefined>((node, key) => node && memberOf(fieldOf(node).inner, key), schema);
+    .reduce<z.ZodType | undefined>((node, key) => node && memberOf(node, key, undefined), schema);
   if (!found) throw new Error(`the schema has no key ${path}`);
   return found;
-}
-
-function memberOf(schema: z.ZodType, key: string): z.ZodType | undefined {
-  if (schema instanceof z.ZodObject) return (schema.shape as Record<string, z.ZodType>)[key];
-  if (schema instanceof z.ZodUnion)
-    for (const option of schema.options) {
-      const found = memberOf(option as z.ZodType, key);
-      if (found) return found;
-    }
-  return undefined;
 }
 
 /** How a flag's words become a value. A `group` is an object of the config that is there, or is not. */

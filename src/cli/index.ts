@@ -2,6 +2,7 @@
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import manifest from "../../package.json";
 import { codeOf, messageOf, UserError } from "../errors";
+import { nearest } from "../text/nearest";
 import { ClosedPipe, print } from "./print";
 import { endOnSignals } from "./signals";
 import { readWords } from "./words";
@@ -47,7 +48,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       print(`${process.stdout.isTTY ? usage : Bun.stripANSI(usage)}\n`);
       return;
     }
-    if (command.subCommands) throw await unknownCommand(command, rest);
+    if (command.subCommands) throw unknownCommand(command, rest);
     await runCommand(command, { rawArgs: words });
   } catch (error) {
     report(error);
@@ -76,9 +77,8 @@ async function find(argv: readonly string[]): Promise<Found> {
   }
 }
 
-async function unknownCommand({ subCommands }: CommandDef, rest: readonly string[]): Promise<UserError> {
+function unknownCommand({ subCommands }: CommandDef, rest: readonly string[]): UserError {
   const names = Object.keys(subCommands ?? {});
-  const { nearest } = await import("../text/nearest");
   const near = nearest(rest[0] ?? "", names);
   const what = rest[0] === undefined ? "a command is missing" : `there is no command ${rest[0]}`;
   return new UserError(what, { hint: near ? `did you mean ${near}?` : `commands: ${names.join(", ")}`, exitCode: 2 });

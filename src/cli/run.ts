@@ -1,7 +1,6 @@
 /** `dawngrad run CONFIG`: the stages of a config file, in order. */
-import { existsSync } from "node:fs";
-import { dirname } from "node:path";
 import { defineCommand } from "citty";
+import { besideOf } from "../app/beside";
 import { readConfigFile } from "../app/config-file";
 import { planText } from "../app/plan-text";
 import { openConsole } from "../log/console";
@@ -36,8 +35,7 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const config = await readConfigFile(args.config, all(rawArgs, "set"));
-    const folder = dirname(args.config);
-    const beside = existsSync(args.config) && folder !== "." ? folder : undefined;
+    const beside = besideOf(args.config);
     const only = all(rawArgs, "only").flatMap((names) => names.split(","));
     const choice = {
       from: args.from,

@@ -10,7 +10,10 @@ const TOGETHER = 64;
 /** What `encodeSamples` gives. */
 export async function encodeAll(
   { samples, read, bad, ...loaded }: Loaded,
-  { onProgress = () => {}, ...options }: EncodeOptions,
+  {
+    onProgress = () => {},
+    ...options
+  }: EncodeOptions & { readonly onProgress?: (done: number, total: number) => void },
 ): Promise<Examples> {
   let all = encodeSamples({ ...loaded, samples: samples.slice(0, TOGETHER), read, bad }, options);
   const examples = [...all.examples];

@@ -27,7 +27,6 @@ export interface EncodeOptions {
   readonly tokens: number;
   readonly cut: (typeof cuts)[number];
   readonly strict: boolean;
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 export interface Examples {
@@ -38,7 +37,7 @@ export interface Examples {
 /** Encodes samples. A template that fails on one is a reason to skip that one. */
 export function encodeSamples(
   { samples, read, bad }: Loaded,
-  { tokenizer, template, tokens, cut: how, strict, onProgress = () => {} }: EncodeOptions,
+  { tokenizer, template, tokens, cut: how, strict }: EncodeOptions,
 ): Examples {
   const examples: Example[] = [];
   const problems = [...bad];
@@ -48,7 +47,7 @@ export function encodeSamples(
   let cut = 0;
   let cutTokens = 0;
   let open = 0;
-  samples.forEach((given, i) => {
+  samples.forEach((given) => {
     const sample = withoutEnds(given, tokenizer, template);
     const problem = (problem: string) => {
       if (strict) throw stopped({ where: sample.where, problem });
@@ -87,7 +86,6 @@ export function encodeSamples(
         where: sample.where,
         problem: `the letters ${JSON.stringify(special)} in it are read as plain text`,
       });
-    if (i % 256 === 0) onProgress(i, samples.length);
   });
   return { examples, report: { ...reportOf(read, taken, problems, told), cut, cutTokens, open } };
 }

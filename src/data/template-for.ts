@@ -23,22 +23,17 @@ function sourceOf(wanted: string, format: Format, tokenizer: Tokenizer): string 
 
 function readTemplate(wanted: string): string {
   const file = { most: MOST_TEMPLATE_BYTES, hint: "give the path of a Jinja file", exitCode: 2 } as const;
-  expectTemplateFile(wanted);
+  if (!existsSync(wanted))
+    throw new UserError(`there is no chat template ${wanted}`, {
+      hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
+      exitCode: 2,
+    });
   return readTextFile(spooledBefore(wanted), `the chat template ${wanted}`, file);
 }
 
 /** Whether a template goes by a name, and not by a path. */
 export function isTemplateName(wanted: string): boolean {
   return wanted === "auto" || Object.hasOwn(builtIn, wanted);
-}
-
-/** Throws a UserError where there is no such template. */
-export function expectTemplateFile(wanted: string): void {
-  if (isTemplateName(wanted) || existsSync(wanted)) return;
-  throw new UserError(`there is no chat template ${wanted}`, {
-    hint: `use ${Object.keys(builtIn).join(", ")}, or the path of a Jinja file`,
-    exitCode: 2,
-  });
 }
 
 /** The file, or the pipe, that a template is read from. Throws a UserError where there is none, or where a file is no template. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { UserError } from "../errors";
 import { unreadable } from "../files";
 import { fingerprintOf } from "../fingerprint";
-import { shardMap } from "../hub/shards";
+import { shardMap, shardsIn } from "../hub/shards";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors";
 
 export interface StoredTensor {
@@ -41,7 +41,7 @@ export function openWeights(directory: string): WeightsFiles {
 /** Another one as soon as a bit of a model directory's weights is another: 16 hexadecimal digits. Reads them all. */
 export function weightsHash(directory: string): string {
   const index = join(directory, INDEX);
-  const names = existsSync(index) ? [...new Set(shardMap(index).values())].sort() : [singleFile(directory)];
+  const names = existsSync(index) ? shardsIn(index) : [singleFile(directory)];
   try {
     return fingerprintOf(names.values().map((name) => Bun.mmap(join(directory, name))));
   } catch (error) {

@@ -8,7 +8,7 @@ import { RepositoryCache } from "./cache";
 import { download, explained, type RemoteFile, type Source, sizeOf } from "./download";
 import { locked } from "./lock";
 import { type HubSettings, hubSettings } from "./settings";
-import { shardMap } from "./shards";
+import { shardsIn } from "./shards";
 
 /** Bytes of the whole model that are there, of how many, and the file that is on its way. */
 export type FetchProgress = (done: number, total: number, file: string) => void;
@@ -221,10 +221,6 @@ async function chosen(source: Source, cache: RepositoryCache, listed: readonly R
   const missing = weights.find((path) => !find(path));
   if (missing) throw new UserError(`${name} has no ${missing}, which its index names`);
   return [...beside, ...weights].flatMap((path) => find(path) ?? []);
-}
-
-function shardsIn(index: string): string[] {
-  return [...new Set(shardMap(index).values())].sort();
 }
 
 function expectRoom(folder: string, { name }: Source, files: readonly RemoteFile[], cache: RepositoryCache): void {

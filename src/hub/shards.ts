@@ -5,6 +5,11 @@ import { readJson } from "../files";
 
 const indexSchema = z.object({ weight_map: z.looseObject({}) });
 
+/** The files that an index names. */
+export function shardsIn(index: string): string[] {
+  return [...new Set(shardMap(index).values())].sort();
+}
+
 /** Reads an index file. No file that it names lies elsewhere than beside it. */
 export function shardMap(path: string): Map<string, string> {
   const { weight_map: places } = readJson(path, indexSchema, "the file may be truncated or damaged; fetch it again");

@@ -10,7 +10,7 @@ import { type Deal, dealOf } from "../data/deal";
 import type { Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
-import { expectTemplateFile, templateFile } from "../data/template-for";
+import { templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
 import { Engine } from "../generate/engine";
@@ -96,10 +96,6 @@ export const settings = (config: SftConfig): Training => ({
 export function files({ template }: SftConfig): readonly string[] {
   const file = templateFile(template);
   return file === null ? [] : [file];
-}
-
-export function check({ template }: SftConfig): void {
-  expectTemplateFile(template);
 }
 
 export async function build(config: SftConfig, context: Context): Promise<Built> {

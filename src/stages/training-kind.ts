@@ -39,8 +39,6 @@ export interface TrainingStage<C extends TrainingConfig> {
   files?(config: C): readonly string[];
   /** Models that it reads beside the one that it goes on from: `build` opens them by these keys. */
   reads?(config: C): Readonly<Record<string, string | undefined>>;
-  /** Throws a UserError where its own settings would fail. */
-  check?(config: C): void;
   build(config: C, context: Context): Promise<Built>;
 }
 
@@ -50,7 +48,6 @@ export function trainingKind<C extends TrainingConfig>({
   settings,
   files = () => [],
   reads = () => ({}),
-  check = () => {},
   build,
 }: TrainingStage<C>): Kind<C> {
   return {
@@ -58,10 +55,7 @@ export function trainingKind<C extends TrainingConfig>({
     version,
     reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
-    check(config, planned) {
-      checkTraining(config, settings(config), planned);
-      check(config);
-    },
+    check: (config, planned) => checkTraining(config, settings(config), planned),
     outline: (config, model) => outline(config, settings(config), model),
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {

@@ -2,6 +2,7 @@
  * Added tokens found in text, before anything else is done with it. Those that are not special are plain vocabulary and always found.
  * https://huggingface.co/docs/tokenizers/api/added-tokens
  */
+import { WORD } from "./dialect";
 import type { AddedToken } from "./schema";
 
 /** A token's id, or the text between tokens. */
@@ -10,9 +11,8 @@ export type Section = number | string;
 /** Longest first at each place. Special tokens only where they are asked for. */
 export type Splitter = (text: string, special: boolean) => Section[];
 
-const WORD = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d]";
-const endsWithWord = new RegExp(`${WORD}$`, "u");
-const startsWithWord = new RegExp(`^${WORD}`, "u");
+const endsWithWord = new RegExp(`[${WORD}]$`, "u");
+const startsWithWord = new RegExp(`^[${WORD}]`, "u");
 const space = /^\p{White_Space}$/u;
 
 /** `written` is how a token's letters stand in the text: normalized, where the text is. */

@@ -6,7 +6,8 @@ import { splitPattern } from "./bytes";
 import type { Part, TokenizerFile } from "./schema";
 
 const PUNCTUATION = "\\p{P}!-/:-@\\[-`{-~";
-const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d";
+/** What a word is made of, within brackets of an expression. */
+export const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d";
 
 /** What the library is given instead of the file. Added tokens are found before it, and what surrounds texts is not wanted. */
 export function inDialect({ normalizer, preTokenizer, decoder, model, added }: TokenizerFile) {

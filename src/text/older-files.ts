@@ -73,7 +73,6 @@ export function olderTokenizer(
   beside: Beside,
 ): TokenizerFiles {
   const pairs = merges
-    .replace(/^\ufeff/, "")
     .split(/\r?\n/)
     .map((line, i) => ({ line, where: `merges.txt:${i + 1}` }))
     .filter(({ line }) => line !== "" && !line.startsWith("#version"))

@@ -1,6 +1,7 @@
 /** What a tokenizer.json must be: parts of known types, ids that are ids and stand for one token each, merges that are pairs of tokens. */
 import { z } from "zod";
-import { messageOf, UserError } from "../errors";
+import { messageOf, shown, UserError } from "../errors";
+import { firstIssue } from "../files";
 
 /** Ids are below this. */
 export const MOST_TOKENS = 1 << 24;
@@ -132,10 +133,7 @@ export function parseTokenizer(given: unknown, where: string): TokenizerFile {
 
 function reason(error: unknown): string {
   if (error instanceof RangeError) return "it is nested too deeply";
-  const [issue] = error instanceof z.ZodError ? error.issues : [];
-  if (!issue) return messageOf(error);
-  const place = issue.path.length ? `${issue.path.map(String).join(".")}: ` : "";
-  return place + issue.message.replace(/^Invalid input: /, "");
+  return firstIssue(error) ?? messageOf(error);
 }
 
 /** Older files do not say what their model is. */
@@ -144,11 +142,6 @@ function kindOf(model: Readonly<Record<string, unknown>>): Model["type"] {
   if (model.merges !== undefined) return "BPE";
   return typeof model.continuing_subword_prefix === "string" ? "WordPiece" : "WordLevel";
 }
-
-const shown = (value: unknown) => {
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-};
 
 /** Tokens to ids. */
 function plainVocabulary(vocab: unknown): Map<string, number> {

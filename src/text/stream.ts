@@ -7,6 +7,13 @@ export interface TextStream {
   end(): string;
 }
 
+/** What each kind of tokenizer has of its own; `Tokenizer` says what is asked of it. */
+export interface Codec {
+  encode(text: string, special: boolean, shield: string): number[];
+  decode(ids: readonly number[]): string;
+  stream(before?: readonly number[]): TextStream;
+}
+
 /** A character that is not whole yet, or never will be. */
 const REPLACEMENT = "\ufffd";
 

@@ -3,14 +3,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { AddedToken as AddedTokenOfLibrary, Tokenizer as HuggingFace } from "@huggingface/tokenizers";
 import { messageOf, UserError } from "../errors";
-import { jsonObject, type Parser, readJson, readTextFile } from "../files";
+import { jsonObject, MOST_TEXT_BYTES, type Parser, readJson, readTextFile } from "../files";
 import { splitter } from "./added";
 import { inDialect } from "./dialect";
 import { END_OF_TEXT, type TokenizerFiles, tokenText } from "./files";
 import { MOST_TEMPLATE_BYTES } from "./jinja";
 import { addedSchema, configSchema, olderTokenizer, specialsSchema, withBeside } from "./older-files";
 import { type AddedToken, parseTokenizer, type TokenizerFile } from "./schema";
-import { type TextStream, windowed } from "./stream";
+import { type Codec, type TextStream, windowed } from "./stream";
 import { type WordFile, wordTokenizer } from "./words";
 
 export interface Tokenizer {
@@ -65,17 +65,10 @@ export function withTemplate(tokenizer: Tokenizer, source: string): Tokenizer {
   return { ...tokenizer, files: { ...files, config: { ...files.config, chat_template: source } } };
 }
 
-/** What the kinds of tokenizer have of their own. */
-interface Reader {
-  encode(text: string, special: boolean, shield: string): number[];
-  decode(ids: readonly number[]): string;
-  stream(before?: readonly number[]): TextStream;
-}
-
 /** Characters of a single word at most: the library takes hundreds of bytes for each, and more for Unigram. */
 const longestWord = ({ model }: TokenizerFile) => (model.type === "Unigram" ? 1 << 18 : 1 << 20);
 
-function fromLibrary(file: TokenizerFile, where: string): Reader {
+function fromLibrary(file: TokenizerFile, where: string): Codec {
   let inner: HuggingFace;
   try {
     const { tokenizer, config } = inDialect(file);
@@ -201,12 +194,12 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   if (tokenizer) return tokenizerFrom(withBeside(tokenizer, beside), path);
   const older = join(directory, "vocab.json");
   const vocabulary = readFile(older, jsonObject);
-  const merges = Bun.file(join(directory, "merges.txt"));
-  if (vocabulary && (await merges.exists())) {
+  const merges = join(directory, "merges.txt");
+  if (vocabulary && existsSync(merges)) {
     const ids = Object.fromEntries(
       parseTokenizer({ model: { type: "WordLevel", vocab: vocabulary } }, older).vocabulary,
     );
-    return tokenizerFrom(olderTokenizer(ids, await merges.text(), beside), older);
+    return tokenizerFrom(olderTokenizer(ids, readTextFile(merges, merges, { most: MOST_TEXT_BYTES }), beside), older);
   }
   throw new UserError(`no tokenizer at ${path}`, {
     hint: "a model directory holds tokenizer.json; `dawngrad tokenizer train` makes one",

@@ -4,7 +4,7 @@
  */
 import { type Pieces, wholly } from "../tick";
 import { END_OF_TEXT, type TokenizerFiles, tokenizerFiles } from "./files";
-import type { TextStream } from "./stream";
+import type { Codec } from "./stream";
 
 const UNKNOWN = "<|unk|>";
 
@@ -95,14 +95,8 @@ export interface WordFile {
   };
 }
 
-export interface WordTokenizer {
-  encode(text: string, special: boolean, shield: string): number[];
-  decode(ids: readonly number[]): string;
-  stream(before?: readonly number[]): TextStream;
-}
-
 /** Reads what trainWords has written; null for a WordLevel file that cleans or splits otherwise. */
-export function wordTokenizer({ model, normalizer: cleaning, pre_tokenizer: split }: WordFile): WordTokenizer | null {
+export function wordTokenizer({ model, normalizer: cleaning, pre_tokenizer: split }: WordFile): Codec | null {
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
   if (!same(cleaning, normalizer()) || (split as { pattern?: { Regex?: string } } | null)?.pattern?.Regex !== PATTERN)
     return null;

@@ -7,4 +7,4 @@ while (Date.now() < Number(at)) {
 }
 const lock = how === "record" ? tryLock(path, null) : tryLock(path);
 console.log(isHeld(lock) ? `refused: ${lock.text}` : "taken");
-await Bun.sleep(how === "forever" ? 60_000 : 400);
+await Bun.sleep(how === "forever" ? 60_000 : 1500);
