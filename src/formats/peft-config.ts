@@ -68,8 +68,8 @@ export interface AdapterConfig {
   readonly targets: readonly string[];
   /** Whether it says that this layer is adapted; null where it leaves that open. */
   says(module: string): boolean | null;
-  /** The rank that it says this layer's matrices have. */
-  rankOf(module: string): number;
+  /** The rank that it says this layer's matrices have; null where it leaves that open. */
+  rankOf(module: string): number | null;
 }
 
 export function readAdapterConfig(directory: string): AdapterConfig {
@@ -89,7 +89,8 @@ export function readAdapterConfig(directory: string): AdapterConfig {
     targets: Array.isArray(wanted) ? wanted : [],
     says(name) {
       if (wanted == null) return null;
-      if (excluded?.length && named(excluded, name, path)) return false;
+      const out = excluded?.length ? named(excluded, name, path) : false;
+      if (out !== false) return out === null ? null : false;
       if (wanted === "all-linear") return name !== HEAD;
       const layer = Number(name.match(/\.(\d+)\./)?.[1]);
       if (layers.length && Array.isArray(wanted) && !layers.includes(layer)) return false;
@@ -97,15 +98,18 @@ export function readAdapterConfig(directory: string): AdapterConfig {
     },
     rankOf(name) {
       const patterns = Object.entries(json.rank_pattern ?? {});
-      return patterns.find(([pattern]) => matches(`(.*\\.)?(${pattern})`, name, path))?.[1] ?? json.r;
+      for (const [pattern, rank] of patterns) {
+        const match = matches(pattern, name, path, "(?:.*\\.)?");
+        if (match !== false) return match && rank;
+      }
+      return json.r;
     },
   };
 }
 
-/** Whether a list names a layer by the end of its name, or an expression by the whole, which PEFT has within `transformer`. */
-function named(list: string | readonly string[], name: string, path: string): boolean {
-  if (typeof list === "string") return matches(list, `transformer.${name}`, path) || matches(list, name, path);
-  return list.some((end) => endsIn(name, end));
+/** Whether a list names a layer by the end of its name, or an expression by the whole; null where that is not found out. */
+function named(list: string | readonly string[], name: string, path: string): boolean | null {
+  return typeof list === "string" ? matches(list, name, path) : list.some((end) => endsIn(name, end));
 }
 
 /** Whether `end` is the last part of a layer's name. */
@@ -113,9 +117,21 @@ export function endsIn(name: string, end: string): boolean {
   return `.transformer.${name}`.endsWith(`.${end}`);
 }
 
-function matches(pattern: string, text: string, path: string): boolean {
+/** Choices that an expression may have: a search with many, or within what is repeated as a whole, may take years. */
+const MOST_CHOICES = 5;
+
+function isCostly(pattern: string): boolean {
+  return /\)[*+{]/.test(pattern) || (pattern.match(/[*+{|]|(?<!\()\?/g)?.length ?? 0) > MOST_CHOICES;
+}
+
+/** Whether an expression of Python's is for a layer's whole name, which PEFT has with `transformer` or without; null where it is costly. */
+function matches(pattern: string, name: string, path: string, before = ""): boolean | null {
+  if (isCostly(pattern)) return null;
+  const [, anyCase = "", rest = ""] = pattern.match(/^((?:\(\?i\))?)(.*)$/s)!;
+  const plain = rest.replaceAll("(?P<", "(?<").replaceAll("\\A", "^").replaceAll("\\Z", "$");
   try {
-    return new RegExp(`^(?:${pattern})$`).test(text);
+    const expression = new RegExp(`^${before}(?:${plain})$`, anyCase ? "i" : "");
+    return expression.test(`transformer.${name}`) || expression.test(name);
   } catch (cause) {
     throw new UserError(`${path}: ${shown(pattern)} is no expression that can be read`, { cause });
   }
@@ -148,7 +164,14 @@ export function adaptedModules(stored: Shapes, { modules, config, path }: ForMod
     throw new UserError(`${path} adapts ${strange}, which the model does not have${deeper}`, { hint: other });
   }
   if (found.length === 0) throw new UserError(`${path} has no lora_A matrices`);
-  const absent = config.targets.find((end) => !found.some((name) => endsIn(name, end)));
+  const embedding = [...stored.keys()].find((name) => name.includes(".lora_embedding_"));
+  if (embedding) throw new UserError(`${path} adapts an embedding, which is not supported: it has ${embedding}`);
+  // What is named may be left out again, by exclude_modules or by its layer.
+  const absent = config.targets.find((end) => {
+    const meant = modules.filter(({ name }) => endsIn(name, end));
+    const without = meant.length > 0 && meant.every(({ name }) => config.says(name) === false);
+    return !without && !found.some((name) => endsIn(name, end));
+  });
   if (absent)
     throw new UserError(`${path} has no matrices for ${absent}, which target_modules in ${ADAPTER_CONFIG} names`);
   for (const { name } of modules) {
@@ -176,7 +199,7 @@ function rankOf(name: string, shape: readonly number[], config: AdapterConfig, p
   if (shape.length !== 2 || rank === 0)
     throw new UserError(`${path}: ${name}${FIRST} has shape [${shape}], expected [rank, inputs]`);
   const said = config.rankOf(name);
-  if (rank !== said)
+  if (said !== null && rank !== said)
     throw new UserError(`${path}: the matrices of ${name} have rank ${rank}, and ${ADAPTER_CONFIG} says ${said}`, {
       hint: "these files are not of one adapter",
     });

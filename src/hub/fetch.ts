@@ -185,6 +185,7 @@ const beside = [
   "chat_template.jinja",
   "vocab.json",
   "merges.txt",
+  "added_tokens.json",
   "special_tokens_map.json",
   "generation_config.json",
 ];

@@ -26,6 +26,7 @@ export interface ModelConfig {
 
 /** More are refused before anything is made for them. */
 export const MOST_LAYERS = 1024;
+export const MOST_WIDTH = 1 << 16;
 /** A smaller one is lost beside a variance in float32, and one that is nothing there divides by it. */
 export const LEAST_EPSILON = 1e-12;
 

@@ -1,7 +1,7 @@
 /** GPT-2's config.json, as transformers writes and reads it. */
 import { z } from "zod";
 import { shown, UserError } from "../errors";
-import { checkHeads, LEAST_EPSILON, MOST_LAYERS, type ModelConfig } from "./architecture";
+import { checkHeads, LEAST_EPSILON, MOST_LAYERS, MOST_WIDTH, type ModelConfig } from "./architecture";
 
 /** How transformers calls a GPT-2 with a scalar head. */
 const CLASSIFIER = "GPT2ForSequenceClassification";
@@ -20,7 +20,7 @@ const schema = z.object({
   n_ctx: size.optional(),
   n_layer: size.max(MOST_LAYERS),
   n_head: size,
-  n_embd: size,
+  n_embd: size.max(MOST_WIDTH),
   n_inner: z.int().nullish(),
   layer_norm_epsilon: z.number().min(LEAST_EPSILON).max(1).default(1e-5),
   activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh"]).optional(),
@@ -78,8 +78,8 @@ function refused(json: Readonly<Record<string, unknown>>, issue: z.core.$ZodIssu
   const key = String(issue.path[0]);
   const found = `${path}: ${key} is ${Object.hasOwn(json, key) ? shown(json[key]) : "missing"}`;
   if (key in supported) return new UserError(`${found}, supported: ${supported[key as keyof typeof supported]}`);
-  const hint =
-    key === "n_layer" ? `a model may have ${MOST_LAYERS} layers` : "the file is damaged, or of another kind of model";
+  const most = { n_layer: `${MOST_LAYERS} layers`, n_embd: `${MOST_WIDTH} channels` }[key];
+  const hint = most ? `a model may have ${most}` : "the file is damaged, or of another kind of model";
   return new UserError(`${found}: ${issue.message}`, { hint });
 }
 

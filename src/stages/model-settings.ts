@@ -1,6 +1,6 @@
 /** The keys of a config that say how large a new model is. */
 import { z } from "zod";
-import { checkHeads, LEAST_EPSILON, MOST_LAYERS, type ModelConfig } from "../model/architecture";
+import { checkHeads, LEAST_EPSILON, MOST_LAYERS, MOST_WIDTH, type ModelConfig } from "../model/architecture";
 import { presets } from "../model/architectures";
 
 const size = (description: string, most: number) => z.int().min(1).max(most).optional().meta({ description });
@@ -12,7 +12,7 @@ export const newModel = z.strictObject({
     .meta({ description: "a named size; the numbers below override it" }),
   layers: size("transformer blocks", MOST_LAYERS),
   heads: size("attention heads", 1024),
-  width: size("channels of the residual stream; a multiple of 4 times the heads", 1 << 16),
+  width: size("channels of the residual stream; a multiple of 4 times the heads", MOST_WIDTH),
   context: z
     .int()
     .min(2)

@@ -224,6 +224,7 @@ describe("what does not fit is refused with its name and shapes", () => {
     const before = process.memoryUsage().rss;
     const start = performance.now();
     expect(await refusal("openai", config({ n_layer: 16_000_000 }))).toMatch(/n_layer is 16000000: Too big.*1024/);
+    expect(await refusal("openai", config({ n_embd: 1 << 24 }))).toMatch(/n_embd is 16777216: Too big.*65536/);
     expect(performance.now() - start).toBeLessThan(1000);
     expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
   });

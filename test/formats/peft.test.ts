@@ -87,7 +87,58 @@ describe("target_modules", () => {
   });
 });
 
+describe("an expression of Python's", () => {
+  test.each([["(?P<a>.*)\\.(?P<b>c_attn)"], ["(?i).*C_ATTN"], [".*c_attn\\Z"], ["\\Atransformer\\..*c_attn"]])(
+    "%j is read",
+    (target_modules) => {
+      expect(refusal({ target_modules })).toContain("it was opened: h.0.attn.c_attn,4,h.1.attn.c_attn,4");
+      expect(refusal({ target_modules }, { model: { layers: 3 } })).toContain("has no matrices for h.2.attn.c_attn");
+    },
+  );
+  test("that begins with the whole name says a rank", () => {
+    const pattern = "^transformer\\.h\\.1\\.attn\\.c_attn$";
+    expect(refusal({ r: 8, rank_pattern: { [pattern]: 4 } })).toContain("the matrices of h.0.attn.c_attn have rank 4");
+    expect(refusal({ rank_pattern: { [pattern]: 2 } })).toContain("the matrices of h.1.attn.c_attn have rank 4");
+  });
+  test.each([
+    "(?:(?:.*)+)+\\d{9}",
+    "((a|[^b])+)+$x",
+    ".*.*.*.*.*.*.*.*.*.*x",
+    "(.|.)".repeat(30),
+    ".?".repeat(60),
+    "(".repeat(1e5),
+  ])("%.20s, which may be searched for years, is left open or refused at once", (pattern) => {
+    const start = performance.now();
+    for (const key of ["target_modules", "exclude_modules"])
+      expect(refusal({ target_modules: null, [key]: pattern })).toMatch(/it was opened|no expression that can be read/);
+    refusal({ rank_pattern: { [pattern]: 4 } });
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+});
+
+test("what target_modules names may be left out again by exclude_modules", () => {
+  const target_modules = ["c_attn", "transformer.h.0.mlp.c_fc", "transformer.h.1.mlp.c_fc"];
+  expect(refusal({ target_modules, exclude_modules: ["c_fc"] })).toContain("it was opened");
+  expect(refusal({ target_modules, exclude_modules: ["h.1.mlp.c_fc"] })).toContain(
+    "no matrices for transformer.h.0.mlp",
+  );
+});
+
 describe("what is not done says so in words", () => {
+  test("embeddings", () => {
+    const files = (folder: string) =>
+      writeSafetensors(
+        join(folder, "adapter_model.safetensors"),
+        ["attn.c_attn.lora_A.weight", "wte.lora_embedding_A"].map((name) => ({
+          name: `base_model.model.transformer.${name.startsWith("wte") ? "" : "h.0."}${name}`,
+          shape: [4, 16],
+          values: () => new Float32Array(64),
+        })),
+      );
+    expect(refusal({ target_modules: ["c_attn", "wte"] }, { files })).toContain(
+      "adapts an embedding, which is not supported: it has wte.lora_embedding_A",
+    );
+  });
   test.each([
     ["modules_to_save", ["wte"]],
     ["bias", "lora_only"],

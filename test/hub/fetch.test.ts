@@ -84,6 +84,18 @@ describe("a model", () => {
       expect((await checkModel(path)).config.layers).toBe(2);
     });
   });
+  test("comes with the added tokens that stand beside vocab.json", async () => {
+    using folder = temporaryFolder();
+    cpSync(layout("transformers"), folder.path, { recursive: true });
+    writeFileSync(join(folder.path, "added_tokens.json"), '{"<x>": 36}');
+    await withHub(
+      {},
+      async ({ fetch }) => {
+        expect(readFileSync(join(await fetch(), "added_tokens.json"), "utf8")).toBe('{"<x>": 36}');
+      },
+      folder.path,
+    );
+  });
   test("in shards comes whole", async () => {
     await withHub(
       {},
