@@ -33,6 +33,30 @@ describe("a corpus", () => {
     expect((await tokensOf(path, { tokenizer: counting, cacheDirectory })).length).toBe(7);
     expect(readdirSync(cacheDirectory).length).toBe(2);
   });
+  test("is another's tokens with another tokenizer", async () => {
+    using folder = temporaryFolder();
+    for (const [letters, ids] of [
+      ["abc", [0, 1]],
+      ["-abc", [1, 2]],
+    ] as const) {
+      const tokenizer = tokenizerFrom(trainCharacters([letters]));
+      expect([...(await tokensIn("ab", { tokenizer, cacheDirectory: folder.path }))]).toEqual([...ids]);
+    }
+  });
+  test("has ids of two bytes as far as they fit", async () => {
+    using folder = temporaryFolder();
+    for (const [size, bytes] of [
+      [2 ** 16, 2],
+      [2 ** 16 + 1, 4],
+    ] as const) {
+      const vocab = Object.fromEntries(Array.from({ length: size }, (_, i) => [`w${i}`, i]));
+      const model = { type: "WordLevel", vocab, unk_token: "w0" };
+      const tokenizer = tokenizerFrom({ tokenizer: { model, pre_tokenizer: { type: "WhitespaceSplit" } }, config: {} });
+      const ids = await tokensIn(`w1 w${size - 1}`, { tokenizer, cacheDirectory: folder.path });
+      expect([...ids]).toEqual([1, size - 1]);
+      expect(ids.BYTES_PER_ELEMENT).toBe(bytes);
+    }
+  });
   test.each([
     ["missing", null, /there is no such file/],
     ["empty", new Uint8Array(0), /is empty/],

@@ -103,16 +103,12 @@ describe.each([false, true])("a deal, packing %p", (packing) => {
 test("no order of one epoch comes again in another, for rows of any length", () => {
   // 12 examples of each of the four lengths.
   const examples = Array.from({ length: 48 }, (_, i) => example([10, 30, 60, 120][i % 4]!, i + 1));
-  const deal = dealOf(examples, { ...options, tokens: 128, rows: 1, accumulate: 1 });
+  // A step is an epoch, and a micro-batch a length: its rows are in the order that was drawn.
+  const deal = dealOf(examples, { ...options, tokens: 128, rows: 12, accumulate: 4 });
   expect(deal.lengths).toEqual([16, 32, 64, 128]);
-  const orders = Array.from({ length: 12 }, (_, epoch) => {
-    const dealt = Array.from({ length: 48 }, (_, i) => deal.step(48 * epoch + i).micro[0]!);
-    // What is first in the order of steps tells nothing of the order in a length: that is told by rank.
-    return deal.lengths.map((_, graph) =>
-      dealt.filter((micro) => micro.graph === graph).map(({ rows }) => rows[0]![0]!),
-    );
-  });
-  const seen = orders.flat().map((order) => order.map((i) => Math.floor(i / 4)).join(" "));
+  const seen = Array.from({ length: 12 }, (_, epoch) => deal.step(epoch).micro).flatMap((micro) =>
+    micro.map(({ rows }) => rows.map(([i]) => Math.floor(i! / 4)).join(" ")),
+  );
   expect(new Set(seen).size).toBe(12 * 4);
 });
 
@@ -165,6 +161,9 @@ describe("cutting", () => {
     expect(cut("-----+++", 5)).toBeUndefined();
     expect(cut("--------", 8)).toBeUndefined();
     expect(cut("+-------", 8)).toBeUndefined();
+    // Before the first token nothing stands that it could be learned from.
+    expect(cut("+----+++", 4)).toBeUndefined();
+    expect(left("+++", 1)).toBeNull();
   });
 });
 
@@ -176,6 +175,9 @@ test("the held-out share and a subset are functions of the seed", () => {
   expect(holdOut(items, 0.1, 3)).toEqual({ train, held });
   expect(holdOut(items, 0.1, 4).held).not.toEqual(held);
   expect(holdOut([1, 2], 0.001, 1).held).toHaveLength(1);
+  expect(holdOut([1, 2], 1, 1).train).toHaveLength(1);
+  // All 6 orders of 3.
+  expect(new Set(Array.from({ length: 100 }, (_, stream) => shuffled(3, 1, stream).join(""))).size).toBe(6);
   expect(subsetOf(items, 7, 1)).toHaveLength(7);
   expect(subsetOf(items, 0, 1)).toEqual(items);
   const tens = (item: number) => Math.floor(item / 10);

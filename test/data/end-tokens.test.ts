@@ -66,6 +66,9 @@ describe("an end token at the end of an answer is its end, once:", () => {
     const { learned, examples, template } = encoded([talk("a", "b<|endoftext|>"), talk("a", "b")], OPEN);
     expect(learned).toEqual([[...letters("b"), END], letters("b")]);
     expect(examples.map((example) => endsItself(example, tokenizer, template))).toEqual([true, false]);
+    // An end that is no end there is what the answer says.
+    const [middle] = encoded([talk("a", "b<|endoftext|>", "c", "d<|endoftext|>")], OPEN).learned;
+    expect(middle).toEqual([...letters("b<|endoftext|>d"), END]);
     const read = { ...talk("a", "b", "c", "d<|endoftext|>"), unlearned: [3] };
     expect(encoded([read], OPEN).learned).toEqual([letters("b")]);
   });

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
+import { isTooDeep } from "../../src/data/json";
 import { readRows } from "../../src/data/rows";
 import { loadSamples } from "../../src/data/samples";
 import { UserError } from "../../src/errors";
@@ -293,3 +294,27 @@ test("whatever a file holds, it is read or refused in words", async () => {
     { seed: 12, numRuns: 600 },
   );
 }, 30_000);
+
+test("half of the lines may be broken, and braces behind an escaped quote are text", async () => {
+  expect(await read("x.jsonl", '{"a": 1}\n{"a":\n')).toMatchObject({
+    rows: [["1", { a: 1 }]],
+    bad: [expect.stringContaining("2: broken JSON")],
+  });
+  const text = '{\n"a": "x\\"} {"\n}\n{\n"a": 2\n}';
+  expect(await read("x.json", text)).toEqual({
+    rows: [
+      ["1", { a: 'x"} {' }],
+      ["4", { a: 2 }],
+    ],
+    bad: [],
+  });
+});
+
+test("levels are counted, and so many are not too many", () => {
+  expect([0, 1, 2].map((levels) => isTooDeep({ a: { b: 1 } }, levels))).toEqual([true, true, false]);
+});
+
+test("of delimiters that part a header alike, the one of the ending is taken", async () => {
+  expect((await read("x.csv", "a,b;c\n1,2;3\n")).rows).toEqual([["2", { a: "1", "b;c": "2;3" }]]);
+  expect((await read("x.tsv", "a\tb,c\n1\t2,3\n")).rows).toEqual([["2", { a: "1", "b,c": "2,3" }]]);
+});

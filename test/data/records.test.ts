@@ -286,6 +286,7 @@ describe("message trees", () => {
   test("filtered by language and quality, a path ends with the last answer that passes", () => {
     expect(texts({ lang: "en" })).toEqual([["q", "best"]]);
     expect(texts({ quality: 0.9 })).toEqual([["q", "second"]]);
+    expect(texts({ quality: 0.75 })).toEqual(texts({}));
     expect(texts({ lang: "fr" })).toEqual([]);
   });
   test("what was deleted or rejected is left out", () => {
