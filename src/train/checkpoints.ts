@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { clearRemains, jsonObject, keepDamaged, readJson, writeAside, writeTextAside } from "../files";
+import { clearRemains, jsonObject, keepDamaged, readJson, unreadable, writeAside, writeTextAside } from "../files";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors";
 import { namedValues, prefixed } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
@@ -111,11 +111,12 @@ function indexOfFolders(directory: string): Index | null {
   return null;
 }
 
-/** Throws a UserError where a checkpoint is gone, or a file of it cut short. Of weights it reads headers only. */
+/** Throws a UserError where a checkpoint or a file of it is gone, or a file cut short. Of weights it reads headers only. */
 export function expectWhole(checkpoint: string): void {
-  readTraining(checkpoint);
-  for (const file of readdirSync(checkpoint)) {
+  const { files } = readTraining(checkpoint);
+  for (const file of new Set([...files, ...readdirSync(checkpoint)])) {
     const path = join(checkpoint, file);
+    if (!existsSync(path)) throw unreadable(path, { code: "ENOENT" });
     if (file.endsWith(".safetensors")) openSafetensors(path)[Symbol.dispose]();
     else if (file.endsWith(".json")) readJson(path, jsonObject, "");
   }

@@ -1,5 +1,5 @@
 /** training.json of a checkpoint: how far it has come, on what it is trained, and what else its stage must know. */
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { readJson } from "../files";
@@ -16,6 +16,7 @@ const schema = z.object({
   seconds: z.number().min(0),
   fingerprints: z.record(z.string(), z.string()).default({}),
   state: z.unknown().optional(),
+  files: z.array(z.string()).default([]),
   // Older files name the best evaluation by its loss.
   bestLoss: z.number().nullish(),
   bestStep: z.int().nullish(),
@@ -26,11 +27,13 @@ export interface TrainingFile {
   readonly progress: Omit<Progress, "tokens"> & { readonly tokens?: number | undefined };
   readonly fingerprints: Readonly<Record<string, string>>;
   readonly state: Json | undefined;
+  /** What else was written into the checkpoint; nothing where an older version wrote it. */
+  readonly files: readonly string[];
 }
 
 export function readTraining(checkpoint: string): TrainingFile {
   const path = join(checkpoint, TRAINING_FILE);
-  const { fingerprints, state, bestLoss, bestStep, best, ...rest } = readJson(path, schema, "");
+  const { fingerprints, state, files, bestLoss, bestStep, best, ...rest } = readJson(path, schema, "");
   const older =
     bestLoss == null || bestStep == null
       ? null
@@ -38,11 +41,14 @@ export function readTraining(checkpoint: string): TrainingFile {
   return {
     fingerprints,
     state: state as Json | undefined,
+    files,
     progress: { ...rest, best: best ?? older, evaluated: rest.evaluated ?? rest.step },
   };
 }
 
+/** To be written last: it names the checkpoint's other files. */
 export function writeTraining(checkpoint: string, { fingerprints, state }: Stage, progress: Progress): void {
-  const content = { ...progress, fingerprints, ...(state && { state: state.save() }) };
+  const files = readdirSync(checkpoint).sort();
+  const content = { ...progress, fingerprints, ...(state && { state: state.save() }), files };
   writeFileSync(join(checkpoint, TRAINING_FILE), `${JSON.stringify(content, null, 2)}\n`);
 }

@@ -201,6 +201,9 @@ describe("a finished run whose best checkpoint is", () => {
   for (const [what, damage] of [
     ["gone", removed(best)],
     ["cut short", cut(`${best}/model.safetensors`)],
+    ...["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"].map(
+      (name) => [`without its ${name}`, removed(`${best}/${name}`)] as const,
+    ),
   ] as const)
     test(`${what} goes on from one that is whole`, async () => {
       using copy = temporaryFolder();
