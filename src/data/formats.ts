@@ -162,9 +162,9 @@ function instruction(fields: Fields, answer: "output" | "response", note: Note):
   const missing = problemOf(fields, ["instruction", answer]);
   if (missing) return missing;
   const { instruction, system, history, input: given, context } = fields as Record<string, string>;
-  const input = given || context || "";
-  if (typeof input !== "string") return `${given ? "input" : "context"} is not a text`;
-  if (given && context && given !== context) note("context, beside input");
+  const input = [given, context].find((one) => one && (typeof one !== "string" || one.trim() !== "")) ?? "";
+  if (typeof input !== "string") return `${input === given ? "input" : "context"} is not a text`;
+  if (input === given && context && given !== context) note("context, beside input");
   const past = pastTurns(history);
   if (typeof past === "string") return past;
   const content = input ? `${instruction}\n\n${input}` : instruction!;

@@ -98,7 +98,7 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
     return { ids, trained };
   };
   const split = (text: string, messages: readonly Message[]) =>
-    marked ? markedRuns(text) : foundRuns(text, messages, render);
+    marked ? markedRuns(text) : foundRuns(text, messages, render, end);
   const runsOf = (messages: readonly Message[]) => split(render(messages, false), messages);
   const endOf = (): AnswerEnd | null => {
     const text = endText(runsOf);
@@ -197,13 +197,16 @@ function withoutThose(
 }
 
 /** Without marks: what an assistant's turn adds to the prompt before it is what the assistant says. */
-function foundRuns(whole: string, messages: readonly Message[], render: Render): Run[] {
+function foundRuns(whole: string, messages: readonly Message[], render: Render, close: string): Run[] {
   const runs: Run[] = [];
   let at = 0;
   messages.forEach(({ role }, i) => {
     if (role !== "assistant") return;
     const before = render(messages.slice(0, i), true);
-    const after = render(messages.slice(0, i + 1), false);
+    const closed = render(messages.slice(0, i + 1), false);
+    // Some put an end token behind whole conversations, which a turn in the middle has not.
+    const open = closed.endsWith(close) && whole.endsWith(close) && !whole.startsWith(closed);
+    const after = open ? closed.slice(0, -close.length) : closed;
     if (!after.startsWith(before) || !whole.startsWith(after) || before.length < at) {
       throw new UserError("the chat template changes earlier turns when an answer is added", {
         hint: "mark what the assistant says by {% generation %} and {% endgeneration %}",

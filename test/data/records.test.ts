@@ -463,3 +463,10 @@ describe("what becomes of the records", () => {
     );
   });
 });
+
+test("an input of nothing but white space is none, and the context goes before it", () => {
+  const given = (fields: object) =>
+    convert([row({ ...fields, instruction: "a", output: "b" })], "alpaca", trees).samples[0];
+  expect(given({ input: " \n" })).toEqual(given({}));
+  expect(given({ input: " ", context: "c" })).toEqual(given({ context: "c" }));
+});

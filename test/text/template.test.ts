@@ -343,3 +343,14 @@ test("the saved template is the tokenizer's, one of several by its name", () => 
     expect(() => saved(broken)).toThrow("it is neither a text nor a list of names and templates");
   expect(() => saved([{ name: "rag", template: "a" }])).toThrow("none of its templates is the default: rag");
 });
+
+test("an end token behind whole conversations, and not behind turns in the middle, refuses no conversation", () => {
+  const tokenizer = tokenizerFrom(trainBpe([], { size: 257 }));
+  const source =
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}{{ eos_token }}{% endif %}";
+  const said = (role: Message["role"], content: string): Message => ({ role, content });
+  const turns = [said("user", "a"), said("assistant", "b"), said("user", "c"), said("assistant", "d")];
+  const { ids, trained } = chatTemplate(source, tokenizer).encode(turns);
+  expect(tokenizer.decode(ids)).toBe("<user>a<end><assistant>b<end><user>c<end><assistant>d<end><|endoftext|>");
+  expect(tokenizer.decode(ids.filter((_, at) => trained[at]))).toBe("b<end>d<end><|endoftext|>");
+});
