@@ -1,5 +1,5 @@
 /** Rows of JSON: an object a line, a list, objects one behind another over any number of lines. */
-import { type ParseError, parse as parseJson, printParseErrorCode } from "jsonc-parser";
+import { type Node, type ParseError, parse as parseJson, parseTree, printParseErrorCode } from "jsonc-parser";
 import { messageOf, UserError } from "../errors";
 import type { BadRow, Row, Rows } from "./row";
 
@@ -12,6 +12,33 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
 interface Value {
   readonly value: unknown;
   readonly where: string;
+  /** A name that one of its objects has twice: JSON.parse keeps the last value, and says nothing. */
+  readonly twice?: string | undefined;
+}
+
+/** A name that an object in this text has twice, where its value is that of the text. */
+function nameTwice(text: string, value: unknown): string | undefined {
+  const names = text.matchAll(/"((?:[^"\\]|\\.)*)"(\s*:)?/g).filter(([, , colon]) => colon);
+  if (isTooDeep(value) || names.reduce((count) => count + 1, 0) === namesIn(value)) return undefined;
+  return firstTwice(parseTree(text));
+}
+
+function namesIn(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  const inner = Object.values(value).reduce((sum: number, one) => sum + namesIn(one), 0);
+  return Array.isArray(value) ? inner : inner + Object.keys(value).length;
+}
+
+function firstTwice(node: Node | undefined): string | undefined {
+  const names = new Set<unknown>();
+  for (const child of node?.children ?? []) {
+    const name: unknown = node!.type === "object" ? child.children?.[0]?.value : undefined;
+    if (name !== undefined && names.has(name)) return String(name);
+    names.add(name);
+    const inner = firstTwice(child);
+    if (inner !== undefined) return inner;
+  }
+  return undefined;
 }
 
 /** A file is read as lines where its first line is a value of its own, else as a whole. */
@@ -21,7 +48,8 @@ export function readJsonRows(text: string, path: string): Rows {
   const alone = parsedJson(lines[first]!) !== undefined;
   if (!alone) {
     const whole = parsedJson(text);
-    if (whole !== undefined) return rowsOfOne({ value: whole, where: `${path}:${first + 1}` }, path);
+    if (whole !== undefined)
+      return rowsOfOne({ value: whole, where: `${path}:${first + 1}`, twice: nameTwice(text, whole) }, path);
   }
   const { values, bad } = valuesOfLines(lines, path);
   if (bad.length === 0) return values.length === 1 ? rowsOfOne(values[0]!, path) : rowsOf(values);
@@ -55,9 +83,13 @@ export function kindOfValue(value: unknown): string {
 }
 
 /** A list that is the whole file is a list of records. */
-function rowsOfOne({ value, where }: Value, path: string): Rows {
-  if (!Array.isArray(value)) return rowsOf([{ value, where }]);
-  return rowsOf(listed(value, path));
+function rowsOfOne(one: Value, path: string): Rows {
+  if (!Array.isArray(one.value)) return rowsOf([one]);
+  if (one.twice !== undefined)
+    throw new UserError(`${path} has an object with the field ${JSON.stringify(one.twice)} twice`, {
+      hint: "of two values only the last would be read: rename one, or leave it out",
+    });
+  return rowsOf(listed(one.value, path));
 }
 
 /** The records of a list. */
@@ -68,8 +100,9 @@ export function listed(values: readonly unknown[], path: string): Value[] {
 export function rowsOf(values: readonly Value[], broken: readonly BadRow[] = []): Rows {
   const rows: Row[] = [];
   const bad = [...broken];
-  for (const { value, where } of values) {
-    if (!isObject(value)) bad.push({ where, problem: `expected an object, got ${kindOfValue(value)}` });
+  for (const { value, where, twice } of values) {
+    if (twice !== undefined) bad.push({ where, problem: `it has the field ${JSON.stringify(twice)} twice` });
+    else if (!isObject(value)) bad.push({ where, problem: `expected an object, got ${kindOfValue(value)}` });
     else if (isTooDeep(value)) bad.push({ where, problem: `it is nested more than ${MOST_LEVELS} levels deep` });
     else rows.push({ fields: value, where });
   }
@@ -84,7 +117,8 @@ function valuesOfLines(lines: readonly string[], path: string) {
     if (trimmed === "") continue;
     const where = `${path}:${i + 1}`;
     try {
-      values.push({ value: JSON.parse(trimmed), where });
+      const value: unknown = JSON.parse(trimmed);
+      values.push({ value, where, twice: nameTwice(trimmed, value) });
     } catch (error) {
       bad.push({ where, problem: `broken JSON: ${messageOf(error).replace(/^JSON Parse error: /, "")}` });
     }
@@ -121,7 +155,7 @@ function oneBehindAnother(text: string, path: string): Value[] | null {
     const whole = text.slice(start, at + 1);
     const value = parsedJson(whole);
     if (value === undefined) return null;
-    values.push({ value, where: `${path}:${line}` });
+    values.push({ value, where: `${path}:${line}`, twice: nameTwice(whole, value) });
     line += whole.split("\n").length - 1;
   }
   return depth === 0 && !quoted ? values : null;

@@ -16,6 +16,7 @@ export type Note = (name: string) => void;
 /** Names of roles in other people's data. */
 const roles: ReadonlyMap<unknown, Message["role"]> = new Map<unknown, Message["role"]>([
   ["system", "system"],
+  ["developer", "system"],
   ["user", "user"],
   ["human", "user"],
   ["prompter", "user"],
@@ -74,11 +75,16 @@ function isEmpty(value: unknown): boolean {
   return isNothing(value) || (isObject(value) && Object.keys(value).length === 0);
 }
 
+/** How parts of a content are called that are text. */
+const textTypes: readonly unknown[] = ["text", "input_text", "output_text"];
+
 /** A text, or the list of parts that some data have for it; null where it is anything else. */
 function textOf(content: unknown): string | null {
   if (typeof content === "string") return content;
   if (!Array.isArray(content) || content.length === 0) return null;
-  const texts = content.map((part: { type?: unknown; text?: unknown } | null) => part?.type === "text" && part.text);
+  const texts = content.map(
+    (part: { type?: unknown; text?: unknown } | null) => textTypes.includes(part?.type) && part?.text,
+  );
   return texts.every((text) => typeof text === "string") ? texts.join("") : null;
 }
 

@@ -204,6 +204,24 @@ describe("JSON", () => {
   });
 });
 
+test("a name that an object has twice is told, and no value of the two is taken", async () => {
+  const twice = '{"text": "a: \\"text\\": {", "more": {"x": 1, "x": 2}}';
+  expect(await read("a.jsonl", `{"text": "one"}\n${twice}\n{"a": [{"text": 1}], "text": "\\"text\\": 2"}\n`)).toEqual({
+    rows: [
+      ["1", { text: "one" }],
+      ["3", { a: [{ text: 1 }], text: '"text": 2' }],
+    ],
+    bad: ['2: it has the field "x" twice'],
+  });
+  expect(await read("a.json", `${twice}\n\n{"text": "b"}`)).toEqual({
+    rows: [["3", { text: "b" }]],
+    bad: ['1: it has the field "x" twice'],
+  });
+  await expect(read("a.json", `[{"text": "one"}, ${twice}]`)).rejects.toThrow(
+    'a.json has an object with the field "x" twice',
+  );
+});
+
 describe("a file", () => {
   const line = '{"text": "a"}\n';
   test("without an ending is known by how it begins, a data set by its file", async () => {

@@ -34,6 +34,20 @@ function seen(
 const END = "<|endoftext|>";
 const one = "file: 1 records read, 1 examples";
 
+test("what OpenAI calls the developer is the system, and its parts of text are text", () => {
+  const record = {
+    messages: [
+      { role: "developer", content: "Be brief." },
+      { role: "user", content: [{ type: "input_text", text: "a" }] },
+      { role: "assistant", content: [{ type: "output_text", text: "b" }] },
+    ],
+  };
+  expect(seen("messages", record)).toEqual({
+    text: `Be brief.\n\nUser: a\nAssistant:« b${END}»`,
+    told: [one],
+  });
+});
+
 describe("Alpaca's system and history are turns", () => {
   test("of every template", () => {
     const record = {
