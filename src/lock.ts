@@ -24,6 +24,8 @@ import { type Flock, flockOf } from "./flock";
 export interface Holder {
   /** `process 7`, `process 7 on ada`, `another process`. */
   readonly text: string;
+  /** Whether it is there is not known for sure: the disk has no locks of the kernel's. */
+  readonly assumed?: boolean;
 }
 
 /** The lock, or who has it. `flock`: how the kernel is asked; null where it cannot be. */
@@ -76,7 +78,7 @@ function recordLock(path: string): Disposable | Holder {
       };
     const found = readRecord(path);
     if (found === null) continue;
-    if (mayLive(parse(found))) return holderOf(path);
+    if (mayLive(parse(found))) return { ...holderOf(path), assumed: true };
     const removing = recordLock(`${path}.${fingerprintOf([found])}`);
     if (isHeld(removing)) return removing;
     // Nobody else removes it, and nobody writes it anew: what is found here once more is gone below, and nothing else.

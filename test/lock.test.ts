@@ -29,7 +29,7 @@ for (const [name, way] of ways.filter(([, way], i) => i === 1 || way !== null)) 
       const path = join(folder.path, "lock");
       const first = tryLock(path, way);
       expect(isHeld(first)).toBe(false);
-      expect(tryLock(path, way)).toEqual({ text: `process ${process.pid}` });
+      expect(tryLock(path, way)).toMatchObject({ text: `process ${process.pid}` });
       (first as Disposable)[Symbol.dispose]();
       expect(existsSync(path)).toBe(false);
       const second = tryLock(path, way);
@@ -86,7 +86,7 @@ test.skipIf(flock === null)("the lock of a process that is killed is free at onc
   const path = join(folder.path, "lock");
   const process = start(path, "0", "forever");
   expect(await firstLine(process)).toBe("taken");
-  expect(tryLock(path)).toEqual({ text: `process ${process.pid}` });
+  expect(tryLock(path)).toMatchObject({ text: `process ${process.pid}` });
   process.kill("SIGKILL");
   await process.exited;
   const lock = tryLock(path);
@@ -108,7 +108,7 @@ test.skipIf(flock === null)("a file that was removed before it was locked is no 
       return flock!.take(fd);
     },
   };
-  expect(tryLock(path, late)).toEqual({ text: `process ${process.pid}` });
+  expect(tryLock(path, late)).toMatchObject({ text: `process ${process.pid}` });
   theirs![Symbol.dispose]();
 });
 
@@ -145,14 +145,14 @@ test("without the kernel's lock, that of a process in another container is left 
   const path = join(folder.path, "lock");
   // Its number is nobody's here: past the most that Linux gives.
   writeFileSync(path, record({ space: "1", pid: 2 ** 22 + 1 }));
-  expect(tryLock(path, null)).toEqual({ text: `process ${2 ** 22 + 1}` });
+  expect(tryLock(path, null)).toMatchObject({ text: `process ${2 ** 22 + 1}` });
 });
 
 test("without the kernel's lock, that of another machine is left to it", () => {
   using folder = temporaryFolder();
   const path = join(folder.path, "lock");
   writeFileSync(path, record({ host: "ada", pid: 7 }));
-  expect(tryLock(path, null)).toEqual({ text: "process 7 on ada" });
+  expect(tryLock(path, null)).toMatchObject({ text: "process 7 on ada" });
 });
 
 test.skipIf(flock === null)("a disk without the kernel's locks is known by a file that nobody has", () => {
@@ -161,7 +161,7 @@ test.skipIf(flock === null)("a disk without the kernel's locks is known by a fil
   const none = { take: () => false, works: () => false };
   const lock = tryLock(path, none);
   expect(isHeld(lock)).toBe(false);
-  expect(tryLock(path, none)).toEqual({ text: `process ${process.pid}` });
+  expect(tryLock(path, none)).toMatchObject({ text: `process ${process.pid}` });
   (lock as Disposable)[Symbol.dispose]();
   expect(flock!.works(path)).toBe(true);
 });

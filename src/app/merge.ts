@@ -26,8 +26,8 @@ export interface Merged {
   readonly trainedOn: Storage;
 }
 
-/** Merges a model's adapters into `out`, which appears when it is whole. */
-export async function mergeModel(parts: ModelParts, out: string): Promise<Merged> {
+/** Merges a model's adapters into `out`, which appears when it is whole; `mark` may add to it before. */
+export async function mergeModel(parts: ModelParts, out: string, mark?: (folder: string) => void): Promise<Merged> {
   if (parts.adapters.length === 0)
     throw new UserError(`${parts.base} has no adapter to merge`, {
       hint: "give an adapter's folder, or --adapter",
@@ -45,6 +45,7 @@ export async function mergeModel(parts: ModelParts, out: string): Promise<Merged
       await mkdir(temporary);
       await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);
       await writeTokenizer(temporary, tokenizer.files);
+      mark?.(temporary);
     });
     return { adapters: adapters.length, trainedOn };
   } finally {

@@ -1,8 +1,7 @@
 /** The models that a stage reads, from disk: new, of an earlier stage, or from outside the run. Adapters are merged. */
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
-import { writeTextAside } from "../files";
 import { cachedModel, isHubName } from "../hub/fetch";
 import { type Reporter, short } from "../log/console";
 import { modelOf } from "../model/model";
@@ -128,8 +127,7 @@ export async function mergedStage(name: string, { directory, console, hash }: Pl
 }
 
 async function mergeMarked(parts: ModelParts, folder: string, hash: string): Promise<void> {
-  await mergeModel(parts, folder);
-  writeTextAside(join(folder, MADE_FROM), `${hash}\n`);
+  await mergeModel(parts, folder, (made) => writeFileSync(join(made, MADE_FROM), `${hash}\n`));
 }
 
 function madeFrom(folder: string): string | null {

@@ -65,6 +65,6 @@ export function foldersIn(directory: string): string[] {
   if (!existsSync(directory)) return [];
   if (!statSync(directory).isDirectory())
     throw new UserError(`${directory} is not a folder`, { hint: "choose another with --out", exitCode: 2 });
-  const entries = readdirSync(directory, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  const isFolder = (name: string) => statSync(join(directory, name), { throwIfNoEntry: false })?.isDirectory();
+  return readdirSync(directory).filter(isFolder);
 }

@@ -16,7 +16,7 @@ export function lockFolder(directory: string): Disposable {
   }
   if (!isHeld(lock)) return lock;
   throw new UserError(`the run folder ${directory} is in use by ${lock.text}`, {
-    hint: "wait for it, stop it, or choose another folder with --out",
+    hint: `wait for it, stop it, or choose another folder with --out${lock.assumed ? `; if it is gone, remove ${join(directory, LOCK_FILE)}` : ""}`,
   });
 }
 

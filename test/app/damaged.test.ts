@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -174,6 +175,20 @@ test("what a killed process left is cleared away, and what it was about to repla
   const notes = await sitting(run);
   expect(notes).toContain("pretrain: resuming after step 8");
   expect(readdirSync(stage).filter((name) => name.startsWith("."))).toEqual([".keep"]);
+});
+
+test("a stage's folder may be a link to another disk", async () => {
+  using copy = temporaryFolder();
+  const run = join(copy.path, "run");
+  const elsewhere = join(copy.path, "elsewhere");
+  cpSync(half, run, { recursive: true });
+  renameSync(join(run, "pretrain"), elsewhere);
+  symlinkSync(elsewhere, join(run, "pretrain"));
+  writeFileSync(join(elsewhere, "stage.json"), "{");
+  writeFileSync(join(elsewhere, ".stage.json.77-0123456789ab.tmp"), "");
+  expect(await sitting(run)).toContain("pretrain: resuming after step 8");
+  expect(files(run)).toEqual(files(whole));
+  expect(readdirSync(elsewhere).filter((name) => name.startsWith("."))).toEqual([]);
 });
 
 test("a checkpoint that is damaged is kept under another name", async () => {
