@@ -18,9 +18,18 @@ interface Value {
 
 /** A name that an object in this text has twice, where its value is that of the text. */
 function nameTwice(text: string, value: unknown): string | undefined {
-  const names = text.matchAll(/"((?:[^"\\]|\\.)*)"(\s*:)?/g).filter(([, , colon]) => colon);
-  if (isTooDeep(value) || names.reduce((count) => count + 1, 0) === namesIn(value)) return undefined;
-  return firstTwice(parseTree(text));
+  if (isTooDeep(value)) return undefined;
+  const names = namesIn(value);
+  // Every name brings one, if nothing stands between, and so may texts.
+  if (countOf('":', text) === names && !/"\s+:/.test(text)) return undefined;
+  const written = text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g).filter(([, colon]) => colon);
+  return written.reduce((count) => count + 1, 0) === names ? undefined : firstTwice(parseTree(text));
+}
+
+function countOf(part: string, text: string): number {
+  let count = 0;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
+  return count;
 }
 
 function namesIn(value: unknown): number {

@@ -217,6 +217,9 @@ test("a name that an object has twice is told, and no value of the two is taken"
     rows: [["3", { text: "b" }]],
     bad: ['1: it has the field "x" twice'],
   });
+  expect((await read("a.jsonl", '{"a" : 1, "a": 2}\n{"text" : "\\"a\\":"}')).bad).toEqual([
+    '1: it has the field "a" twice',
+  ]);
   await expect(read("a.json", `[{"text": "one"}, ${twice}]`)).rejects.toThrow(
     'a.json has an object with the field "x" twice',
   );
