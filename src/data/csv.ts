@@ -1,4 +1,4 @@
-/** Rows of tables as text: cells between commas, semicolons or tabs, whatever the line ends. The first line names the columns. */
+/** Rows of tables as text: cells between commas, semicolons, tabs or bars, whatever the line ends. The first line names the columns. */
 import { parse } from "csv-parse/sync";
 import { messageOf, UserError } from "../errors";
 import type { BadRow, Row, Rows } from "./row";
@@ -17,17 +17,22 @@ interface Parsed {
 }
 
 /** The first of them goes before others that part the first line as often. */
-const delimiters = { csv: [",", ";", "\t"], tsv: ["\t", ",", ";"] } as const;
+const delimiters = { csv: [",", ";", "\t", "|"], tsv: ["\t", ",", ";", "|"] } as const;
+
+/** A first line that says what stands between cells, as spreadsheets write and read it. */
+const SEPARATOR_LINE = /^\ufeff?sep=(.)(?:\r\n|\n|\r)/i;
 
 export function readTable(text: string, path: string, ending: keyof typeof delimiters): Rows {
-  const parsed = parsedTable(text, path, delimiterOf(text, delimiters[ending]));
+  const [said, separator] = SEPARATOR_LINE.exec(text) ?? ["", undefined];
+  const given = text.slice(said.length);
+  const parsed = parsedTable(given, path, separator ?? delimiterOf(given, delimiters[ending]));
   const names = parsed[0]!.record.map((name, i) => name.trim() || `column ${i + 1}`);
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined)
     throw new UserError(`${path} has two columns named ${twice}`, { hint: "rename one of them, or leave it out" });
   const rows: Row[] = [];
   const bad: BadRow[] = [];
-  let line = 1;
+  let line = said === "" ? 1 : 2;
   for (const [i, { record, info }] of parsed.entries()) {
     const where = `${path}:${line + info.empty_lines}`;
     line += 1 + record.reduce((sum, cell) => sum + lineEnds(cell), 0);
@@ -43,14 +48,28 @@ export function readTable(text: string, path: string, ending: keyof typeof delim
   return { rows, bad };
 }
 
+/** Other ways to write quotes, tried in turn where the common one does not fit. */
+const dialects = [
+  // A backslash before a quote, as databases write it.
+  { escape: "\\" },
+  // Blanks between a delimiter and a quote.
+  { trim: true },
+];
+
 function parsedTable(text: string, path: string, delimiter: string): readonly Parsed[] {
+  const read = (options: object) => parse(text, { ...table, delimiter, ...options }) as unknown as Parsed[];
   try {
-    return parse(text, { ...table, delimiter }) as unknown as Parsed[];
+    return read({});
   } catch (error) {
     // Between tabs most programs write quotes as they are, and lines are rows.
-    const plain = delimiter === "\t" ? (parse(text, { ...table, delimiter, quote: false }) as unknown as Parsed[]) : [];
-    const fits = plain.every(({ record }) => record.length === plain[0]!.record.length);
-    if (plain.length > 0 && fits) return plain;
+    for (const options of delimiter === "\t" ? [...dialects, { quote: false }] : dialects) {
+      try {
+        const rows = read(options);
+        if (rows.length > 1 && rows.every(({ record }) => record.length === rows[0]!.record.length)) return rows;
+      } catch {
+        // The first way's error says more.
+      }
+    }
     const { lines } = error as { readonly lines?: number };
     throw new UserError(`${path}${lines ? `:${lines}` : ""}: broken CSV: ${messageOf(error)}`, {
       hint: "the first line names the columns; text with commas stands between double quotes",

@@ -56,10 +56,18 @@ function normalizerOf(given: Part): object {
         ],
       };
     case "StripAccents":
-      return replaced("\\p{Mn}", "");
+      return replaced("\\p{M}", "");
     case "Lowercase":
-      // Letter by letter: a sigma at the end of a word is like any other.
-      return { type: "Sequence", normalizers: [replaced("\u03a3", "\u03c3"), given] };
+      return { type: "Sequence", normalizers: [plainSigma, given] };
+    case "BertNormalizer":
+      return {
+        type: "Sequence",
+        normalizers: [
+          ...(given.lowercase ? [plainSigma] : []),
+          ...(given.handle_chinese_chars ? [replaced(RARE_IDEOGRAPHS, " $& ")] : []),
+          defined(given),
+        ],
+      };
     case "Replace":
       return { ...given, pattern: patternOf(given), content: literal(given.content ?? "") };
     default:
@@ -68,6 +76,12 @@ function normalizerOf(given: Part): object {
 }
 
 const replaced = (regex: string, content: string) => ({ type: "Replace", pattern: { Regex: regex }, content });
+
+/** Lower case letter by letter: a sigma at the end of a word is like any other. */
+const plainSigma = replaced("\u03a3", "\u03c3");
+
+/** Those of two UTF-16 units, which the library does not take for ideographs. */
+const RARE_IDEOGRAPHS = "[\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]";
 
 /** Without one the library would leave the part out. */
 function patternOf({ type, pattern }: Part): NonNullable<Part["pattern"]> {
@@ -131,6 +145,10 @@ function splitBy(regex: string, behavior: string, invert: boolean): object {
   if (behavior === "Isolated") return isolated(regex);
   if (behavior === "Removed") return invert ? kept(regex) : { ...kept(regex), invert };
   if (behavior === "Contiguous" && !invert) return isolated(`(?:${regex})+`);
+  const one = `(?:${regex})`;
+  const other = `(?:(?!${one})[\\s\\S])`;
+  if (behavior === "MergedWithPrevious" && !invert) return kept(`${other}*${one}|${other}+`);
+  if (behavior === "MergedWithNext" && !invert) return kept(`${one}${other}*|${other}+`);
   throw new Error(`text that is split with the behavior ${JSON.stringify(behavior)} cannot be read`);
 }
 

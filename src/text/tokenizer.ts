@@ -83,6 +83,9 @@ function fromLibrary(file: TokenizerFile, where: string): Codec {
     // Else a model of whole words would find in plain text what nothing may write.
     if (special && content.length > 1) model.tokens_to_ids.delete(content);
   }
+  // A byte-order mark is a character like any other.
+  for (const part of partsOf(decoder))
+    if ("text_decoder" in part) part.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   if (decoder) decoder.added_tokens = file.added.map((token) => new AddedTokenOfLibrary(token));
   const { type, byte_fallback: fallsBack, end_of_word_suffix: suffix, unk_token: unknownToken } = file.model;
   const unknown = model.unk_token_id;
@@ -145,6 +148,12 @@ function fromLibrary(file: TokenizerFile, where: string): Codec {
     decode,
     stream: (before) => windowed(decode, before),
   };
+}
+
+/** A decoder, or the decoders that it is made of. */
+function partsOf(decoder: object | null): readonly object[] {
+  if (decoder === null) return [];
+  return "decoders" in decoder ? (decoder.decoders as object[]).flatMap(partsOf) : [decoder];
 }
 
 const lengthOf = (parts: readonly string[]) => parts.reduce((sum, { length }) => sum + length, 0);

@@ -72,6 +72,7 @@ describe("tables", () => {
     ["x.tsv", "\t"],
     ["X.TSV", "\t"],
     ["x.CSV", ","],
+    ["x.csv", "|"],
   ])("%s between %j", async (name, delimiter) => {
     expect((await read(name, table("instruction|output\na|b\nc|d\n", delimiter))).rows).toEqual(two as never);
   });
@@ -92,6 +93,21 @@ describe("tables", () => {
     ]);
     expect((await read("x.tsv", 'text\tn\n"a\tb"\t1\n')).rows).toEqual([["2", { text: "a\tb", n: "1" }]]);
     await expect(read("x.tsv", 'text\tn\nsay "hi"\t1\nb\tc\td\n')).rejects.toThrow(/broken CSV/);
+  });
+  test.each([
+    ["a first line that names what is between cells", 'sep=;\r\ninstruction;output\r\na;"b, ""c"""\r\n', "a", 3],
+    ["any other character between cells", '\ufeffsep=~\ninstruction~output\na~"b, ""c"""\n', "a", 3],
+    ["backslashes before quotes", 'instruction,output\n"a\nd","b, \\"c\\""\n', "a\nd", 2],
+    ["blanks before quotes", 'instruction, output\n"a", "b, ""c"""\n', "a", 2],
+  ])("with %s", async (_name, text, instruction, line) => {
+    expect(await read("x.csv", text)).toEqual({
+      rows: [[String(line), { instruction, output: 'b, "c"' }]] as never,
+      bad: [],
+    });
+  });
+  test("with quotes that fit no way of writing them are refused", async () => {
+    await expect(read("x.csv", 'text,n\n"a \\" b",1\n"c" d,2\n')).rejects.toThrow(/broken CSV/);
+    await expect(read("x.csv", 'text,n\n"a,1\nb,2\n')).rejects.toThrow(/broken CSV/);
   });
   test("with a cell of many characters", async () => {
     const long = "x".repeat(300_000);

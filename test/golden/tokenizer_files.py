@@ -71,7 +71,7 @@ def unigram(pieces, **parts):
 END = added("<|end|>", 261, True)
 SPLITTING = "ab, cd!! \u00e9\u00df_x 12\u0663\u00bd a\u0085b \ufeffc\u00a0d\u3000e\u200de \u03a3\u03a3 A\u0301"
 LETTERS = sorted(set(SPLITTING.lower()) | set(SPLITTING) | set("\u03c2\u03c3"))
-WORDS = ["ab", "cd", "!!", "12", "12\u0663\u00bd", "12\u0663", "\u00e9\u00df_x", "\u00e9\u00df", "\u03c3\u03c3", "a\u0301", "e\u200de"]
+WORDS = ["ab", "cd", "!!", "12", "12\u0663\u00bd", "12\u0663", "\u00e9\u00df_x", "\u00e9\u00df", "\u03c3\u03c3", "a\u0301", "e\u200de", "ab,", " cd!", "!", " cd", "!ab", "!!ab"]
 
 
 def splits(pre):
@@ -83,6 +83,13 @@ def cleans(*normalizers):
     whole = {"type": "Split", "pattern": {"Regex": "[\\s\\S]"}, "behavior": "Isolated", "invert": False}
     file = of_letters("WordLevel", LETTERS, ["$", "&"], normalizer={"type": "Sequence", "normalizers": list(normalizers)}, pre_tokenizer=whole)
     return file, [SPLITTING, "\u0085 ab\ufeff\u0085", "\ufeff \u03a3\u03a3 \u03a3", "a x b"]
+
+
+def bytewise():
+    vocab = {"<unk>": 0, "a": 1, "b": 2} | {f"<0x{byte:02X}>": 3 + byte for byte in range(256)}
+    file = of_letters("WordLevel", "", decoder={"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]})
+    file["model"] = {"type": "BPE", "vocab": vocab, "merges": [], "unk_token": "<unk>", "byte_fallback": True}
+    return file, ["a\ufeffb", "\ufeff\u00e9a"]
 
 
 CASES = {
@@ -104,6 +111,11 @@ CASES = {
     "split, contiguous": splits({"type": "Split", "pattern": {"Regex": "[!, ]"}, "behavior": "Contiguous", "invert": False}),
     "strip": cleans({"type": "Strip", "strip_left": True, "strip_right": True}),
     "lower case": cleans({"type": "Lowercase"}),
+    "all marks are accents": (cleans({"type": "StripAccents"})[0], ["a\u0903b \u0488", "\u00e9A\u0301"]),
+    "bert's normalizer": (cleans({"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True})[0], ["\u03a3\u03a3 a\U00020000b", "a\U0002f800b\u4e00c \u00c9"]),
+    "split, merged with what is before": splits({"type": "Split", "pattern": {"String": "!"}, "behavior": "MergedWithPrevious", "invert": False}),
+    "split, merged with what is behind": splits({"type": "Split", "pattern": {"Regex": "\\s+|!"}, "behavior": "MergedWithNext", "invert": False}),
+    "a byte-order mark in bytes": bytewise(),
     "accents": cleans({"type": "NFD"}, {"type": "StripAccents"}),
     "replace": cleans({"type": "Replace", "pattern": {"String": "x"}, "content": "$&"}),
     "metaspace": (unigram([["\u2581", -2.0], ["\u2581ab", -1.0], ["ab", -3.0], ["ab\u2581ab", -1.0], ["a", -4.0], ["b", -4.0]],

@@ -140,8 +140,8 @@ describe("a tokenizer.json is refused", () => {
     ],
     [
       "a split that is not read",
-      { pre_tokenizer: { type: "Split", pattern: { String: "x" }, behavior: "MergedWithNext" } },
-      'text that is split with the behavior "MergedWithNext" cannot be read',
+      { pre_tokenizer: { type: "Split", pattern: { String: "x" }, behavior: "Contiguous", invert: true } },
+      'text that is split with the behavior "Contiguous" cannot be read',
     ],
     [
       "a split without a pattern",
