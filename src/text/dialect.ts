@@ -120,6 +120,8 @@ function preTokenizerOf(given: Part): object {
       return splitBy(`[${PUNCTUATION}]`, given.behavior ?? "Isolated", false);
     case "Digits":
       return isolated(given.individual_digits ? "\\p{N}" : "\\p{N}+");
+    case "FixedLength":
+      return kept(`[\\s\\S]{1,${given.length ?? 5}}`);
     case "Split": {
       const pattern = patternOf(given);
       const regex = "Regex" in pattern ? String(pattern.Regex) : escaped(String(pattern.String));

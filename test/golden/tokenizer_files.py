@@ -76,7 +76,7 @@ WORDS = ["ab", "cd", "!!", "12", "12\u0663\u00bd", "12\u0663", "\u00e9\u00df_x",
 
 def splits(pre):
     file = of_letters("WordLevel", LETTERS, WORDS, pre_tokenizer=pre)
-    return file, [SPLITTING, "!!ab  cd\u0085", " ab\ufeffcd", "\u1680ab\u180ecd"]
+    return file, [SPLITTING, "\U0001f600ab", "!!ab  cd\u0085", " ab\ufeffcd", "\u1680ab\u180ecd"]
 
 
 def cleans(*normalizers):
@@ -108,6 +108,7 @@ CASES = {
     "single digits": splits({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Digits", "individual_digits": True}]}),
     "split at a string": splits({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Split", "pattern": {"String": "!"}, "behavior": "Removed", "invert": False}]}),
     "split, the rest isolated": splits({"type": "Split", "pattern": {"Regex": "\\w+"}, "behavior": "Isolated", "invert": True}),
+    "pieces of two characters": splits({"type": "FixedLength", "length": 2}),
     "split, contiguous": splits({"type": "Split", "pattern": {"Regex": "[!, ]"}, "behavior": "Contiguous", "invert": False}),
     "strip": cleans({"type": "Strip", "strip_left": True, "strip_right": True}),
     "lower case": cleans({"type": "Lowercase"}),
