@@ -2,7 +2,8 @@
 import { defineCommand } from "citty";
 import { besideOf } from "../app/beside";
 import { readConfigFile } from "../app/config-file";
-import { planText } from "../app/plan-text";
+import { planOf } from "../app/plan";
+import { UserError } from "../errors";
 import { openConsole } from "../log/console";
 import { all, deviceArg } from "./options";
 import { print } from "./print";
@@ -45,8 +46,13 @@ export default defineCommand({
     };
     if (args.plan) {
       const directory = args.out ?? runFolder(config);
-      print(await planText(config, { directory, console: openConsole(), choice, beside }));
-      return;
+      const { text, unready } = await planOf(config, { directory, console: openConsole(), choice, beside });
+      print(text);
+      if (unready.length === 0 || choice.keepGoing) return;
+      throw new UserError(`${unready.join(", ")} cannot be run`, {
+        hint: "the plan says why; run first what they stand on, or leave out --from and --only",
+        exitCode: 2,
+      });
     }
     await startRun(config, { ...args, choice, beside });
   },

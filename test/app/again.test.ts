@@ -7,7 +7,7 @@ import { outputOf } from "../../src/app/decide";
 import { hasher } from "../../src/app/hasher";
 import { modelDirectory } from "../../src/app/model";
 import { type Choice, runPipeline } from "../../src/app/pipeline";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import { readStageFile } from "../../src/app/stage-file";
 import { silent } from "../support/console";
 import { device } from "../support/device";
@@ -99,7 +99,7 @@ describe("a run made before there were stage files", () => {
   });
   test("runs again what changed and what stood on it", async () => {
     using folder = await older();
-    const plan = await planText(configIn(folder.path, { lr: 1e-3 }), { directory: folder.run, console: silent });
+    const plan = (await planOf(configIn(folder.path, { lr: 1e-3 }), { directory: folder.run, console: silent })).text;
     expect(plan).toContain("pretrain (pretrain) <- new: to run again because optim.lr was 0.003 and is 0.001");
     expect(plan).toContain("sft (sft) <- pretrain: to run again if pretrain has another result");
     expect(existsSync(join(folder.run, "pretrain", "stage.json"))).toBe(false);
@@ -118,9 +118,9 @@ describe("a run made before there were stage files", () => {
     using folder = await older();
     rmSync(join(folder.path, "a.jsonl"));
     const planned = (choice = {}) =>
-      planText(configIn(folder.path, {}), { directory: folder.run, console: silent, choice });
+      planOf(configIn(folder.path, {}), { directory: folder.run, console: silent, choice });
     await expect(planned()).rejects.toThrow(/a\.jsonl cannot be read: there is no such file/);
-    expect(await planned({ keepGoing: true })).toMatch(
+    expect((await planned({ keepGoing: true })).text).toMatch(
       /sft \(sft\) <- pretrain: cannot be run: .*a\.jsonl cannot be read: there is no such file/,
     );
   });
@@ -139,7 +139,7 @@ test("a tokenizer is made again with what stands on it, and comes back", async (
   using folder = begun();
   await sitting(folder.path);
   const before = resultOf(folder.run);
-  const plan = await planText(configIn(folder.path, { size: 262 }), { directory: folder.run, console: silent });
+  const plan = (await planOf(configIn(folder.path, { size: 262 }), { directory: folder.run, console: silent })).text;
   expect(plan).toContain("<- new: to run again if the tokenizer has another result");
   const notes = await sitting(folder.path, { size: 262 });
   expect(notes.find((note) => note.startsWith("tokenizer: runs again"))).toContain("size was 300 and is 262");

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkConfig, readConfigFile } from "../../src/app/config-file";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import type { Device } from "../../src/device/device";
 import type { UserError } from "../../src/errors";
 import { presets } from "../../src/model/architectures";
@@ -60,7 +60,7 @@ test("every shipped config is valid and can be planned", async () => {
     const config = await readConfigFile(path);
     // A model from the Hub would have to be fetched, and some data are the user's own.
     const own = config.model.from === undefined ? config : { ...config, model: { preset: "gpt2", epsilon: 1e-5 } };
-    expect(await planText(own, { directory: "nowhere", console: silent, choice: { keepGoing: true } })).toContain(
+    expect((await planOf(own, { directory: "nowhere", console: silent, choice: { keepGoing: true } })).text).toContain(
       "device memory",
     );
   }

@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { checkConfig } from "../../src/app/config-file";
 import { modelDirectory } from "../../src/app/model";
 import { runPipeline } from "../../src/app/pipeline";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import { silent } from "../support/console";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
@@ -226,7 +226,7 @@ describe("a finished run whose best checkpoint is", () => {
       cpSync(whole, run, { recursive: true });
       damage(join(run, "pretrain"));
       if (what === "gone") expect(() => modelDirectory(run)).toThrow(/the best checkpoint of .*, step-\d+, is gone/);
-      expect(await planText(config, { directory: run, console: silent })).toMatch(/<- new: to go on after step/);
+      expect((await planOf(config, { directory: run, console: silent })).text).toMatch(/<- new: to go on after step/);
       const notes = await sitting(run);
       expect(notes.join("\n")).toMatch(/resuming after step (10|12)/);
       expect(files(run)).toEqual(files(whole));

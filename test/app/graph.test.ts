@@ -6,7 +6,7 @@ import { checkConfig, readConfigFile } from "../../src/app/config-file";
 import { locateParts } from "../../src/app/locate";
 import { modelDirectory } from "../../src/app/model";
 import { type Choice, runPipeline } from "../../src/app/pipeline";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import type { UserError } from "../../src/errors";
 import { openModelFiles } from "../../src/formats/checkpoint";
 import { silent } from "../support/console";
@@ -152,14 +152,18 @@ describe("a diamond of stages", () => {
   test("--plan tells each stage's state, and writes nothing", async () => {
     using folder = temporaryFolder();
     const directory = join(folder.path, "run");
-    const plan = (change = {}) => planText(diamond(folder.path, change), { directory, console: silent });
-    const states = (text: string) => text.split("\n").flatMap((line) => /^stage \d+: (.*)$/.exec(line)?.[1] ?? []);
+    const plan = async (change = {}, choice = {}) =>
+      planOf(diamond(folder.path, change), { directory, console: silent, choice });
+    const states = ({ text }: { readonly text: string }) =>
+      text.split("\n").flatMap((line) => /^stage \d+: (.*)$/.exec(line)?.[1] ?? []);
     expect(states(await plan())).toEqual([
       "pretrain (pretrain) <- new: to run",
       "a (sft) <- pretrain: to run after pretrain",
       "b (sft) <- pretrain: to run after pretrain",
       "merge (merge) <- a, b: to run after a",
     ]);
+    expect((await plan()).unready).toEqual([]);
+    expect((await plan({}, { only: ["a", "merge"] })).unready).toEqual(["a", "merge"]);
     expect(existsSync(directory)).toBe(false);
     await run(folder.path, { stopAt: "b  step 4" });
     expect(states(await plan({ a: { optim: { steps: 6, lr: 2e-3 } } }))).toEqual([

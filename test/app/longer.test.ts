@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkConfig } from "../../src/app/config-file";
 import { runPipeline } from "../../src/app/pipeline";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import { silent } from "../support/console";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
@@ -39,7 +39,7 @@ async function trained(...sittings: readonly { readonly stopAt?: string; readonl
   let plan = "";
   for (const { stopAt, ...optim } of sittings) {
     const config = configIn(folder.path, optim);
-    plan = await planText(config, { directory, console: silent });
+    plan = (await planOf(config, { directory, console: silent })).text;
     notes = [];
     const controller = new AbortController();
     const console = {

@@ -6,7 +6,7 @@ import { checkConfig } from "../../src/app/config-file";
 import { exportGguf, exportSafetensors } from "../../src/app/export";
 import { expectNoModel } from "../../src/app/model";
 import { runPipeline } from "../../src/app/pipeline";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import { writeModel } from "../../src/formats/checkpoint";
 import { modelOf } from "../../src/model/model";
 import { initialise } from "../../src/model/parameters";
@@ -54,7 +54,7 @@ test("a run in the folder of a model, or in one that it reads from, is refused b
   const model = await modelIn(join(folder.path, "model"));
   const before = readdirSync(model);
   await expect(run(model, model, data)).rejects.toThrow(`${model} is the folder of a model: it has config.json`);
-  const plan = planText(configOf(model, data), { directory: model, console: silent });
+  const plan = planOf(configOf(model, data), { directory: model, console: silent });
   await expect(plan).rejects.toThrow(`${model} is the folder of a model`);
   await expect(run(model, `${model}/`, data)).rejects.toThrow("is the folder of a model");
   symlinkSync("model", join(folder.path, "link"));

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkConfig, readConfigFile } from "../../src/app/config-file";
 import { runPipeline } from "../../src/app/pipeline";
-import { planText } from "../../src/app/plan-text";
+import { planOf } from "../../src/app/plan";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
 
@@ -70,7 +70,7 @@ test.each(cases)("%s", async (_name, stage, wanted) => {
   const notes: string[] = [];
   const console = { colour: false, note: (text: string) => void notes.push(text), status() {}, done() {} };
   const more = { device: device("cpu"), signal: new AbortController().signal, write() {} };
-  await expect(planText(config, { directory, console })).rejects.toThrow(wanted);
+  await expect(planOf(config, { directory, console })).rejects.toThrow(wanted);
   await expect(runPipeline(config, { directory, console, ...more })).rejects.toThrow(wanted);
   expect(existsSync(directory)).toBe(false);
 });
@@ -81,7 +81,7 @@ test("a tokenizer that is not there is told at once", async () => {
   const stage = [{ ...pretrain, data: join(folder.path, "text.txt") }];
   const config = checkConfig({ model, tokenizer: { kind: "file", path: "gone" }, stage });
   const console = { colour: false, note() {}, status() {}, done() {} };
-  await expect(planText(config, { directory: "nowhere", console })).rejects.toThrow("gone cannot be read");
+  await expect(planOf(config, { directory: "nowhere", console })).rejects.toThrow("gone cannot be read");
 });
 
 test("nothing is evaluated without validation data, and all is trained on", async () => {
@@ -141,7 +141,7 @@ template = "t.jinja"
   const given = await readConfigFile(at("c.toml"), ["stage.0.data=a.txt"]);
   expect(given.stage[0]).toMatchObject({ data: "a.txt" });
   const console = { colour: false, note() {}, status() {}, done() {} };
-  const plan = planText(given, { directory: "nowhere", console, beside: folder.path });
+  const plan = planOf(given, { directory: "nowhere", console, beside: folder.path });
   await expect(plan).rejects.toMatchObject({
     message: "a.txt cannot be read: there is no such file",
     hint: `it was looked for beside the config (${folder.path}), in the current folder and inside the program; a data set goes by its name`,

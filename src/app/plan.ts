@@ -18,11 +18,17 @@ import { expectRunnable } from "./runnable";
 import { beginsNew } from "./sources";
 import { seenIn } from "./stage-file";
 
+export interface Plan {
+  readonly text: string;
+  /** The stages that could not be run. */
+  readonly unready: readonly string[];
+}
+
 /** For `run --plan`. */
-export async function planText(
+export async function planOf(
   config: Config,
   { directory, console, choice = {}, beside }: Pick<RunOptions, "directory" | "console" | "choice" | "beside">,
-): Promise<string> {
+): Promise<Plan> {
   expectNoModel(directory);
   const nodes = graphOf(config);
   const chosen = chosenOf(nodes, choice);
@@ -61,8 +67,11 @@ export async function planText(
   lines.push(`the run stands for ${resultOf(config)}`);
   if (config.generate)
     lines.push(`then ${config.generate.prompts.length} continuations of ${config.generate.tokens} tokens`);
-  return `${lines.join("\n")}\n`;
+  const unready = [...states].flatMap(([{ name }, state]) => (state.startsWith(CANNOT) ? [name] : []));
+  return { text: `${lines.join("\n")}\n`, unready };
 }
+
+const CANNOT = "cannot be run: ";
 
 interface Planned {
   readonly scene: Scene;
@@ -76,7 +85,7 @@ async function stateOf(node: Node, { scene, chosen, states, choice }: Planned): 
   const there = hasSaved(folder);
   try {
     const unready = await unreadyParent(node, chosen, scene);
-    if (unready) return `cannot be run: ${unready.name} ${unready.why}`;
+    if (unready) return `${CANNOT}${unready.name} ${unready.why}`;
     if (choice.fresh) return there ? "to run anew; its old result will be removed" : "to run";
     const parent = parentsOf(node).find((parent) => chosen.has(parent) && states.get(parent) !== FINISHED)?.name;
     const waits = parent ?? (beginsNew(node) && scene.tokenizer === null ? "the tokenizer" : undefined);
@@ -88,7 +97,7 @@ async function stateOf(node: Node, { scene, chosen, states, choice }: Planned): 
     const { what, why } = await decide(node, scene);
     return inWords(what, why, folder);
   } catch (error) {
-    if (error instanceof UserError) return `cannot be run: ${messageOf(error)}`;
+    if (error instanceof UserError) return `${CANNOT}${messageOf(error)}`;
     throw error;
   }
 }
