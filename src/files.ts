@@ -18,6 +18,11 @@ import {
 import { basename, dirname, join } from "node:path";
 import { codeOf, messageOf, reasonOf, UserError, type UserErrorOptions } from "./errors";
 
+/** Whether an error says that a file may not be read by us, which is no damage. */
+export function isForbidden(error: unknown): boolean {
+  return error instanceof UserError && ["EACCES", "EPERM"].includes(codeOf(error.cause) ?? "");
+}
+
 /** The error where a file cannot be read. `what` is what it is called in the sentence. */
 export function unreadable(what: string, error: unknown, options: UserErrorOptions = {}): UserError {
   return new UserError(`${what} cannot be read: ${reasonOf(error)}`, { cause: error, ...options });

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
 import { UserError } from "../errors";
+import { isForbidden } from "../files";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
@@ -145,7 +146,7 @@ function isDamaged(folder: string): boolean {
     expectWhole(join(folder, index.best ?? index.latest));
     return false;
   } catch (error) {
-    if (error instanceof UserError) return true;
+    if (error instanceof UserError && !isForbidden(error)) return true;
     throw error;
   }
 }

@@ -118,7 +118,8 @@ export function expectWhole(checkpoint: string): void {
     const path = join(checkpoint, file);
     if (!existsSync(path)) throw unreadable(path, { code: "ENOENT" });
     if (file.endsWith(".safetensors")) openSafetensors(path)[Symbol.dispose]();
-    else if (file.endsWith(".json")) readJson(path, jsonObject, "");
+    else if (file.endsWith(".json") && Object.keys(readJson(path, jsonObject, "")).length === 0)
+      throw new UserError(`${path} is empty`);
   }
 }
 

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { UserError } from "../errors";
-import { keepDamaged } from "../files";
+import { isForbidden, keepDamaged } from "../files";
 import { prefixed, readSlab } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
 import { checkpointsIn, expectWhole, mendIndex, nameOf, readIndex, stepOf } from "./checkpoints";
@@ -66,7 +66,7 @@ function wholeOr<T>(read: () => T, problems: UserError[]): T | null {
   try {
     return read();
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
+    if (!(error instanceof UserError) || isForbidden(error)) throw error;
     problems.push(error);
     return null;
   }

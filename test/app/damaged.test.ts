@@ -219,6 +219,7 @@ describe("a finished run whose best checkpoint is", () => {
     ...["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"].map(
       (name) => [`without its ${name}`, removed(`${best}/${name}`)] as const,
     ),
+    ["with an empty config", written(`${best}/config.json`, "{}")],
   ] as const)
     test(`${what} goes on from one that is whole`, async () => {
       using copy = temporaryFolder();
