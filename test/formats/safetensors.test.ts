@@ -110,6 +110,14 @@ describe("a damaged file is refused with one sentence", () => {
   });
 });
 
+test("a header of 900,000 tensors is refused before it is parsed", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "many.safetensors");
+  const entry = (_: unknown, index: number) => `"t${index}":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`;
+  writeFileSync(path, hostile(`{${Array.from({ length: 9e5 }, entry).join()}}`, 0));
+  expect(() => openSafetensors(path)).toThrow(/header claims \d+ bytes, at most 16777216 are read/);
+});
+
 describe("what a header may say", () => {
   const open = (header: unknown, dataBytes = 8) => {
     using folder = temporaryFolder();
