@@ -116,7 +116,8 @@ function trainedLine({ adapters, parameters }: Model, lora: LoraConfig | undefin
   if (!lora || !adapter) return `the whole model is trained: ${short(parameters.count)} parameters in f32`;
   const { rank, targets, base, dora, rslora } = lora;
   const kind = `${dora ? "DoRA adapter" : "adapter"} of rank ${rank}${rslora ? " (rsLoRA)" : ""}`;
-  const layers = `${adapter.ranks.size} linear layers (${targets.join(", ")})`;
+  const { size } = adapter.ranks;
+  const layers = `${size} linear layer${size === 1 ? "" : "s"} (${targets.join(", ")})`;
   return `${dora ? "a" : "an"} ${kind} for ${layers} is trained: ${short(adapter.parameters.count)} parameters; the base, of ${short(parameters.count)}, is frozen and held in ${base}`;
 }
 
