@@ -5,6 +5,7 @@ import { short } from "../log/console";
 import { modelOf } from "../model/model";
 import { kindOf } from "../stages";
 import { readIndex } from "../train/checkpoints";
+import { keptAside } from "../train/run-folder";
 import { adoptedFiles } from "./adopt";
 import type { Config } from "./config";
 import { type Before, type Decision, decide, hasSaved, ownReason, type Scene } from "./decide";
@@ -16,7 +17,7 @@ import { plannedModel } from "./planned";
 import { tokenizerOutput } from "./run-tokenizer";
 import { expectRunnable } from "./runnable";
 import { beginsNew } from "./sources";
-import { seenIn } from "./stage-file";
+import { foldersIn, seenIn } from "./stage-file";
 
 export interface Plan {
   readonly text: string;
@@ -71,6 +72,11 @@ export async function planOf(
   return { text: `${lines.join("\n")}\n`, unready };
 }
 
+/** Whether a former result of the stage was set aside, which may be the one that is wanted. */
+function isKept(directory: string, name: string): boolean {
+  return foldersIn(directory).some((folder) => folder.startsWith(keptAside(name, "")));
+}
+
 const CANNOT = "cannot be run: ";
 
 interface Planned {
@@ -94,6 +100,8 @@ async function stateOf(node: Node, { scene, chosen, states, choice }: Planned): 
       return why === null ? `to run again if ${waits} has another result` : `to run again because ${why}`;
     }
     if (waits) return parent ? `to run after ${parent}` : "to run";
+    // What a stage reads need not be there yet: it may have to be fetched, which a plan does not.
+    if (!there && !isKept(scene.directory, node.name)) return "to run";
     const { what, why } = await decide(node, scene);
     return inWords(what, why, folder);
   } catch (error) {
