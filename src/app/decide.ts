@@ -3,11 +3,10 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
 import { UserError } from "../errors";
-import { isForbidden } from "../files";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
-import { expectWhole, readIndex, stepOf } from "../train/checkpoints";
+import { damageOf, readIndex, stepOf } from "../train/checkpoints";
 import { keptAside, MODEL_FOLDER } from "../train/run-folder";
 import type { Config } from "./config";
 import type { Node } from "./graph";
@@ -99,10 +98,11 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
   const { config, console, hasher } = scene;
   const { kind: name, model: sizes = config.model, ...settings } = node.stage as Node["stage"] & Sizes;
   const kind = kindOf(node.stage);
+  const files = kind.data(node.stage);
   const parts: Record<string, string> = {
     kind: `${name} ${kind.version}`,
     seed: String(config.seed),
-    ...settingParts(settings, kind.schema, kind.data(node.stage)),
+    ...settingParts(settings, kind.schema, files),
   };
   for (const [key, reference] of node.reads) {
     if (reference.to === "new") {
@@ -118,7 +118,7 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
       parts[`reads ${key}: ${reference.name}`] = await hasher.ofModel(base, ...adapters);
     }
   }
-  for (const [i, path] of kind.data(node.stage).entries())
+  for (const [i, path] of files.entries())
     parts[`data ${i + 1}: ${path}`] = await hasher.of(await locateData(path, console));
   return parts;
 }
@@ -141,14 +141,7 @@ function extended({ stage }: Node, decided: Decision, before: StageFile, folder:
 /** Whether the checkpoint that a stage stands for is gone or cut short: then it goes on from one that is whole. */
 function isDamaged(folder: string): boolean {
   const index = readIndex(folder);
-  if (!index) return false;
-  try {
-    expectWhole(join(folder, index.best ?? index.latest));
-    return false;
-  } catch (error) {
-    if (error instanceof UserError && !isForbidden(error)) return true;
-    throw error;
-  }
+  return index !== null && damageOf(join(folder, index.best ?? index.latest)) !== null;
 }
 
 /** Another output than any. */

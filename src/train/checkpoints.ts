@@ -8,7 +8,16 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, messageOf, UserError } from "../errors";
-import { clearRemains, jsonObject, keepDamaged, readJson, unreadable, writeAside, writeTextAside } from "../files";
+import {
+  clearRemains,
+  isForbidden,
+  jsonObject,
+  keepDamaged,
+  readJson,
+  unreadable,
+  writeAside,
+  writeTextAside,
+} from "../files";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors";
 import { namedValues, prefixed } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
@@ -120,6 +129,17 @@ export function expectWhole(checkpoint: string): void {
     if (file.endsWith(".safetensors")) openSafetensors(path)[Symbol.dispose]();
     else if (file.endsWith(".json") && Object.keys(readJson(path, jsonObject, "")).length === 0)
       throw new UserError(`${path} is empty`);
+  }
+}
+
+/** What `expectWhole` finds; null where a checkpoint is whole. Throws where it may not be read, which is no damage. */
+export function damageOf(checkpoint: string): UserError | null {
+  try {
+    expectWhole(checkpoint);
+    return null;
+  } catch (error) {
+    if (error instanceof UserError && !isForbidden(error)) return error;
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@ import { UserError } from "../errors";
 import { isForbidden, keepDamaged } from "../files";
 import { prefixed, readSlab } from "../formats/slabs";
 import type { AdamW } from "../optim/adamw";
-import { checkpointsIn, expectWhole, mendIndex, nameOf, readIndex, stepOf } from "./checkpoints";
+import { checkpointsIn, damageOf, expectWhole, mendIndex, nameOf, readIndex, stepOf } from "./checkpoints";
 import type { Progress } from "./progress";
 import { OPTIMIZER_FILE, TRAINING_FILE } from "./run-folder";
 import type { Stage } from "./stage";
@@ -86,11 +86,6 @@ function load(checkpoint: string, stage: Stage, optimizer: AdamW): true {
   return true;
 }
 
-function whole(checkpoint: string): true {
-  expectWhole(checkpoint);
-  return true;
-}
-
 function expectSame(directory: string, before: TrainingFile["fingerprints"], { fingerprints }: Stage): void {
   const changed = Object.keys(before).find((name) => before[name] !== fingerprints[name]);
   if (changed === undefined) return;
@@ -110,9 +105,9 @@ function setAside(directory: string, name: string, note: (line: string) => void)
 function stillWhole(directory: string, { best }: TrainingFile["progress"], note: (line: string) => void) {
   if (best === null) return null;
   const name = nameOf(best.step);
-  const problems: UserError[] = [];
-  if (wholeOr(() => whole(join(directory, name)), problems)) return best;
-  note(`${problems[0]!.message}: it was the best checkpoint; the best is now to be found among those still to come`);
+  const damage = damageOf(join(directory, name));
+  if (!damage) return best;
+  note(`${damage.message}: it was the best checkpoint; the best is now to be found among those still to come`);
   setAside(directory, name, note);
   return null;
 }
