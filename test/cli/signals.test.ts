@@ -4,6 +4,7 @@ import { openSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { randomAt } from "../../src/ops/random";
 import { temporaryFolder } from "../support/folder";
+import { readUntil } from "../support/read-until";
 
 const folder = temporaryFolder();
 afterAll(() => folder[Symbol.dispose]());
@@ -17,20 +18,6 @@ function spawn(words: readonly string[], stdout: "pipe" | number = "pipe", progr
     stderr: "pipe",
     env,
   });
-}
-
-/** Reads until the pattern is there, or the stream ends. */
-async function readUntil(stream: ReadableStream<Uint8Array>, pattern: RegExp): Promise<string> {
-  const reader = stream.getReader();
-  const decoder = new TextDecoder();
-  let seen = "";
-  while (!pattern.test(seen)) {
-    const { value, done } = await reader.read();
-    if (done) break;
-    seen += decoder.decode(value, { stream: true });
-  }
-  reader.releaseLock();
-  return seen;
 }
 
 /** Words of which hardly two are the same: a vocabulary takes minutes. */

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { fakeHub } from "../support/hub";
+import { readUntil } from "../support/read-until";
 
 const folder = mkdtempSync(join(tmpdir(), "dawngrad-e2e-"));
 const binary = join(folder, "dawngrad");
@@ -43,20 +44,6 @@ async function run(args: readonly string[], more: Record<string, string> = {}): 
   const child = spawn(args, more);
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { stdout, stderr, code: await child.exited };
-}
-
-/** Reads until the pattern is there, or the stream ends, and leaves the stream open. */
-async function readUntil(stream: ReadableStream<Uint8Array>, pattern: RegExp): Promise<string> {
-  const reader = stream.getReader();
-  const decoder = new TextDecoder();
-  let seen = "";
-  while (!pattern.test(seen)) {
-    const { value, done } = await reader.read();
-    if (done) break;
-    seen += decoder.decode(value, { stream: true });
-  }
-  reader.releaseLock();
-  return seen;
 }
 
 /** Step by step what a run's metrics say, without the speed. */
