@@ -2,12 +2,12 @@
 // token i of a sequence in slot slots[r], at position positions[r] + i. A slot past the last is none.
 //   append    cache[slot, position] = the k and v of each row, in place
 //   copy      the first positions of a slot to another, in place: input 0 is from, to and how many
-//   forward   y = softmax(scale q k) v over the slot's keys 0..position. A unit is one head of one row; where a sequence has several,
-//             one block of them, whose products run on gemm.ts.
-import { product } from "./gemm";
+//   forward   y = softmax(scale q k) v over the slot's keys 0..position, worked out as attention.ts does, to the bit. A unit is one block
+//             of queries of one head of one sequence.
+import { shareOut } from "./attention";
 import { constant, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, take } from "./job";
-import { dot, exp1, madd } from "./math";
 import { FREE, SPARE } from "./pack";
+import { product } from "./product";
 import { largestOf, weigh } from "./softmax";
 
 export function append(job: usize): void {
@@ -44,52 +44,10 @@ export function copy(job: usize): void {
   }
 }
 
-export function forward(job: usize): void {
-  if (param(job, 1) == 1) oneQuery(job);
-  else blocks(job);
-}
-
-function oneQuery(job: usize): void {
-  const heads = param(job, 2);
-  const length = param(job, 4);
-  const scale = number(job, 5);
-  const channels = constant(job, HEAD) << 2;
-  const bytes: usize = <usize>channels << 2;
-  const width: usize = <usize>heads * bytes;
-  const units = param(job, 0) * heads;
-  for (let unit = take(job, 1); unit < units; unit = take(job, 1)) {
-    const sequence = unit / heads;
-    const head = <usize>(unit % heads) * bytes;
-    const y = output(job) + <usize>sequence * width + head;
-    memory.fill(y, 0, bytes);
-    const slot = load<u32>(input(job, 1) + (<usize>sequence << 2));
-    if (slot >= param(job, 3)) continue;
-    const count = min(load<u32>(input(job, 2) + (<usize>sequence << 2)) + 1, length);
-    if (count > SCRATCH_BYTES >> 2) unreachable();
-    const q = input(job, 0) + <usize>sequence * 3 * width + head;
-    const keys = input(job, 3) + <usize>slot * length * 2 * width + head;
-    for (let t: u32 = 0; t < count; t++) {
-      store<f32>(scratch + (<usize>t << 2), scale * dot(q, keys + <usize>t * 2 * width, channels));
-    }
-    const largest = largestOf(scratch, count);
-    let total: f32 = 0;
-    for (let t: u32 = 0; t < count; t++) {
-      const weight = exp1(load<f32>(scratch + (<usize>t << 2)) - largest);
-      total += weight;
-      const weights = f32x4.splat(weight);
-      const value = keys + <usize>t * 2 * width + width;
-      for (let c: usize = 0; c < bytes; c += 16) {
-        v128.store(y + c, madd(weights, v128.load(value + c), v128.load(y + c)));
-      }
-    }
-    share(y, total, channels);
-  }
-}
-
-/** Queries of a block: a multiple of gemm's strips. */
+/** Queries of a block: a multiple of a product's strips. */
 const BLOCK: u32 = 48;
 
-function blocks(job: usize): void {
+export function forward(job: usize): void {
   const tokens = param(job, 1);
   const heads = param(job, 2);
   const length = param(job, 4);
@@ -128,13 +86,7 @@ function blocks(job: usize): void {
     }
     product(queries, channels, keys, scores, keys, 1, k + (<usize>width << 2), row, 1, y, width, false);
     for (let t: u32 = 0; t < queries; t++) {
-      share(y + ((<usize>t * width) << 2), load<f32>(scratch + SPARE + (<usize>t << 2)), channels);
+      shareOut(y + ((<usize>t * width) << 2), load<f32>(scratch + SPARE + (<usize>t << 2)), channels);
     }
   }
-}
-
-/** y / total. */
-function share(y: usize, total: f32, channels: u32): void {
-  const factor = f32x4.splat(1 / total);
-  for (let c: usize = 0; c < <usize>channels << 2; c += 16) v128.store(y + c, f32x4.mul(factor, v128.load(y + c)));
 }

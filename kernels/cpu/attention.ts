@@ -1,19 +1,19 @@
 // Causal self-attention over packed rows qkv [B T, 3 C], by blocks of queries: the scores of a block against all keys that
-// it may see stay in the thread's own memory, and every product runs on gemm.ts.
+// it may see stay in the thread's own memory, and every product runs on product.ts.
 //   forward    output = [B T, C] rows of softmax(scale q k) v, then at `lse_offset` the log-sum-exps [B H, T].
 //              A unit is one block of one head of one sequence.
 //   backward   dqkv [B T, 3 C]. A unit is one head of one sequence.
 //              D = dO . O from attention-delta,  p = exp(s - lse),  ds = p (dO v - D) scale
 //              dq = ds k,  dk = ds q,  dv = p dO
 // With SEGMENTS a row holds several documents one after another: starts[B T] says where in its row the document of each query
-// begins, and a query sees no key before that. A block of queries needs no key before its first query's document.
+// begins, and a query sees no key before that.
 import { constant, groups, HEAD, input, number, output, param, SCRATCH_BYTES, scratch, SEGMENTS, take } from "./job";
-import { product } from "./gemm";
+import { product } from "./product";
 import { FREE, SPARE } from "./pack";
-import { log1, storeFirst } from "./math";
-import { largestOf, weigh } from "./softmax";
+import { log1 } from "./math";
+import { largestOf, slope, weigh } from "./softmax";
 
-/** Queries of a block: a multiple of gemm's strips. */
+/** Queries of a block: a multiple of a product's strips. */
 const BLOCK: u32 = 48;
 
 /** As many queries as leave room for `parts` matrices of scores. */
@@ -43,32 +43,42 @@ export function forward(job: usize): void {
     const end = first + count;
     const sequence: usize = <usize>(pair / heads) * tokens;
     const head: usize = <usize>(pair % heads) * channels;
-    const q = input(job, 0) + (((sequence + first) * row + head) << 2);
     const k = input(job, 0) + ((sequence * row + width + head) << 2);
-    const y = output(job) + (((sequence + first) * width + head) << 2);
-    const starts = constant(job, SEGMENTS) ? input(job, 1) + ((sequence + first) << 2) : 0;
-    const low = starts ? load<u32>(starts) : 0;
-    const keys = end - low;
-    const before: usize = <usize>low * row << 2;
-    product(count, keys, channels, q, row, 1, k + before, 1, row, scores, keys, false);
-    for (let t: u32 = 0; t < count; t++) {
-      const hidden = starts ? load<u32>(starts + (<usize>t << 2)) - low : 0;
-      const at = scores + ((<usize>t * keys) << 2);
-      memory.fill(at, 0, <usize>hidden << 2);
-      const seen = first + t + 1 - low - hidden;
-      const visible = at + (<usize>hidden << 2);
-      const largest = largestOf(visible, seen) * scale;
-      const total = weigh(visible, scale, largest, seen, keys - hidden);
-      store<f32>(scratch + SPARE + (<usize>t << 2), total);
-      store<f32>(output(job) + ((<usize>lseOffset + <usize>pair * tokens + first + t) << 2), largest + log1(total));
-    }
-    product(count, channels, keys, scores, keys, 1, k + before + (<usize>width << 2), row, 1, y, width, false);
-    for (let t: u32 = 0; t < count; t++) {
-      const at = y + ((<usize>t * width) << 2);
-      const share = f32x4.splat(1 / load<f32>(scratch + SPARE + (<usize>t << 2)));
-      for (let c: usize = 0; c < <usize>channels << 2; c += 16) v128.store(at + c, f32x4.mul(share, v128.load(at + c)));
+    // Queries of one document at a time: its keys are walked over from its own first token on, wherever in a row it lies.
+    for (let from = first, end = first; from < first + count; from = end) {
+      end = first + count;
+      let low: u32 = 0;
+      if (constant(job, SEGMENTS)) {
+        const starts = input(job, 1) + (sequence << 2);
+        low = load<u32>(starts + (<usize>from << 2));
+        end = from + 1;
+        while (end < first + count && load<u32>(starts + (<usize>end << 2)) == low) end++;
+      }
+      const queries = end - from;
+      const keys = end - low;
+      const before: usize = <usize>low * row << 2;
+      const q = input(job, 0) + (((sequence + from) * row + head) << 2);
+      const y = output(job) + (((sequence + from) * width + head) << 2);
+      product(queries, keys, channels, q, row, 1, k + before, 1, row, scores, keys, false);
+      for (let t: u32 = 0; t < queries; t++) {
+        const at = scores + ((<usize>t * keys) << 2);
+        const seen = from + t + 1 - low;
+        const largest = largestOf(at, seen) * scale;
+        const total = weigh(at, scale, largest, seen, keys);
+        store<f32>(scratch + SPARE + (<usize>t << 2), total);
+        store<f32>(output(job) + ((<usize>lseOffset + <usize>pair * tokens + from + t) << 2), largest + log1(total));
+      }
+      product(queries, channels, keys, scores, keys, 1, k + before + (<usize>width << 2), row, 1, y, width, false);
+      for (let t: u32 = 0; t < queries; t++)
+        shareOut(y + ((<usize>t * width) << 2), load<f32>(scratch + SPARE + (<usize>t << 2)), channels);
     }
   }
+}
+
+/** y / total. */
+export function shareOut(y: usize, total: f32, channels: u32): void {
+  const factor = f32x4.splat(1 / total);
+  for (let c: usize = 0; c < <usize>channels << 2; c += 16) v128.store(y + c, f32x4.mul(factor, v128.load(y + c)));
 }
 
 export function backward(job: usize): void {
@@ -126,17 +136,5 @@ export function backward(job: usize): void {
       product(keys, channels, count, slopes, 1, keys, q, row, 1, dk + before, row, true);
       product(keys, channels, count, weights, 1, keys, grad, width, 1, dk + before + part, row, true);
     }
-  }
-}
-
-/** ds = p (ds - delta) scale over a row, in which p is 0 where nothing is seen. */
-function slope(ds: usize, p: usize, delta: f32, scale: f32, count: u32): void {
-  const less = f32x4.splat(delta);
-  const factor = f32x4.splat(scale);
-  for (let t: u32 = 0; t < count; t += 4) {
-    const value = f32x4.mul(f32x4.mul(v128.load(p), factor), f32x4.sub(v128.load(ds), less));
-    storeFirst(ds, value, count - t);
-    p += 16;
-    ds += 16;
   }
 }

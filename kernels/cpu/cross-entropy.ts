@@ -6,8 +6,8 @@
 // `losses` has one element for each row, or is the first column of `statistics`; `grad` one for each row, or one for all.
 import { input, output, param, scratch, take } from "./job";
 import { SPARE } from "./pack";
-import { exp4, log1, storeFirst } from "./math";
-import { expMoments, expSum, largestOf } from "./softmax";
+import { log1 } from "./math";
+import { expMoments, expSum, largestOf, scaledExp } from "./softmax";
 
 const IGNORE: u32 = 0xffffffff;
 
@@ -64,13 +64,9 @@ export function backward(job: usize): void {
     }
     const x = input(job, 0) + ((<usize>r * columns) << 2);
     const target: usize = <usize>min(label, columns - 1) << 2;
-    const lse = f32x4.splat(load<f32>(input(job, 2) + (<usize>(r * lossStep) << 2)) + load<f32>(x + target));
+    const lse = load<f32>(input(job, 2) + (<usize>(r * lossStep) << 2)) + load<f32>(x + target);
     const grad = load<f32>(input(job, 3) + (<usize>(r * gradStep) << 2));
-    const factor = f32x4.splat(grad);
-    for (let c: u32 = 0; c < columns; c += 4) {
-      const at: usize = <usize>c << 2;
-      storeFirst(y + at, f32x4.mul(factor, exp4(f32x4.sub(v128.load(x + at), lse))), columns - c);
-    }
+    scaledExp(x, y, grad, lse, columns);
     if (label < columns) store<f32>(y + target, load<f32>(y + target) - grad);
   }
 }

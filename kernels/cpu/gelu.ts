@@ -1,7 +1,8 @@
 // GELU, tanh form: y = x g,  g = (1 + tanh u) / 2,  u = c (x + a x^3).
 //   backward   dx = grad (g + 2 x g (1 - g) du),  du = c (1 + 3 a x^2), since 1 - tanh^2 u = 4 g (1 - g)
-import { input, output, param, take } from "./job";
+import { input, native, output, param, take } from "./job";
 import { gelu4, geluDivisor, madd, storeFirst } from "./math";
+import { nativeGelu, nativeGeluBackward } from "./native";
 
 const GRAIN: u32 = 4096;
 
@@ -10,11 +11,21 @@ export function forward(job: usize): void {
   const x = input(job, 0);
   const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
-    const end = <usize>min(from + GRAIN, count) << 2;
-    let at = <usize>from << 2;
-    for (; at + 16 <= end; at += 16) v128.store(y + at, gelu4(v128.load(x + at)));
-    if (at < end) storeFirst(y + at, gelu4(v128.load(x + at)), <u32>(end - at) >> 2);
+    const at = <usize>from << 2;
+    geluRun(x + at, y + at, min(GRAIN, count - from));
   }
+}
+
+/** y = gelu x for a run of floats. */
+export function geluRun(x: usize, y: usize, count: u32): void {
+  if (native) {
+    nativeGelu(x, y, count);
+    return;
+  }
+  const end = <usize>count << 2;
+  let at: usize = 0;
+  for (; at + 16 <= end; at += 16) v128.store(y + at, gelu4(v128.load(x + at)));
+  if (at < end) storeFirst(y + at, gelu4(v128.load(x + at)), <u32>(end - at) >> 2);
 }
 
 /** Bytes that stay in the first cache between the two passes of `backward`. */
@@ -26,6 +37,11 @@ export function backward(job: usize): void {
   const grad = input(job, 1);
   const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
+    if (native) {
+      const at = <usize>from << 2;
+      nativeGeluBackward(x + at, grad + at, y + at, min(GRAIN, count - from));
+      continue;
+    }
     const end = <usize>min(from + GRAIN, count) << 2;
     for (let near = <usize>from << 2; near < end; near += NEAR) {
       const last = min(near + NEAR, end);

@@ -1,46 +1,23 @@
-// C = A B (+ C) on one thread, blocked for the caches: the inside of every matrix product, attention's too.
+// A packed block of B times rows of A, in WebAssembly's vectors: what product.ts does where there is no machine code.
 //
 // A tile of ROWS x 8 of C is held in registers while it walks over DEPTH of the inner dimension. B is packed in panels of 8
 // columns, so that it is read straight through; A in strips of 6 rows, every element spread to a whole vector, so that no
 // instruction is spent on spreading it; a strip of at most 4 rows costs a shorter tile. A strip stays in the first cache, a block
-// of B in the second. The layout follows Goto and van de Geijn,
-// https://doi.org/10.1145/1356052.1356053.
-//
-// Strides are in elements. (row, column) strides of A and B say every transposition. Each element of C is summed over the
-// inner dimension in an order that depends on DEPTH alone, so tiles may be cut anywhere.
+// of B in the second. The layout follows Goto and van de Geijn, https://doi.org/10.1145/1356052.1356053.
 import { scratch } from "./job";
-import { BFLOAT16, FLOAT16, FLOAT32, isQuantised, madd, storeFirst } from "./math";
-import { BLOCK, COLUMNS, DEPTH, packA, packB, packHalf, packQuantised, ROWS, STRIP, TILE, WIDTH } from "./pack";
+import { madd, storeFirst } from "./math";
+import { BLOCK, COLUMNS, packA, ROWS, STRIP, TILE } from "./pack";
 
-export function product(
-  rows: u32, columns: u32, inner: u32,
-  a: usize, aRow: u32, aColumn: u32,
-  b: usize, bRow: u32, bColumn: u32,
-  c: usize, cRow: u32,
-  add: bool,
-  kind: u32 = FLOAT32, // how B is stored
-  bTotal: usize = 0, // a quantised B is a part, from element bFirst on, of the matrix of bTotal elements at b
-  bFirst: usize = 0,
+/** One packed block of B, `depth` x `width`, times all rows of A. */
+export function rowsTimesBlock(
+  rows: u32, width: u32, depth: u32, a: usize, aRow: u32, aColumn: u32, c: usize, stride: usize, onto: bool,
 ): void {
-  const stride: usize = <usize>cRow << 2;
-  for (let j: u32 = 0; j < columns; j += WIDTH) {
-    const width = min(WIDTH, columns - j);
-    for (let k: u32 = 0; k < inner; k += DEPTH) {
-      const depth = min(DEPTH, inner - k);
-      const onto = add || k > 0;
-      const at = <usize>k * bRow + <usize>j * bColumn;
-      if (kind == FLOAT32) packB(b + (at << 2), bRow, bColumn, depth, width);
-      else if (isQuantised(kind)) packQuantised(b, kind, bTotal, bFirst + at, bRow, bColumn, depth, width);
-      else if (kind == BFLOAT16) packHalf(b + (at << 1), bRow, bColumn, depth, width, BFLOAT16);
-      else packHalf(b + (at << 1), bRow, bColumn, depth, width, FLOAT16);
-      let height: u32 = 0;
-      for (let i: u32 = 0; i < rows; i += height) {
-        // Seven or eight rows are two short strips.
-        height = rows - i == 7 || rows - i == 8 ? SHORT : min(ROWS, rows - i);
-        packA(a + ((<usize>i * aRow + <usize>k * aColumn) << 2), aRow, aColumn, height, depth);
-        strip(depth, height, width, c + <usize>i * stride + (<usize>j << 2), stride, onto);
-      }
-    }
+  let height: u32 = 0;
+  for (let i: u32 = 0; i < rows; i += height) {
+    // Seven or eight rows are two short strips.
+    height = rows - i == 7 || rows - i == 8 ? SHORT : min(ROWS, rows - i);
+    packA(a + ((<usize>i * aRow) << 2), aRow, aColumn, height, depth);
+    strip(depth, height, width, c + <usize>i * stride, stride, onto);
   }
 }
 

@@ -44,23 +44,28 @@ const PATIENCE = 120;
 /** Memory of this thread alone: SCRATCH_BYTES of it. */
 export let scratch: usize = 0;
 export const SCRATCH_BYTES: u32 = 3 << 20;
+/** Behind it: what kernels of machine code are called with, see native.ts. */
+const ARGUMENT_BYTES: u32 = 256;
 /** How many threads there are: for shares of even size, never for what is computed. */
 export let threads: u32 = 1;
+/** Whether there are kernels of machine code. */
+export let native: bool = false;
 let control: usize = 0;
 
 // @ts-ignore: an import of the module
 @external("env", "now")
 declare function now(): f64;
 
-/** Tells this thread where its own memory and the control block are, and how many threads there are. */
-export function begin(controlBlock: usize, own: usize, count: u32): void {
+/** Tells this thread where its own memory and the control block are, how many threads there are, and whether machine code. */
+export function begin(controlBlock: usize, own: usize, count: u32, machineCode: bool): void {
   control = controlBlock;
   scratch = own;
   threads = count;
+  native = machineCode;
 }
 
 export function scratchBytes(): u32 {
-  return SCRATCH_BYTES;
+  return SCRATCH_BYTES + ARGUMENT_BYTES;
 }
 
 @inline

@@ -185,33 +185,6 @@ export function load4(at: usize, kind: u32): v128 {
   return kind == FLOAT32 ? v128.load(at) : lower4(v128.load64_zero(at), kind);
 }
 
-/** sum of a[i] b[i] for floats a and 16-bit numbers b. */
-@inline
-export function dotHalf(a: usize, b: usize, count: u32, kind: u32): f32 {
-  let s0 = f32x4.splat(0);
-  let s1 = f32x4.splat(0);
-  let s2 = f32x4.splat(0);
-  let s3 = f32x4.splat(0);
-  let i: u32 = 0;
-  for (; i + 16 <= count; i += 16) {
-    const first = v128.load(b, 0);
-    const second = v128.load(b, 16);
-    s0 = madd(v128.load(a, 0), lower4(first, kind), s0);
-    s1 = madd(v128.load(a, 16), upper4(first, kind), s1);
-    s2 = madd(v128.load(a, 32), lower4(second, kind), s2);
-    s3 = madd(v128.load(a, 48), upper4(second, kind), s3);
-    a += 64;
-    b += 32;
-  }
-  let total = sumLanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
-  for (; i < count; i++) {
-    total += load<f32>(a) * half1(b, kind);
-    a += 4;
-    b += 2;
-  }
-  return total;
-}
-
 /** sum of a[i] b[i]. */
 export function dot(a: usize, b: usize, count: u32): f32 {
   let s0 = f32x4.splat(0);

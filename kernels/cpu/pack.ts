@@ -1,25 +1,47 @@
 // Parts of A and B laid out in the scratch memory as gemm.ts walks over them: B in panels of 8 columns, A in strips of 6 rows with
 // every element spread to a whole vector.
-import { scratch } from "./job";
-import { half1, load4, lower4, upper4 } from "./math";
+import { native, scratch } from "./job";
+import { BFLOAT16, FLOAT16, FLOAT32, half1, isQuantised, load4, lower4, shiftOf, upper4 } from "./math";
+import { packColumns, packRows as nativePackRows } from "./native";
 import { expand } from "./quantised";
 
 export const ROWS: u32 = 6;
 export const COLUMNS: u32 = 8;
+/** Steps along the inner dimension that are summed before they are added to what is there, and columns of B that are packed at a time. */
 export const DEPTH: u32 = 192;
-/** Columns of B that are packed at a time. */
+export const NATIVE_DEPTH: u32 = 256;
 export const WIDTH: u32 = 768;
+/** Rows of A that are packed at a time for machine code. */
+export const HEIGHT: u32 = 192;
 
 /** Where a product's packed parts lie in the scratch memory, and what follows them. */
 export const TILE: usize = 0;
 /** Room for 64 floats of the caller's own. */
 export const SPARE: usize = 256;
 export const STRIP: usize = 512;
-export const BLOCK: usize = STRIP + <usize>(DEPTH * ROWS * 16);
-export const FREE: usize = BLOCK + <usize>(DEPTH * WIDTH * 4);
+/** A strip of machine code has 8 floats a step. */
+export const BLOCK: usize = STRIP + <usize>((HEIGHT / ROWS) * NATIVE_DEPTH * 32);
+export const FREE: usize = BLOCK + <usize>(NATIVE_DEPTH * WIDTH * 4);
+
+/** A part of B, stored as `kind` says, into panels of 8 columns, or of 16 for machine code. */
+export function packPanels(
+  b: usize, kind: u32, total: usize, first: usize, row: u32, column: u32, depth: u32, width: u32,
+): void {
+  const at = b + (first << (isQuantised(kind) ? 0 : shiftOf(kind)));
+  if (isQuantised(kind)) packQuantised(b, kind, total, first, row, column, depth, width);
+  else if (native) packNative(kind, at, row, column, depth, width, scratch + BLOCK);
+  else if (kind == FLOAT32) packB(at, row, column, depth, width);
+  else if (kind == BFLOAT16) packHalf(at, row, column, depth, width, BFLOAT16);
+  else packHalf(at, row, column, depth, width, FLOAT16);
+}
+
+function packNative(kind: u32, b: usize, row: u32, column: u32, depth: u32, width: u32, to: usize): void {
+  if (column == 1) nativePackRows(kind, b, <usize>row << shiftOf(kind), depth, width, to);
+  else packColumns(kind, b, <usize>column << shiftOf(kind), depth, width, to);
+}
 
 /** depth x width of B into panels of 8 columns, zeros behind the last column. */
-export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32, to: usize = scratch + BLOCK): void {
+function packB(b: usize, row: u32, column: u32, depth: u32, width: u32, to: usize = scratch + BLOCK): void {
   const rowBytes: usize = <usize>row << 2;
   const columnBytes: usize = <usize>column << 2;
   let j: u32 = 0;
@@ -35,7 +57,7 @@ export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32, t
   for (; j < width; j += COLUMNS) {
     const from = b + <usize>j * columnBytes;
     const here = min(COLUMNS, width - j);
-    if (here == COLUMNS && row == 1) packColumns(from, columnBytes, depth, to);
+    if (here == COLUMNS && row == 1) packEight(from, columnBytes, depth, to);
     else packPart(from, rowBytes, columnBytes, depth, here, to);
     to += <usize>depth << 5;
   }
@@ -45,7 +67,7 @@ export function packB(b: usize, row: u32, column: u32, depth: u32, width: u32, t
 const RUN: u32 = 64;
 
 /** The same for a quantised B, whose elements begin with `first` of the matrix of `total` elements at `b`. One stride is 1. */
-export function packQuantised(
+function packQuantised(
   b: usize, kind: u32, total: usize, first: usize, row: u32, column: u32, depth: u32, width: u32,
 ): void {
   const floats = scratch + FREE;
@@ -56,18 +78,23 @@ export function packQuantised(
     if (row == 1) {
       for (let x: u32 = 0; x < here; x++)
         expand(b, kind, total, column, at + <usize>x * column, depth, floats + ((<usize>x * depth) << 2));
-      packB(floats, 1, depth, depth, here, to);
+      packFloats(floats, 1, depth, depth, here, to);
     } else {
       for (let k: u32 = 0; k < depth; k++)
         expand(b, kind, total, row, at + <usize>k * row, here, floats + ((<usize>k * here) << 2));
-      packB(floats, here, 1, depth, here, to);
+      packFloats(floats, here, 1, depth, here, to);
     }
   }
 }
 
+function packFloats(floats: usize, row: u32, column: u32, depth: u32, width: u32, to: usize): void {
+  if (native) packNative(FLOAT32, floats, row, column, depth, width, to);
+  else packB(floats, row, column, depth, width, to);
+}
+
 /** The same for a B of 16-bit numbers. */
 @inline
-export function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32, kind: u32): void {
+function packHalf(b: usize, row: u32, column: u32, depth: u32, width: u32, kind: u32): void {
   const rowBytes: usize = <usize>row << 1;
   const columnBytes: usize = <usize>column << 1;
   let to = scratch + BLOCK;
@@ -122,7 +149,7 @@ function packRows(from: usize, rowBytes: usize, depth: u32, panels: u32, to: usi
 }
 
 /** Eight columns that each lie straight in memory: transposed four by four. */
-function packColumns(from: usize, columnBytes: usize, depth: u32, to: usize): void {
+function packEight(from: usize, columnBytes: usize, depth: u32, to: usize): void {
   const other = from + (columnBytes << 2);
   let k: u32 = 0;
   for (; k + 4 <= depth; k += 4) {

@@ -1,5 +1,7 @@
 // Parts of a softmax over a run of floats. A NaN among them comes out of `expSum`.
-import { exp1, exp4, loadFirst, maxLanes, sumLanes } from "./math";
+import { native } from "./job";
+import { exp1, exp4, loadFirst, maxLanes, storeFirst, sumLanes } from "./math";
+import { nativeExpSum, nativeMoments, nativeScaledExp, nativeSlope, nativeWeigh } from "./native";
 
 const LEAST: f32 = -3.4028234e38;
 
@@ -21,6 +23,7 @@ export function largestOf(x: usize, count: u32): f32 {
 
 /** sum of exp(x[i] - largest). */
 export function expSum(x: usize, largest: f32, count: u32): f32 {
+  if (native) return nativeExpSum(x, largest, count);
   const top = f32x4.splat(largest);
   let s0 = f32x4.splat(0);
   let s1 = f32x4.splat(0);
@@ -40,6 +43,10 @@ export function expSum(x: usize, largest: f32, count: u32): f32 {
 
 /** The sums of w[i] = exp(x[i] - largest), stored at `to`, of w[i] (x[i] - largest) and of x[i] - largest, stored behind it. */
 export function expMoments(x: usize, largest: f32, count: u32, to: usize): void {
+  if (native) {
+    nativeMoments(x, largest, count, to);
+    return;
+  }
   const top = f32x4.splat(largest);
   let total = f32x4.splat(0);
   let moment = f32x4.splat(0);
@@ -61,6 +68,10 @@ export function expMoments(x: usize, largest: f32, count: u32, to: usize): void 
 
 /** s = exp(scale s - offset) for the first `seen` of a row, 0 for the rest up to `end`. Returns the sum. */
 export function weigh(s: usize, scale: f32, offset: f32, seen: u32, end: u32): f32 {
+  if (native) {
+    memory.fill(s + (<usize>seen << 2), 0, <usize>(end - seen) << 2);
+    return nativeWeigh(s, scale, offset, seen);
+  }
   const factor = f32x4.splat(scale);
   const less = f32x4.splat(offset);
   let sum = f32x4.splat(0);
@@ -80,4 +91,34 @@ export function weigh(s: usize, scale: f32, offset: f32, seen: u32, end: u32): f
   }
   memory.fill(s, 0, <usize>(end - t) << 2);
   return total;
+}
+
+/** y = factor exp(x - less). */
+export function scaledExp(x: usize, y: usize, factor: f32, less: f32, count: u32): void {
+  if (native) {
+    nativeScaledExp(x, y, factor, less, count);
+    return;
+  }
+  const factors = f32x4.splat(factor);
+  const lesses = f32x4.splat(less);
+  for (let c: u32 = 0; c < count; c += 4) {
+    const at: usize = <usize>c << 2;
+    storeFirst(y + at, f32x4.mul(factors, exp4(f32x4.sub(v128.load(x + at), lesses))), count - c);
+  }
+}
+
+/** ds = p (ds - delta) scale over a row, in which p is 0 where nothing is seen. */
+export function slope(ds: usize, p: usize, delta: f32, scale: f32, count: u32): void {
+  if (native) {
+    nativeSlope(ds, p, scale, delta, count);
+    return;
+  }
+  const less = f32x4.splat(delta);
+  const factor = f32x4.splat(scale);
+  for (let t: u32 = 0; t < count; t += 4) {
+    const value = f32x4.mul(f32x4.mul(v128.load(p), factor), f32x4.sub(v128.load(ds), less));
+    storeFirst(ds, value, count - t);
+    p += 16;
+    ds += 16;
+  }
 }

@@ -20,9 +20,10 @@ import { MOST_BYTES } from "./heap";
 import { JOB, takeTime, writeJob } from "./jobs";
 import { kernelName } from "./kernels";
 import { Pool } from "./pool";
+import { type VectorChoice, type Vectors, vectorsOf } from "./vectors";
 
 /** `threads`: as many as the machine has cores if absent. Throws a UserError for more, and where the engine lacks a feature. */
-export function openCpu(threads = availableParallelism()): CpuDevice {
+export function openCpu(threads = availableParallelism(), vectors?: VectorChoice): CpuDevice {
   const cores = availableParallelism();
   if (!Number.isInteger(threads) || threads < 1 || threads > cores) {
     throw new UserError(`--threads ${threads}: this machine runs ${cores} at a time`, {
@@ -30,14 +31,16 @@ export function openCpu(threads = availableParallelism()): CpuDevice {
       exitCode: 2,
     });
   }
-  return new CpuDevice(threads);
+  return new CpuDevice(threads, vectorsOf(vectors));
 }
 
+const drivers: Readonly<Record<Vectors, string>> = { native: "AVX2 and FMA", wasm: "WebAssembly SIMD" };
+
 /** What the CPU device would be called here, without opening it. */
-export function cpuInfo(threads = availableParallelism()): DeviceInfo {
+export function cpuInfo(threads = availableParallelism(), vectors = vectorsOf()): DeviceInfo {
   return {
     name: cpus()[0]?.model.trim() || process.arch,
-    driver: `WebAssembly SIMD, ${threads} thread${threads === 1 ? "" : "s"}`,
+    driver: `${drivers[vectors]}, ${threads} thread${threads === 1 ? "" : "s"}`,
     kind: "cpu",
     backend: "built in",
     features: [],
@@ -57,9 +60,9 @@ export class CpuDevice implements Device {
   timer: Map<string, KernelTime> | null = null;
   private disposed = false;
 
-  constructor(threads: number) {
-    this.info = cpuInfo(threads);
-    this.pool = new Pool(threads);
+  constructor(threads: number, vectors: Vectors) {
+    this.info = cpuInfo(threads, vectors);
+    this.pool = new Pool(threads, vectors);
   }
 
   private check(what: string): void {

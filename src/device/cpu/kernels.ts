@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import relaxed from "../../../dist/kernels.wasm" with { type: "file" };
 import plain from "../../../dist/kernels-plain.wasm" with { type: "file" };
 import { UserError } from "../../errors";
+import { functionAt } from "./native/executable";
 
 /** What kernels/cpu/index.ts exports for the device itself; every other export is a kernel. */
 export interface Control {
-  /** Tells the calling thread where the control block and its own memory are, and how many threads there are. */
-  begin(control: number, scratch: number, threads: number): void;
+  /** Tells the calling thread where the control block and its own memory are, how many threads there are, and whether machine code. */
+  begin(control: number, scratch: number, threads: number, native: number): void;
   scratchBytes(): number;
   /** Runs the jobs from `first` to `end` with all threads. 1 where a helper has died. */
   replay(first: number, end: number, timed: number): number;
@@ -83,12 +84,16 @@ export function kernelName(kernel: string, entry: string): string {
   return `${kernel}_${entry}`.replaceAll("-", "_");
 }
 
-/** The kernels for the calling thread, over the memory that all threads share. Kernel n is called through slot n + 1. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Control {
+/**
+ * The kernels for the calling thread, over the memory that all threads share. Kernel n is called through slot n + 1. `code`: where the entry
+ * of the machine code lies; null where there is none.
+ */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, code: number | null): Control {
   const names = kernelNames(module);
   const table = new WebAssembly.Table({ element: "anyfunc", initial: names.length + 1 });
   const now = () => performance.now();
-  const { exports } = new WebAssembly.Instance(module, { env: { memory, table, now } });
+  const native = code === null ? () => {} : functionAt(code);
+  const { exports } = new WebAssembly.Instance(module, { env: { memory, table, now, native } });
   names.forEach((name, i) => {
     table.set(i + 1, exports[name]);
   });

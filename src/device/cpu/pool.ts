@@ -1,7 +1,11 @@
 /** The threads of the CPU device: the caller's own, which works too, and helpers that sleep while there is nothing to do. */
+import { ptr } from "bun:ffi";
 import { UserError } from "../../errors";
 import { Heap, MOST_BYTES } from "./heap";
 import { type Control, compileKernels, instantiate, kernelNames } from "./kernels";
+import { ENTRY, machineCode } from "./native/machine-code";
+import { placed } from "./native/executable";
+import type { Vectors } from "./vectors";
 import type { HelperStart } from "./worker";
 
 /** Where the control block of kernels/cpu/job.ts lies. */
@@ -23,17 +27,18 @@ export class Pool implements Disposable {
   private readonly helpers: Worker[];
   private trouble: string | null = null;
 
-  constructor(threads: number) {
+  constructor(threads: number, vectors: Vectors) {
     this.threads = threads;
     const module = compileKernels();
     const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_BYTES / 65536, shared: true });
-    this.kernels = instantiate(module, memory);
+    const code = vectors === "native" ? entryOver(memory) : null;
+    this.kernels = instantiate(module, memory, code);
     this.numbers = new Map(kernelNames(module).map((name, i) => [name, i + 1]));
     const own = this.kernels.scratchBytes();
     this.heap = new Heap(memory, SCRATCH + threads * own);
-    this.kernels.begin(CONTROL, SCRATCH, threads);
+    this.kernels.begin(CONTROL, SCRATCH, threads, Number(code !== null));
     this.helpers = Array.from({ length: threads - 1 }, (_, i) =>
-      this.helper({ module, memory, threads, control: CONTROL, scratch: SCRATCH + (i + 1) * own }),
+      this.helper({ module, memory, threads, code, control: CONTROL, scratch: SCRATCH + (i + 1) * own }),
     );
   }
 
@@ -68,4 +73,13 @@ export class Pool implements Disposable {
     this.kernels.stop();
     for (const helper of this.helpers) helper.terminate();
   }
+}
+
+/** The entry of the machine code over a memory, which never moves: it is shared, and of fixed greatest size. */
+function entryOver(memory: WebAssembly.Memory): number {
+  const at = placed(machineCode(ptr(new Uint8Array(memory.buffer))));
+  if (at === null) {
+    throw new UserError("the system gave no executable memory this time", { hint: "--vectors wasm computes without it" });
+  }
+  return at + ENTRY;
 }

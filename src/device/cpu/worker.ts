@@ -10,11 +10,13 @@ export interface HelperStart {
   readonly control: number;
   readonly scratch: number;
   readonly threads: number;
+  /** Where the entry of the machine code lies; null where there is none. */
+  readonly code: number | null;
 }
 
-self.onmessage = ({ data: { module, memory, control, scratch, threads } }: MessageEvent<HelperStart>) => {
-  const kernels = instantiate(module, memory);
-  kernels.begin(control, scratch, threads);
+self.onmessage = ({ data: { module, memory, control, scratch, threads, code } }: MessageEvent<HelperStart>) => {
+  const kernels = instantiate(module, memory, code);
+  kernels.begin(control, scratch, threads, Number(code !== null));
   try {
     kernels.serve();
   } catch (error) {

@@ -1,0 +1,169 @@
+// The kernels of machine code, where the device has them: src/device/cpu/native writes them. One call takes one address, of a block
+// of 32-bit words in this thread's own memory: the kernel's number, then its arguments.
+import { SCRATCH_BYTES, scratch } from "./job";
+
+// @ts-ignore: an import of the module
+@external("env", "native")
+declare function call(args: usize): void;
+
+// The numbers, in the order of src/device/cpu/native/machine-code.ts.
+const PRODUCT: u32 = 0;
+const PACKED_PRODUCT: u32 = 1;
+const STRIPS: u32 = 2;
+const PACK_ROWS: u32 = 3; // and the next two for 16-bit numbers
+const PACK_COLUMNS: u32 = 6;
+const FEW_ROWS: u32 = 9;
+const GELU: u32 = 12;
+const GELU_BACKWARD: u32 = 13;
+const WEIGH: u32 = 14;
+const EXP_SUM: u32 = 15;
+const SCALED_EXP: u32 = 16;
+const MOMENTS: u32 = 17;
+const SLOPE: u32 = 18;
+
+@inline
+function set(i: usize, value: usize): void {
+  store<u32>(scratch + SCRATCH_BYTES + (i << 2), <u32>value);
+}
+
+@inline
+function setNumber(i: usize, value: f32): void {
+  store<f32>(scratch + SCRATCH_BYTES + (i << 2), value);
+}
+
+@inline
+function run(kernel: u32): void {
+  set(0, kernel);
+  call(scratch + SCRATCH_BYTES);
+}
+
+/**
+ * C = A B, onto what is at `from` (0: nothing) with its own stride, for one block and part of the inner dimension. B is packed. A row of
+ * A begins `aRow` bytes behind the one before it; with 0 A is packed in strips.
+ */
+export function nativeProduct(
+  rows: u32, columns: u32, depth: u32, a: usize, aRow: usize, b: usize, from: usize, fromRow: usize, c: usize, cRow: usize,
+): void {
+  set(1, rows);
+  set(2, columns);
+  set(3, depth);
+  set(4, a);
+  set(5, aRow);
+  set(6, b);
+  set(7, from);
+  set(8, from ? fromRow : 0);
+  set(9, c);
+  set(10, cRow);
+  run(aRow ? PRODUCT : PACKED_PRODUCT);
+}
+
+/** Strips of A, whose steps along the inner dimension are `stride` bytes apart, of `rows` rows. */
+export function packStrips(from: usize, stride: usize, depth: u32, rows: u32, to: usize): void {
+  pack(STRIPS, from, stride, depth, rows, to);
+}
+
+/** Panels of 16 columns of B, whose rows lie straight, `stride` bytes apart. */
+export function packRows(kind: u32, from: usize, stride: usize, depth: u32, width: u32, to: usize): void {
+  pack(PACK_ROWS + kind, from, stride, depth, width, to);
+}
+
+/** The same of a B whose columns lie straight, `stride` bytes apart. */
+export function packColumns(kind: u32, from: usize, stride: usize, depth: u32, width: u32, to: usize): void {
+  pack(PACK_COLUMNS + kind, from, stride, depth, width, to);
+}
+
+@inline
+function pack(kernel: u32, from: usize, stride: usize, depth: u32, width: u32, to: usize): void {
+  set(1, from);
+  set(2, stride);
+  set(3, depth);
+  set(4, width);
+  set(5, to);
+  run(kernel);
+}
+
+/** sums += A B for a few rows of A, and a run of columns of B, whose rows lie straight. Strides are in bytes. */
+export function fewRows(
+  kind: u32, rows: u32, columns: u32, depth: u32, a: usize, aRow: usize, b: usize, bRow: usize, sums: usize, sumsRow: usize,
+): void {
+  set(1, rows);
+  set(2, columns);
+  set(3, depth);
+  set(4, a);
+  set(5, aRow);
+  set(6, b);
+  set(7, bRow);
+  set(8, sums);
+  set(9, sumsRow);
+  run(FEW_ROWS + kind);
+}
+
+@inline
+function setRun(count: u32, to: usize, from: usize): void {
+  set(1, count);
+  set(2, to);
+  set(3, from);
+}
+
+export function nativeGelu(x: usize, y: usize, count: u32): void {
+  setRun(count, y, x);
+  run(GELU);
+}
+
+export function nativeGeluBackward(x: usize, grad: usize, y: usize, count: u32): void {
+  setRun(count, y, x);
+  set(4, grad);
+  run(GELU_BACKWARD);
+}
+
+/** The sum of the eight floats that a kernel left as its i-th, in a fixed order. */
+@inline
+function sumOfLanes(i: usize): f32 {
+  const at = scratch + SCRATCH_BYTES + ((8 + 8 * i) << 2);
+  const v = f32x4.add(v128.load(at), v128.load(at, 16));
+  return (
+    f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
+  );
+}
+
+/** x = exp(factor x - less). Returns the sum. */
+export function nativeWeigh(x: usize, factor: f32, less: f32, count: u32): f32 {
+  setRun(count, x, x);
+  setNumber(4, factor);
+  setNumber(5, less);
+  run(WEIGH);
+  return sumOfLanes(0);
+}
+
+/** The sum of exp(x - less). */
+export function nativeExpSum(x: usize, less: f32, count: u32): f32 {
+  setRun(count, x, x);
+  setNumber(4, 1);
+  setNumber(5, less);
+  run(EXP_SUM);
+  return sumOfLanes(0);
+}
+
+/** y = factor exp(x - less). */
+export function nativeScaledExp(x: usize, y: usize, factor: f32, less: f32, count: u32): void {
+  setRun(count, y, x);
+  setNumber(4, factor);
+  setNumber(5, less);
+  run(SCALED_EXP);
+}
+
+/** Sums of w = exp(x - less), of w (x - less) and of x - less, to three floats. */
+export function nativeMoments(x: usize, less: f32, count: u32, to: usize): void {
+  setRun(count, x, x);
+  setNumber(5, less);
+  run(MOMENTS);
+  for (let i: usize = 0; i < 3; i++) store<f32>(to + (i << 2), sumOfLanes(i));
+}
+
+/** y = p (y - less) factor. */
+export function nativeSlope(y: usize, p: usize, factor: f32, less: f32, count: u32): void {
+  setRun(count, y, p);
+  setNumber(4, factor);
+  setNumber(5, less);
+  run(SLOPE);
+}

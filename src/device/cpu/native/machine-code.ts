@@ -1,0 +1,78 @@
+/** All kernels of machine code, one after another, behind one entry. */
+import type { Label } from "./code";
+import * as maps from "./maps";
+import { kinds, writeFewRows, writePackColumns, writePackRows, writePackStrips } from "./pack";
+import { r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
+import { writeProduct } from "./product";
+import { base, given, type Writer, writer } from "./writer";
+
+/** In the order of kernels/cpu/native.ts. */
+const kernels: readonly ((code: Writer) => void)[] = [
+  (code) => writeProduct(code, false),
+  (code) => writeProduct(code, true),
+  writePackStrips,
+  ...kinds.map((kind) => (code: Writer) => writePackRows(code, kind)),
+  ...kinds.map((kind) => (code: Writer) => writePackColumns(code, kind)),
+  ...kinds.map((kind) => (code: Writer) => writeFewRows(code, kind)),
+  maps.writeGelu,
+  maps.writeGeluBackward,
+  (code) => maps.writeExponentials(code, true),
+  (code) => maps.writeExponentials(code, false),
+  maps.writeScaledExp,
+  maps.writeMoments,
+  maps.writeSoftmaxSlope,
+];
+
+/** Where the shared memory's address is to stand in the code. */
+const BASE = 0;
+/** Where the code is entered. */
+export const ENTRY = 8;
+
+let made: Uint8Array<ArrayBuffer> | undefined;
+
+/**
+ * The code over a shared memory at `address`. Its entry is a C function (System V) of one 32-bit number: where in that memory the number of
+ * a kernel and its arguments stand.
+ */
+export function machineCode(address: number): Uint8Array<ArrayBuffer> {
+  made ??= assembled();
+  const code = made.slice();
+  new DataView(code.buffer).setBigUint64(BASE, BigInt(address), true);
+  return code;
+}
+
+const kept = [rbx, rbp, r12, r13, base, given];
+
+function assembled(): Uint8Array<ArrayBuffer> {
+  const code = writer();
+  const [start, table, end] = [code.label(), code.label(), code.label()];
+  code.bind(start);
+  code.data(new Uint8Array(8));
+  for (const register of kept) code.push(register);
+  code.load(base, { label: start });
+  code.mov32(given, rdi);
+  code.add(given, base);
+  code.load32(rax, { base: given });
+  code.lea(rcx, { label: table });
+  code.load32(rax, { base: rcx, index: rax, scale: 4 });
+  code.lea(rcx, { label: start });
+  code.add(rax, rcx);
+  code.jumpTo(rax);
+  const entries = kernels.map((write): Label => {
+    code.align(32);
+    const entry = code.label();
+    code.bind(entry);
+    write(code);
+    code.jump(end);
+    return entry;
+  });
+  code.bind(end);
+  code.vzeroupper();
+  for (const register of kept.toReversed()) code.pop(register);
+  code.ret();
+  code.align(4);
+  code.bind(table);
+  for (const entry of entries) code.offsetOf(entry, start);
+  code.writeConstants();
+  return code.bytes();
+}

@@ -1,0 +1,223 @@
+/** Parts of A and B laid out as product.ts walks over them. B: panels of 16 columns. A: strips of 6 rows, 8 floats a step. */
+import type { Register, Vector } from "./operands";
+import { at, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
+import { ROWS } from "./product";
+import { given, type Writer } from "./writer";
+
+/** How numbers are stored, in the order of STORED in kernels/cpu/math.ts. */
+export const kinds = ["float32", "bfloat16", "float16"] as const;
+export type Kind = (typeof kinds)[number];
+
+export const bytesOf = (kind: Kind): 2 | 4 => (kind === "float32" ? 4 : 2);
+
+/** Eight numbers as floats. */
+export function loadEight(code: Writer, to: Vector, from: ReturnType<typeof at>, kind: Kind): void {
+  if (kind === "float32") code.vmovups(to, from);
+  else if (kind === "float16") code.vcvtph2ps(to, from);
+  else {
+    // A bfloat16 is the upper half of a float.
+    code.vpmovzxwd(to, from);
+    code.vpslld(to, to, 16);
+  }
+}
+
+/** The arguments, in the order of kernels/cpu/native.ts. `stride`: bytes from a row, or a column, of the source to the next. */
+const args = { from: 1, stride: 2, depth: 3, width: 4, to: 5 };
+
+/** B whose rows lie straight: a run of each row is dealt out to the panels. Reads up to 15 numbers behind a row's last. */
+export function writePackRows(code: Writer, kind: Kind): void {
+  const [row, stride, depth, from, to, panel, left, step] = [rsi, r8, rbx, rax, rdi, rdx, rcx, r9];
+  const size = bytesOf(kind);
+  code.address(row, args.from);
+  code.address(to, args.to);
+  code.argument(stride, args.stride);
+  code.argument(depth, args.depth);
+  code.mov(step, depth);
+  code.shiftLeft(step, 6);
+  code.whileAtLeast(depth, 1, () => {
+    code.mov(from, row);
+    code.mov(panel, to);
+    code.argument(left, args.width);
+    // Whole panels, and a last one that is not.
+    code.addNumber(left, 15);
+    code.whileAtLeast(left, 16, () => {
+      loadEight(code, ymm(0), at(from), kind);
+      loadEight(code, ymm(1), at(from, 8 * size), kind);
+      code.vstore(at(panel), ymm(0));
+      code.vstore(at(panel, 32), ymm(1));
+      code.addNumber(from, 16 * size);
+      code.add(panel, step);
+    });
+    code.add(row, stride);
+    code.addNumber(to, 64);
+  });
+}
+
+/** B whose columns lie straight: eight at a time are transposed. Reads up to 7 numbers behind a column's last. */
+export function writePackColumns(code: Writer, kind: Kind): void {
+  const columns: readonly Register[] = [rax, rcx, rdx, rbx, rsi, r8, r9, r10];
+  const [to, stride, index, left] = [rdi, r11, rbp, r12];
+  const size = bytesOf(kind);
+  const [first, ...others] = columns as [Register, ...Register[]];
+  code.address(first, args.from);
+  code.argument(stride, args.stride);
+  code.argument(left, args.width);
+  code.address(to, args.to);
+  const [group, end] = [code.label(), code.label()];
+  code.bind(group);
+  // The columns that are not there are the last one that is.
+  others.forEach((column, i) => {
+    code.mov(column, columns[i]!);
+    code.cmpNumber(left, i + 1);
+    code.unless("belowOrEqual", () => code.add(column, stride));
+  });
+  code.push(to);
+  code.push(left);
+  code.argument(left, args.depth);
+  code.mov32(index, left);
+  code.sub(index, index);
+  const rows = Array.from({ length: 8 }, (_, i) => ymm(i));
+  const load = () => columns.forEach((column, i) => loadEight(code, rows[i]!, { base: column, index, scale: size }, kind));
+  code.whileAtLeast(left, 8, () => {
+    load();
+    transposed(code).forEach((vector, k) => code.vstore(at(to, 64 * k), vector));
+    code.addNumber(index, 8);
+    code.addNumber(to, 8 * 64);
+  });
+  const whole = code.label();
+  code.test(left, left);
+  code.jumpIf("equal", whole);
+  load();
+  for (const [k, vector] of transposed(code).slice(0, 7).entries()) {
+    code.vstore(at(to, 64 * k), vector);
+    code.subNumber(left, 1);
+    code.jumpIf("equal", whole);
+  }
+  code.bind(whole);
+  code.pop(left);
+  code.pop(to);
+  code.subNumber(left, 8);
+  code.jumpIf("belowOrEqual", end);
+  code.lea(first, { base: columns[7]!, index: stride });
+  // The other half of the panel, or the next panel.
+  const [half, placed] = [code.label(), code.label()];
+  code.argument(r13, args.width);
+  code.sub(r13, left);
+  code.andNumber(r13, 8);
+  code.jumpIf("notEqual", half);
+  code.argument(r13, args.depth);
+  code.shiftLeft(r13, 6);
+  code.add(to, r13);
+  code.subNumber(to, 32);
+  code.jump(placed);
+  code.bind(half);
+  code.addNumber(to, 32);
+  code.bind(placed);
+  code.jump(group);
+  code.bind(end);
+}
+
+/** The transpose of ymm0 to ymm7, whose k-th vector has the k-th float of each. Uses all registers. */
+function transposed(code: Writer): Vector[] {
+  const v = Array.from({ length: 16 }, (_, i) => ymm(i));
+  // Pairs, then fours of each half, then halves.
+  for (let i = 0; i < 4; i++) {
+    code.vunpcklps(v[8 + 2 * i]!, v[2 * i]!, v[2 * i + 1]!);
+    code.vunpckhps(v[9 + 2 * i]!, v[2 * i]!, v[2 * i + 1]!);
+  }
+  for (const [i, j] of [
+    [0, 8],
+    [4, 12],
+  ] as const) {
+    code.vunpcklpd(v[i]!, v[j]!, v[j + 2]!);
+    code.vunpckhpd(v[i + 1]!, v[j]!, v[j + 2]!);
+    code.vunpcklpd(v[i + 2]!, v[j + 1]!, v[j + 3]!);
+    code.vunpckhpd(v[i + 3]!, v[j + 1]!, v[j + 3]!);
+  }
+  for (let k = 0; k < 4; k++) {
+    code.vperm2f128(v[8 + k]!, v[k]!, v[4 + k]!, 0x20);
+    code.vperm2f128(v[12 + k]!, v[k]!, v[4 + k]!, 0x31);
+  }
+  return v.slice(8);
+}
+
+/** A that is stored the other way round: of each row of its source a run is dealt out to the strips. Reads up to 7 floats behind it. */
+export function writePackStrips(code: Writer): void {
+  const [row, stride, depth, from, to, strip, left, step] = [rsi, r8, rbx, rax, rdi, rdx, rcx, r9];
+  code.address(row, args.from);
+  code.address(to, args.to);
+  code.argument(stride, args.stride);
+  code.argument(depth, args.depth);
+  code.mov(step, depth);
+  code.shiftLeft(step, 5);
+  code.whileAtLeast(depth, 1, () => {
+    code.mov(from, row);
+    code.mov(strip, to);
+    code.argument(left, args.width);
+    code.addNumber(left, ROWS - 1);
+    code.whileAtLeast(left, ROWS, () => {
+      code.vmovups(ymm(0), at(from));
+      code.vstore(at(strip), ymm(0));
+      code.addNumber(from, 4 * ROWS);
+      code.add(strip, step);
+    });
+    code.add(row, stride);
+    code.addNumber(to, 32);
+  });
+}
+
+/**
+ * sums += a few rows of A times a run of columns of B, whose rows lie straight: B passes by once, and is not packed. For each sum the same
+ * chain as in product.ts. The columns count as a multiple of 8. Reads up to 7 numbers behind a row's last.
+ */
+export function writeFewRows(code: Writer, kind: Kind): void {
+  const few = { rows: 1, columns: 2, depth: 3, a: 4, aRow: 5, b: 6, bRow: 7, sums: 8, sumsRow: 9 };
+  const size = bytesOf(kind);
+  const [b, stride, triple, depth] = [r12, r8, r9, rbp];
+  const [row, rowsLeft, sums, sumsRow] = [r10, r11, rdi, r13];
+  const [b0, b4, to, left] = [rax, rcx, rdx, rbx];
+  code.address(b, few.b);
+  code.argument(stride, few.bRow);
+  code.lea(triple, { base: stride, index: stride, scale: 2 });
+  code.argument(sumsRow, few.sumsRow);
+  code.argument(depth, few.depth);
+  code.address(row, few.a);
+  const walk = (count: number) => () => {
+    const factors = Array.from({ length: count }, (_, k) => ymm(8 + k));
+    code.address(sums, few.sums);
+    code.argument(rowsLeft, few.rows);
+    code.push(row);
+    code.whileAtLeast(rowsLeft, 1, () => {
+      factors.forEach((factor, k) => code.vbroadcastss(factor, at(row, 4 * k)));
+      code.mov(b0, b);
+      if (count > 4) code.lea(b4, { base: b, index: stride, scale: 4 });
+      code.mov(to, sums);
+      code.argument(left, few.columns);
+      code.whileAtLeast(left, 8, () => {
+        const [sum, value] = [ymm(0), ymm(1)];
+        code.vmovups(sum, at(to));
+        factors.forEach((factor, k) => {
+          const from = at(k < 4 ? b0 : b4);
+          const of = [from, { ...from, index: stride }, { ...from, index: stride, scale: 2 as const }, { ...from, index: triple }];
+          if (kind === "float32") code.vfmadd231ps(sum, factor, of[k % 4]!);
+          else {
+            loadEight(code, value, of[k % 4]!, kind);
+            code.vfmadd231ps(sum, factor, value);
+          }
+        });
+        code.vstore(at(to), sum);
+        code.addNumber(b0, 8 * size);
+        if (count > 4) code.addNumber(b4, 8 * size);
+        code.addNumber(to, 32);
+      });
+      code.load32(left, at(given, 4 * few.aRow));
+      code.add(row, left);
+      code.add(sums, sumsRow);
+    });
+    code.pop(row);
+    code.addNumber(row, 4 * count);
+    code.lea(b, { base: b, index: stride, scale: count as 8 | 1 });
+  };
+  code.whileAtLeast(depth, 8, walk(8));
+  code.whileAtLeast(depth, 1, walk(1));
+}
