@@ -3,9 +3,10 @@
 import {
   ACCUMULATE, BIAS, constant, GELU, input, native, output, param, STORED, take, threads, TRANSPOSE_A, TRANSPOSE_B,
 } from "./job";
+import { FEW } from "./few";
 import { geluRun } from "./gelu";
 import { COLUMNS, ROWS, WIDTH } from "./pack";
-import { FEW, product } from "./product";
+import { product } from "./product";
 
 export function forward(job: usize): void {
   const rows = param(job, 0);

@@ -13,13 +13,14 @@ const STRIPS: u32 = 2;
 const PACK_ROWS: u32 = 3; // and the next two for 16-bit numbers
 const PACK_COLUMNS: u32 = 6;
 const FEW_ROWS: u32 = 9;
-const GELU: u32 = 12;
-const GELU_BACKWARD: u32 = 13;
-const WEIGH: u32 = 14;
-const EXP_SUM: u32 = 15;
-const SCALED_EXP: u32 = 16;
-const MOMENTS: u32 = 17;
-const SLOPE: u32 = 18;
+const FEW_COLUMNS: u32 = 12;
+const GELU: u32 = 15;
+const GELU_BACKWARD: u32 = 16;
+const WEIGH: u32 = 17;
+const EXP_SUM: u32 = 18;
+const SCALED_EXP: u32 = 19;
+const MOMENTS: u32 = 20;
+const SLOPE: u32 = 21;
 
 @inline
 function set(i: usize, value: usize): void {
@@ -86,16 +87,30 @@ function pack(kernel: u32, from: usize, stride: usize, depth: u32, width: u32, t
 export function fewRows(
   kind: u32, rows: u32, columns: u32, depth: u32, a: usize, aRow: usize, b: usize, bRow: usize, sums: usize, sumsRow: usize,
 ): void {
+  few(FEW_ROWS + kind, rows, columns, depth, a, aRow, b, bRow, sums, sumsRow);
+}
+
+/** The same of a B whose columns lie straight: a multiple of 16 of them, and a depth that is one of 8. */
+export function fewColumns(
+  kind: u32, rows: u32, columns: u32, depth: u32, a: usize, aRow: usize, b: usize, bColumn: usize, sums: usize, sumsRow: usize,
+): void {
+  few(FEW_COLUMNS + kind, rows, columns, depth, a, aRow, b, bColumn, sums, sumsRow);
+}
+
+@inline
+function few(
+  kernel: u32, rows: u32, columns: u32, depth: u32, a: usize, aRow: usize, b: usize, stride: usize, sums: usize, sumsRow: usize,
+): void {
   set(1, rows);
   set(2, columns);
   set(3, depth);
   set(4, a);
   set(5, aRow);
   set(6, b);
-  set(7, bRow);
+  set(7, stride);
   set(8, sums);
   set(9, sumsRow);
-  run(FEW_ROWS + kind);
+  run(kernel);
 }
 
 @inline

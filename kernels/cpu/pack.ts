@@ -19,9 +19,9 @@ export const TILE: usize = 0;
 /** Room for 64 floats of the caller's own. */
 export const SPARE: usize = 256;
 export const STRIP: usize = 512;
-/** A strip of machine code has 8 floats a step. */
-export const BLOCK: usize = STRIP + <usize>((HEIGHT / ROWS) * NATIVE_DEPTH * 32);
-export const FREE: usize = BLOCK + <usize>(NATIVE_DEPTH * WIDTH * 4);
+/** A strip of machine code has 8 floats a step, and 64 bytes behind the last; a panel has 64 bytes behind it too. */
+export const BLOCK: usize = STRIP + <usize>((HEIGHT / ROWS) * (NATIVE_DEPTH + 2) * 32);
+export const FREE: usize = BLOCK + <usize>((NATIVE_DEPTH + 1) * WIDTH * 4);
 
 /** A part of B, stored as `kind` says, into panels of 8 columns, or of 16 for machine code. */
 export function packPanels(
@@ -74,7 +74,7 @@ function packQuantised(
   for (let j: u32 = 0; j < width; j += RUN) {
     const here = min(RUN, width - j);
     const at = first + <usize>j * column;
-    const to = scratch + BLOCK + ((<usize>j * depth) << 2);
+    const to = scratch + BLOCK + ((<usize>j * (native ? depth + 1 : depth)) << 2);
     if (row == 1) {
       for (let x: u32 = 0; x < here; x++)
         expand(b, kind, total, column, at + <usize>x * column, depth, floats + ((<usize>x * depth) << 2));

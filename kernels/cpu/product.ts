@@ -5,12 +5,12 @@
 // and the block, so a row's result does not depend on what is computed beside it.
 import { native, scratch } from "./job";
 import { rowsTimesBlock } from "./gemm";
-import { BFLOAT16, FLOAT16, FLOAT32, isQuantised, load4, madd, shiftOf, storeFirst } from "./math";
-import { fewRows, nativeProduct, packStrips } from "./native";
+import { FEW, fewTimesBlock } from "./few";
+import { FLOAT32, isQuantised, shiftOf, storeFirst } from "./math";
+import { nativeProduct, packStrips } from "./native";
 import { BLOCK, DEPTH, HEIGHT, NATIVE_DEPTH, packPanels, STRIP, WIDTH } from "./pack";
 
-/** Rows up to which a B whose rows lie straight is read where it lies, instead of being packed. */
-export const FEW: u32 = 4;
+const NARROW: u32 = 32;
 
 export function product(
   rows: u32, columns: u32, inner: u32,
@@ -25,14 +25,16 @@ export function product(
 ): void {
   const stride: usize = <usize>cRow << 2;
   const most = native ? NATIVE_DEPTH : DEPTH;
-  const few = rows <= FEW && bColumn == 1 && aColumn == 1 && !isQuantised(kind);
+  const few = rows <= FEW && aColumn == 1 && !isQuantised(kind) && (bColumn == 1 || (inner & 7) == 0);
   if (bias && (add || !native)) {
     addBias(bias, c, stride, rows, columns, add);
     add = true;
     bias = 0;
   }
-  for (let j: u32 = 0; j < columns; j += WIDTH) {
-    const width = min(WIDTH, columns - j);
+  // Where few rows meet straight columns, each column is walked to its end before the next.
+  const widest = few && bColumn != 1 ? NARROW : WIDTH;
+  for (let j: u32 = 0; j < columns; j += widest) {
+    const width = min(widest, columns - j);
     const to = c + (<usize>j << 2);
     for (let k: u32 = 0; k < inner; k += most) {
       const depth = min(most, inner - k);
@@ -41,7 +43,8 @@ export function product(
       const onto = add || k > 0;
       const from = onto ? to : bias ? bias + (<usize>j << 2) : 0;
       if (few) {
-        fewTimesBlock(rows, width, depth, left, <usize>aRow << 2, b + (first << shiftOf(kind)), bRow, kind, to, stride, from, onto);
+        const block = b + (first << shiftOf(kind));
+        fewTimesBlock(rows, width, depth, left, aRow, block, bRow, bColumn, kind, to, stride, from, onto ? stride : 0);
         continue;
       }
       packPanels(b, kind, bTotal, first, bRow, bColumn, depth, width);
@@ -78,72 +81,5 @@ function addBias(bias: usize, c: usize, stride: usize, rows: u32, columns: u32, 
       storeFirst(c + at, add ? f32x4.add(added, v128.load(c + at)) : added, columns - x);
     }
     c += stride;
-  }
-}
-
-/** A few rows of A times a block of B where it lies: the sums are held in the scratch memory. */
-function fewTimesBlock(
-  rows: u32, width: u32, depth: u32, a: usize, aRow: usize, b: usize, bRow: u32, kind: u32,
-  c: usize, stride: usize, from: usize, onto: bool,
-): void {
-  const sums = scratch + BLOCK;
-  const sumsRow: usize = <usize>((width + 7) & ~7) << 2;
-  const bBytes: usize = <usize>bRow << shiftOf(kind);
-  memory.fill(sums, 0, <usize>rows * sumsRow);
-  if (native) fewRows(kind, rows, (width + 7) & ~7, depth, a, aRow, b, bBytes, sums, sumsRow);
-  else if (kind == FLOAT32) rowsOfB(rows, width, depth, a, aRow, b, bBytes, sums, sumsRow, FLOAT32);
-  else if (kind == BFLOAT16) rowsOfB(rows, width, depth, a, aRow, b, bBytes, sums, sumsRow, BFLOAT16);
-  else rowsOfB(rows, width, depth, a, aRow, b, bBytes, sums, sumsRow, FLOAT16);
-  for (let r: u32 = 0; r < rows; r++) {
-    const sum = sums + <usize>r * sumsRow;
-    const to = c + <usize>r * stride;
-    const added = from + (onto ? <usize>r * stride : <usize>0);
-    for (let x: u32 = 0; x < width; x += 4) {
-      const at: usize = <usize>x << 2;
-      const v = v128.load(sum + at);
-      storeFirst(to + at, from ? f32x4.add(v, v128.load(added + at)) : v, width - x);
-    }
-  }
-}
-
-/** sums += A B by rows of B, four at a time. */
-@inline
-function rowsOfB(
-  rows: u32, width: u32, depth: u32, a: usize, aRow: usize, b: usize, bRow: usize, sums: usize, sumsRow: usize, kind: u32,
-): void {
-  let k: u32 = 0;
-  for (; k + 4 <= depth; k += 4) {
-    for (let r: u32 = 0; r < rows; r++)
-      fourRows(v128.load(a + <usize>r * aRow + (<usize>k << 2)), b, bRow, sums + <usize>r * sumsRow, width, kind);
-    b += bRow << 2;
-  }
-  for (; k < depth; k++) {
-    for (let r: u32 = 0; r < rows; r++) {
-      const factor = v128.load32_splat(a + <usize>r * aRow + (<usize>k << 2));
-      for (let x: u32 = 0; x < width; x += 4) {
-        const at = sums + <usize>r * sumsRow + (<usize>x << 2);
-        v128.store(at, madd(factor, load4(b + (<usize>x << shiftOf(kind)), kind), v128.load(at)));
-      }
-    }
-    b += bRow;
-  }
-}
-
-@inline
-function fourRows(factors: v128, b: usize, stride: usize, sums: usize, width: u32, kind: u32): void {
-  const f0 = v128.shuffle<f32>(factors, factors, 0, 0, 0, 0);
-  const f1 = v128.shuffle<f32>(factors, factors, 1, 1, 1, 1);
-  const f2 = v128.shuffle<f32>(factors, factors, 2, 2, 2, 2);
-  const f3 = v128.shuffle<f32>(factors, factors, 3, 3, 3, 3);
-  const b1 = b + stride;
-  const b2 = b1 + stride;
-  const b3 = b2 + stride;
-  for (let x: u32 = 0; x < width; x += 4) {
-    const at = sums + (<usize>x << 2);
-    const from: usize = <usize>x << shiftOf(kind);
-    let sum = madd(f0, load4(b + from, kind), v128.load(at));
-    sum = madd(f1, load4(b1 + from, kind), sum);
-    sum = madd(f2, load4(b2 + from, kind), sum);
-    v128.store(at, madd(f3, load4(b3 + from, kind), sum));
   }
 }

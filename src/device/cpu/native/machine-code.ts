@@ -1,7 +1,8 @@
 /** All kernels of machine code, one after another, behind one entry. */
 import type { Label } from "./code";
 import * as maps from "./maps";
-import { kinds, writeFewRows, writePackColumns, writePackRows, writePackStrips } from "./pack";
+import { writeFewColumns, writeFewRows } from "./few";
+import { kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
 import { r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
 import { writeProduct } from "./product";
 import { base, given, type Writer, writer } from "./writer";
@@ -14,6 +15,7 @@ const kernels: readonly ((code: Writer) => void)[] = [
   ...kinds.map((kind) => (code: Writer) => writePackRows(code, kind)),
   ...kinds.map((kind) => (code: Writer) => writePackColumns(code, kind)),
   ...kinds.map((kind) => (code: Writer) => writeFewRows(code, kind)),
+  ...kinds.map((kind) => (code: Writer) => writeFewColumns(code, kind)),
   maps.writeGelu,
   maps.writeGeluBackward,
   (code) => maps.writeExponentials(code, true),

@@ -1,8 +1,8 @@
 /** Parts of A and B laid out as product.ts walks over them. B: panels of 16 columns. A: strips of 6 rows, 8 floats a step. */
 import type { Register, Vector } from "./operands";
 import { at, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
-import { ROWS } from "./product";
-import { given, type Writer } from "./writer";
+import { PANEL_GAP, ROWS, STRIP_GAP } from "./product";
+import type { Writer } from "./writer";
 
 /** How numbers are stored, in the order of STORED in kernels/cpu/math.ts. */
 export const kinds = ["float32", "bfloat16", "float16"] as const;
@@ -34,6 +34,7 @@ export function writePackRows(code: Writer, kind: Kind): void {
   code.argument(depth, args.depth);
   code.mov(step, depth);
   code.shiftLeft(step, 6);
+  code.addNumber(step, PANEL_GAP);
   code.whileAtLeast(depth, 1, () => {
     code.mov(from, row);
     code.mov(panel, to);
@@ -108,7 +109,7 @@ export function writePackColumns(code: Writer, kind: Kind): void {
   code.argument(r13, args.depth);
   code.shiftLeft(r13, 6);
   code.add(to, r13);
-  code.subNumber(to, 32);
+  code.addNumber(to, PANEL_GAP - 32);
   code.jump(placed);
   code.bind(half);
   code.addNumber(to, 32);
@@ -118,7 +119,7 @@ export function writePackColumns(code: Writer, kind: Kind): void {
 }
 
 /** The transpose of ymm0 to ymm7, whose k-th vector has the k-th float of each. Uses all registers. */
-function transposed(code: Writer): Vector[] {
+export function transposed(code: Writer): Vector[] {
   const v = Array.from({ length: 16 }, (_, i) => ymm(i));
   // Pairs, then fours of each half, then halves.
   for (let i = 0; i < 4; i++) {
@@ -150,6 +151,7 @@ export function writePackStrips(code: Writer): void {
   code.argument(depth, args.depth);
   code.mov(step, depth);
   code.shiftLeft(step, 5);
+  code.addNumber(step, STRIP_GAP);
   code.whileAtLeast(depth, 1, () => {
     code.mov(from, row);
     code.mov(strip, to);
@@ -164,60 +166,4 @@ export function writePackStrips(code: Writer): void {
     code.add(row, stride);
     code.addNumber(to, 32);
   });
-}
-
-/**
- * sums += a few rows of A times a run of columns of B, whose rows lie straight: B passes by once, and is not packed. For each sum the same
- * chain as in product.ts. The columns count as a multiple of 8. Reads up to 7 numbers behind a row's last.
- */
-export function writeFewRows(code: Writer, kind: Kind): void {
-  const few = { rows: 1, columns: 2, depth: 3, a: 4, aRow: 5, b: 6, bRow: 7, sums: 8, sumsRow: 9 };
-  const size = bytesOf(kind);
-  const [b, stride, triple, depth] = [r12, r8, r9, rbp];
-  const [row, rowsLeft, sums, sumsRow] = [r10, r11, rdi, r13];
-  const [b0, b4, to, left] = [rax, rcx, rdx, rbx];
-  code.address(b, few.b);
-  code.argument(stride, few.bRow);
-  code.lea(triple, { base: stride, index: stride, scale: 2 });
-  code.argument(sumsRow, few.sumsRow);
-  code.argument(depth, few.depth);
-  code.address(row, few.a);
-  const walk = (count: number) => () => {
-    const factors = Array.from({ length: count }, (_, k) => ymm(8 + k));
-    code.address(sums, few.sums);
-    code.argument(rowsLeft, few.rows);
-    code.push(row);
-    code.whileAtLeast(rowsLeft, 1, () => {
-      factors.forEach((factor, k) => code.vbroadcastss(factor, at(row, 4 * k)));
-      code.mov(b0, b);
-      if (count > 4) code.lea(b4, { base: b, index: stride, scale: 4 });
-      code.mov(to, sums);
-      code.argument(left, few.columns);
-      code.whileAtLeast(left, 8, () => {
-        const [sum, value] = [ymm(0), ymm(1)];
-        code.vmovups(sum, at(to));
-        factors.forEach((factor, k) => {
-          const from = at(k < 4 ? b0 : b4);
-          const of = [from, { ...from, index: stride }, { ...from, index: stride, scale: 2 as const }, { ...from, index: triple }];
-          if (kind === "float32") code.vfmadd231ps(sum, factor, of[k % 4]!);
-          else {
-            loadEight(code, value, of[k % 4]!, kind);
-            code.vfmadd231ps(sum, factor, value);
-          }
-        });
-        code.vstore(at(to), sum);
-        code.addNumber(b0, 8 * size);
-        if (count > 4) code.addNumber(b4, 8 * size);
-        code.addNumber(to, 32);
-      });
-      code.load32(left, at(given, 4 * few.aRow));
-      code.add(row, left);
-      code.add(sums, sumsRow);
-    });
-    code.pop(row);
-    code.addNumber(row, 4 * count);
-    code.lea(b, { base: b, index: stride, scale: count as 8 | 1 });
-  };
-  code.whileAtLeast(depth, 8, walk(8));
-  code.whileAtLeast(depth, 1, walk(1));
 }

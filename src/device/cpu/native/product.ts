@@ -11,6 +11,9 @@ import { given, type Writer } from "./writer";
 export const ROWS = 6;
 /** Floats of a packed strip for each step along the inner dimension. */
 const STRIP = 8;
+/** Bytes between panels, and between strips: without them all would begin in one set of the first cache's lines. */
+export const PANEL_GAP = 64;
+export const STRIP_GAP = 64;
 /** Steps along the inner dimension that are written out one after another. */
 const UNROLLED = 4;
 
@@ -43,6 +46,7 @@ export function writeProduct(code: Writer, packed: boolean): void {
   writePanel(code, packed);
   code.argument(rax, args.depth);
   code.shiftLeft(rax, 6);
+  code.addNumber(rax, PANEL_GAP);
   code.add(panel, rax);
   advance(code, args.c);
   code.argument(rax, args.from);
@@ -73,6 +77,7 @@ function writePanel(code: Writer, packed: boolean): void {
     if (packed) {
       code.argument(rax, args.depth);
       code.shiftLeft(rax, 5);
+      code.addNumber(rax, STRIP_GAP);
       code.add(a, rax);
     } else byRows(code, a, aRow, rows);
     byRows(code, c, cRow, rows);

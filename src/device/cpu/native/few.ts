@@ -1,0 +1,118 @@
+/**
+ * A few rows of A times a B that passes by once and is not packed: the products of decoding. The sums are held in memory; for each of them it
+ * is the same chain of fused multiply-adds as in product.ts.
+ */
+import { at, type Memory, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
+import { bytesOf, type Kind, loadEight, transposed } from "./pack";
+import { given, type Writer } from "./writer";
+
+/** The arguments, in the order of kernels/cpu/native.ts. `stride`: bytes from a row, or a column, of B to the next. */
+const args = { rows: 1, columns: 2, depth: 3, a: 4, aRow: 5, b: 6, stride: 7, sums: 8, sumsRow: 9 };
+
+/** sums += A B where the rows of B lie straight. The columns count as a multiple of 8: up to 7 numbers behind a row's last are read. */
+export function writeFewRows(code: Writer, kind: Kind): void {
+  const size = bytesOf(kind);
+  const [b, stride, triple, depth] = [r12, r8, r9, rbp];
+  const [row, rowsLeft, sums, sumsRow] = [r10, r11, rdi, r13];
+  const [b0, b4, to, left] = [rax, rcx, rdx, rbx];
+  code.address(b, args.b);
+  code.argument(stride, args.stride);
+  code.lea(triple, { base: stride, index: stride, scale: 2 });
+  code.argument(sumsRow, args.sumsRow);
+  code.argument(depth, args.depth);
+  code.address(row, args.a);
+  const walk = (count: number) => () => {
+    const factors = Array.from({ length: count }, (_, k) => ymm(8 + k));
+    code.address(sums, args.sums);
+    code.argument(rowsLeft, args.rows);
+    code.push(row);
+    code.whileAtLeast(rowsLeft, 1, () => {
+      factors.forEach((factor, k) => code.vbroadcastss(factor, at(row, 4 * k)));
+      code.mov(b0, b);
+      if (count > 4) code.lea(b4, { base: b, index: stride, scale: 4 });
+      code.mov(to, sums);
+      code.argument(left, args.columns);
+      code.whileAtLeast(left, 8, () => {
+        const [sum, value] = [ymm(0), ymm(1)];
+        code.vmovups(sum, at(to));
+        factors.forEach((factor, k) => {
+          const from = at(k < 4 ? b0 : b4);
+          const of = [from, { ...from, index: stride }, { ...from, index: stride, scale: 2 as const }, { ...from, index: triple }];
+          if (kind === "float32") code.vfmadd231ps(sum, factor, of[k % 4]!);
+          else {
+            loadEight(code, value, of[k % 4]!, kind);
+            code.vfmadd231ps(sum, factor, value);
+          }
+        });
+        code.vstore(at(to), sum);
+        code.addNumber(b0, 8 * size);
+        if (count > 4) code.addNumber(b4, 8 * size);
+        code.addNumber(to, 32);
+      });
+      code.load32(left, at(given, 4 * args.aRow));
+      code.add(row, left);
+      code.add(sums, sumsRow);
+    });
+    code.pop(row);
+    code.addNumber(row, 4 * count);
+    code.lea(b, { base: b, index: stride, scale: count as 8 | 1 });
+  };
+  code.whileAtLeast(depth, 8, walk(8));
+  code.whileAtLeast(depth, 1, walk(1));
+}
+
+/** sums += A B where the columns of B lie straight: 16 of them at a time, a multiple of 16 in all, and a depth that is one of 8. */
+export function writeFewColumns(code: Writer, kind: Kind): void {
+  const size = bytesOf(kind);
+  const [stride, triple, columnsLeft, depthLeft] = [r8, r9, rbx, rbp];
+  // Columns 0, 4, 8 and 12 of those under way.
+  const columns = [rax, rcx, rdx, rsi];
+  const [a, row, rowsLeft, sums] = [r12, r10, r11, rdi];
+  const spare = r13;
+  code.argument(stride, args.stride);
+  code.lea(triple, { base: stride, index: stride, scale: 2 });
+  code.argument(columnsLeft, args.columns);
+  code.whileAtLeast(columnsLeft, 16, () => {
+    code.address(columns[0]!, args.b);
+    for (let i = 1; i < 4; i++) code.lea(columns[i]!, { base: columns[i - 1]!, index: stride, scale: 4 });
+    code.address(a, args.a);
+    code.argument(depthLeft, args.depth);
+    code.whileAtLeast(depthLeft, 8, () => {
+      for (const half of [0, 1]) {
+        for (let i = 0; i < 8; i++) {
+          const base = columns[2 * half + (i >> 2)]!;
+          const place: Memory[] = [at(base), { base, index: stride }, { base, index: stride, scale: 2 }, { base, index: triple }];
+          loadEight(code, ymm(i), place[i & 3]!, kind);
+        }
+        const steps = transposed(code);
+        code.mov(row, a);
+        code.address(sums, args.sums);
+        code.argument(rowsLeft, args.rows);
+        code.whileAtLeast(rowsLeft, 1, () => {
+          // Two registers are free of the transpose.
+          const [sum, factor] = [ymm(0), ymm(1)];
+          code.vmovups(sum, at(sums, 32 * half));
+          steps.forEach((step, k) => {
+            code.vbroadcastss(factor, at(row, 4 * k));
+            code.vfmadd231ps(sum, factor, step);
+          });
+          code.vstore(at(sums, 32 * half), sum);
+          code.argument(spare, args.aRow);
+          code.add(row, spare);
+          code.argument(spare, args.sumsRow);
+          code.add(sums, spare);
+        });
+      }
+      for (const column of columns) code.addNumber(column, 8 * size);
+      code.addNumber(a, 32);
+    });
+    code.argument(spare, args.sums);
+    code.addNumber(spare, 64);
+    code.store32(at(given, 4 * args.sums), spare);
+    code.argument(spare, args.b);
+    code.lea(spare, { base: spare, index: stride, scale: 8 });
+    code.lea(spare, { base: spare, index: stride, scale: 8 });
+    code.store32(at(given, 4 * args.b), spare);
+  });
+}
+
