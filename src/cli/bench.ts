@@ -1,18 +1,13 @@
 /** `dawngrad bench`: how fast the devices of this machine are, by kernel and for whole steps. */
 import { defineCommand } from "citty";
 import { benchmark, type Measurement } from "../app/bench";
-import type { DeviceInfo } from "../device/device";
+import type { Device, DeviceInfo } from "../device/device";
 import { cpuDevice, listAdapters, wantedBy } from "../device/list";
-import { openDevice } from "../device/open";
+import { openDevice, type VectorChoice, vectorChoices } from "../device/open";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
-import { deviceArg, threadsOf, whole } from "./options";
+import { deviceArg, openingOf, whole } from "./options";
 import { print } from "./print";
-
-interface Column {
-  readonly device: DeviceInfo;
-  readonly results: readonly Measurement[];
-}
 
 export default defineCommand({
   meta: { name: "bench", description: "measures kernels, training and decoding on every device, side by side" },
@@ -23,6 +18,12 @@ export default defineCommand({
       default: "all",
       description: "all, or one: auto, cpu, gpu, software, or a part of a name",
     },
+    against: {
+      type: "enum",
+      options: [...vectorChoices] as string[],
+      description: "measures the CPU device with these vectors too, in turn with the others, and prints the ratio",
+    },
+    only: { type: "string", description: "only what has this in its name" },
     json: { type: "boolean", description: "prints one JSON object" },
     profile: { type: "boolean", description: "shows where the time of a training step goes, by kernel" },
     soak: {
@@ -33,22 +34,42 @@ export default defineCommand({
   },
   run({ args }) {
     const console = openConsole();
-    const options = { profile: args.profile ?? false, soak: whole("soak", args.soak, { least: 0 }) };
-    const wanted = args.device === "all" ? everyDevice() : [args.device];
-    const columns = wanted.map((name): Column => {
-      const threads = name === "cpu" || args.device !== "all" ? threadsOf(args) : undefined;
-      using device = openDevice(name, { threads });
-      const results: Measurement[] = [];
-      for (const result of benchmark(device, options)) {
-        console.status(`${device.info.name} (${device.info.kind}): ${result.name.trim()}`);
-        results.push(result);
+    const soak = whole("soak", args.soak, { least: 0 });
+    const options = { profile: args.profile ?? false, soak, only: args.only };
+    const opening = openingOf(args);
+    const measure = (devices: readonly Device[]): Column[] => {
+      const columns = devices.map(({ info }) => ({ device: info, results: [] as Result[] }));
+      for (const { name, unit, values } of benchmark(devices, options)) {
+        console.status(`${devices[0]!.info.name} (${devices[0]!.info.kind}): ${name.trim()}`);
+        values.forEach((value, i) => value !== undefined && columns[i]!.results.push({ name, unit, value }));
       }
-      return { device: device.info, results };
-    });
+      return columns;
+    };
+    let columns: Column[];
+    if (args.against) {
+      using device = openDevice("cpu", opening);
+      using other = openDevice("cpu", { ...opening, vectors: args.against as VectorChoice });
+      columns = measure([device, other]);
+    } else {
+      const wanted = args.device === "all" ? everyDevice() : [args.device];
+      columns = wanted.flatMap((name) => {
+        using device = openDevice(name, name === "cpu" || args.device !== "all" ? opening : {});
+        return measure([device]);
+      });
+    }
     console.done();
-    print(args.json ? `${JSON.stringify(columns)}\n` : asTable(columns));
+    print(args.json ? `${JSON.stringify(columns)}\n` : asTable(columns, args.against !== undefined));
   },
 });
+
+interface Result extends Omit<Measurement, "values"> {
+  readonly value: number;
+}
+
+interface Column {
+  readonly device: DeviceInfo;
+  readonly results: readonly Result[];
+}
 
 function everyDevice(): string[] {
   let adapters: DeviceInfo[] = [];
@@ -60,22 +81,31 @@ function everyDevice(): string[] {
   return [...adapters, cpuDevice()].map(wantedBy);
 }
 
-/** A row a measurement, a column a device. */
-function asTable(columns: readonly Column[]): string {
+/** A row a measurement, a column a device; with a ratio where there are two that were measured in turn. */
+function asTable(columns: readonly Column[], inTurn: boolean): string {
   const measured = ({ results }: Column, name: string) => results.find((result) => result.name === name)?.value;
   // The device that could measure most says the order.
   const fullest = columns.toSorted((a, b) => b.results.length - a.results.length);
   const units = new Map(fullest.flatMap(({ results }) => results.map(({ name, unit }) => [name, unit] as const)));
-  const wide = Math.max(12, ...columns.map(({ device }) => device.kind.length + 2));
+  const heads = columns.map(({ device }) => (inTurn ? device.driver.split(",")[0]! : device.kind));
+  const wide = Math.max(12, ...heads.map((head) => head.length + 2));
   const cells = (values: readonly string[]) => values.map((value) => value.padStart(wide)).join("");
   return [
     ...columns.map(({ device }) => `${device.kind}: ${device.name}, ${device.driver}`),
-    `${"".padEnd(46)}${cells(columns.map(({ device }) => device.kind))}`,
-    ...[...units].map(
-      ([name, unit]) => `${name.padEnd(46)}${cells(columns.map((column) => format(measured(column, name))))} ${unit}`,
-    ),
+    `${"".padEnd(46)}${cells(heads)}`,
+    ...[...units].map(([name, unit]) => {
+      const values = columns.map((column) => measured(column, name));
+      return `${name.padEnd(46)}${cells(values.map(format))} ${unit}${inTurn ? ratioOf(values, unit) : ""}`;
+    }),
     "",
   ].join("\n");
+}
+
+/** How many times as fast the first is. */
+function ratioOf([first, second]: readonly (number | undefined)[], unit: string): string {
+  if (first === undefined || second === undefined) return "";
+  const ratio = unit.endsWith("/s") ? first / second : second / first;
+  return `, ratio ${ratio.toFixed(2)}`;
 }
 
 function format(value: number | undefined): string {

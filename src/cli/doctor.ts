@@ -6,11 +6,11 @@ import { defineCommand } from "citty";
 import { checkDevice } from "../app/self-test";
 import type { DeviceInfo } from "../device/device";
 import { cpuDevice, driverHint, listAdapters, wantedBy } from "../device/list";
-import { openDevice } from "../device/open";
+import { type Opening, openDevice } from "../device/open";
 import { messageOf, UserError } from "../errors";
 import { ownCache } from "../hub/settings";
 import { memory } from "../log/console";
-import { deviceArg, threadsOf } from "./options";
+import { deviceArg, openingOf } from "./options";
 import { print } from "./print";
 
 interface Finding {
@@ -25,7 +25,7 @@ export default defineCommand({
   meta: { name: "doctor", description: "lists devices and what is missing; exit code 0 only if training would work" },
   args: { ...deviceArg, json: { type: "boolean", description: "prints one JSON object" } },
   run({ args }) {
-    const { devices, findings } = examine(args.device, threadsOf(args));
+    const { devices, findings } = examine(args.device, openingOf(args));
     const ok = findings.every(({ ok, optional }) => ok || optional);
     if (args.json) print(`${JSON.stringify({ ok, devices, findings })}\n`);
     else print(asText(devices, findings, ok));
@@ -33,7 +33,7 @@ export default defineCommand({
   },
 });
 
-function examine(wanted: string, threads: number | undefined): { devices: DeviceInfo[]; findings: Finding[] } {
+function examine(wanted: string, opening: Opening): { devices: DeviceInfo[]; findings: Finding[] } {
   const findings: Finding[] = [];
   let adapters: DeviceInfo[] = [];
   try {
@@ -46,7 +46,7 @@ function examine(wanted: string, threads: number | undefined): { devices: Device
     findings.push({ ...failed(error), optional: true });
   }
   const devices = [...adapters, cpuDevice()];
-  const chosen = tryDevice(wanted, threads);
+  const chosen = tryDevice(wanted, opening);
   findings.push(...devices.map((device) => ({ ...tryDevice(wantedBy(device)), optional: true })));
   findings.push({ ...chosen, what: `--device ${wanted}: ${chosen.what}` });
   findings.push(tryCache());
@@ -54,9 +54,9 @@ function examine(wanted: string, threads: number | undefined): { devices: Device
   return { devices, findings };
 }
 
-function tryDevice(wanted: string, threads?: number): Finding {
+function tryDevice(wanted: string, opening?: Opening): Finding {
   try {
-    using device = openDevice(wanted, { threads });
+    using device = openDevice(wanted, opening);
     const { name, kind } = device.info;
     const error = checkDevice(device);
     const ok = error < 1e-4;

@@ -22,6 +22,7 @@ interface Args {
   readonly storage: string;
   readonly device: string;
   readonly threads?: string | undefined;
+  readonly vectors?: string | undefined;
   readonly "base-only"?: boolean | undefined;
 }
 

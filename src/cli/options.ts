@@ -1,6 +1,6 @@
 /** Options that several commands share, and how their values are read. */
 import type { Device } from "../device/device";
-import { openDevice } from "../device/open";
+import { type Opening, openDevice, type VectorChoice, vectorChoices } from "../device/open";
 import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import { storages } from "../model/parameters";
@@ -12,6 +12,11 @@ export const deviceArg = {
     description: "auto (a GPU, else cpu), cpu, gpu, software, or a part of an adapter's name",
   },
   threads: { type: "string", description: "threads of the CPU device (default: as many as there are cores)" },
+  vectors: {
+    type: "enum",
+    options: [...vectorChoices] as string[],
+    description: "instructions of the CPU device: auto (the best there are), native (AVX2 and FMA), wasm",
+  },
 } as const;
 
 export const storageArg = {
@@ -27,15 +32,20 @@ export const storageArg = {
 export interface DeviceArgs {
   readonly device: string;
   readonly threads?: string | undefined;
+  readonly vectors?: string | undefined;
 }
 
-export function threadsOf({ threads }: DeviceArgs): number | undefined {
-  return threads === undefined ? undefined : whole("threads", threads);
+/** What the options say of the CPU device. */
+export function openingOf({ threads, vectors }: Omit<DeviceArgs, "device">): Opening {
+  return {
+    threads: threads === undefined ? undefined : whole("threads", threads),
+    vectors: vectors as VectorChoice | undefined,
+  };
 }
 
 /** Opens the device and, when `auto` found no GPU, says what it took instead. */
 export function openFor(args: DeviceArgs, console: Reporter): Device {
-  const device = openDevice(args.device, { threads: threadsOf(args) });
+  const device = openDevice(args.device, openingOf(args));
   const { kind, name, driver } = device.info;
   if (args.device === "auto" && kind === "cpu")
     console.note(`no GPU was found: running on the CPU (${name}, ${driver})`);

@@ -1,6 +1,6 @@
 /** What only the CPU device has: its memory, its threads, and what the JavaScript engine must have for it. */
 import { describe, expect, test } from "bun:test";
-import { trainingStep } from "../../src/app/bench";
+import { trainingStep } from "../../src/app/training-step";
 import { Program } from "../../src/autograd/program";
 import { openCpu } from "../../src/device/cpu/cpu";
 import { Heap } from "../../src/device/cpu/heap";
@@ -127,6 +127,7 @@ function trappingHelper({ heap: { memory } }: Pool): { readonly lastWords: Promi
     memory,
     control: CONTROL,
     scratch: 2 ** 32 - 2 ** 22,
+    code: null,
     threads: 2,
   };
   worker.postMessage(start);

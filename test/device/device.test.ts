@@ -1,7 +1,7 @@
 /** What every device keeps to: buffers, errors that abort, folded workgroups, memory that does not grow, timings, choosing. */
 import { describe, expect, test } from "bun:test";
-import { trainingStep } from "../../src/app/bench";
 import { checkDevice } from "../../src/app/self-test";
+import { trainingStep } from "../../src/app/training-step";
 import { linear, whole } from "../../src/device/device";
 import { listAdapters } from "../../src/device/list";
 import { openDevice } from "../../src/device/open";

@@ -1,5 +1,5 @@
 /** Prints how many milliseconds of processor time an idle CPU device costs in 300 ms. A process of its own. */
-import { trainingStep } from "../../src/app/bench";
+import { trainingStep } from "../../src/app/training-step";
 import { openCpu } from "../../src/device/cpu/cpu";
 
 using device = openCpu();

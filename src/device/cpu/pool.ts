@@ -3,8 +3,8 @@ import { ptr } from "bun:ffi";
 import { UserError } from "../../errors";
 import { Heap, MOST_BYTES } from "./heap";
 import { type Control, compileKernels, instantiate, kernelNames } from "./kernels";
-import { ENTRY, machineCode } from "./native/machine-code";
 import { placed } from "./native/executable";
+import { ENTRY, machineCode } from "./native/machine-code";
 import type { Vectors } from "./vectors";
 import type { HelperStart } from "./worker";
 
@@ -79,7 +79,9 @@ export class Pool implements Disposable {
 function entryOver(memory: WebAssembly.Memory): number {
   const at = placed(machineCode(ptr(new Uint8Array(memory.buffer))));
   if (at === null) {
-    throw new UserError("the system gave no executable memory this time", { hint: "--vectors wasm computes without it" });
+    throw new UserError("the system gave no executable memory this time", {
+      hint: "--vectors wasm computes without it",
+    });
   }
   return at + ENTRY;
 }

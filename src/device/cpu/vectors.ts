@@ -12,5 +12,8 @@ export function vectorsOf(choice: VectorChoice = "auto"): Vectors {
   const reason = whyNot();
   if (reason === null) return "native";
   if (choice === "auto") return "wasm";
-  throw new UserError(`--vectors native: ${reason}`, { hint: "--vectors wasm runs everywhere, or leave it out", exitCode: 2 });
+  throw new UserError(`--vectors native: ${reason}`, {
+    hint: "--vectors wasm runs everywhere, or leave it out",
+    exitCode: 2,
+  });
 }

@@ -94,9 +94,12 @@ export function assembler(): Assembler {
       code.vex(op, to, first.vector, second);
     }),
     ...mapped(two, (op: Encoding) => (to: Vector, from: Vector | Memory) => code.vex(op, to, 0, from)),
-    ...mapped(threeAndNumber, (op: Encoding) => (to: Vector, first: Vector, second: Vector | Memory, number: number) => {
-      code.vex(op, to, first.vector, second, [number]);
-    }),
+    ...mapped(
+      threeAndNumber,
+      (op: Encoding) => (to: Vector, first: Vector, second: Vector | Memory, number: number) => {
+        code.vex(op, to, first.vector, second, [number]);
+      },
+    ),
     ...mapped(shifts, (digit: number) => (to: Vector, from: Vector, bits: number) => {
       code.vex([1, 1, 0x72], { vector: digit }, to.vector, from, [bits]);
     }),

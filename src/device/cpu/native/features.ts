@@ -2,7 +2,7 @@
 import { CFunction, type Pointer, ptr } from "bun:ffi";
 import { assembler } from "./assembler";
 import { placed } from "./executable";
-import { at, r8, rax, rbx, rcx, rdi, rdx, r9 } from "./operands";
+import { at, r8, r9, rax, rbx, rcx, rdi, rdx } from "./operands";
 
 /** Bits of CPUID: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID. */
 const FMA = 1 << 12;
@@ -59,7 +59,15 @@ function ask(): string | null {
   call(ptr(words));
   const [features, states, more] = [words[0]!, words[1]!, words[2]!];
   const missing = [
-    ...([["AVX", AVX], ["FMA", FMA], ["F16C", F16C]] as const).filter(([, bit]) => !(features & bit)).map(([name]) => name),
+    ...(
+      [
+        ["AVX", AVX],
+        ["FMA", FMA],
+        ["F16C", F16C],
+      ] as const
+    )
+      .filter(([, bit]) => !(features & bit))
+      .map(([name]) => name),
     ...(more & AVX2 ? [] : ["AVX2"]),
   ];
   if (missing.length > 0) return `this processor has no ${missing.join(", ")}`;

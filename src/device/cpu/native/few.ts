@@ -37,7 +37,12 @@ export function writeFewRows(code: Writer, kind: Kind): void {
         code.vmovups(sum, at(to));
         factors.forEach((factor, k) => {
           const from = at(k < 4 ? b0 : b4);
-          const of = [from, { ...from, index: stride }, { ...from, index: stride, scale: 2 as const }, { ...from, index: triple }];
+          const of = [
+            from,
+            { ...from, index: stride },
+            { ...from, index: stride, scale: 2 as const },
+            { ...from, index: triple },
+          ];
           if (kind === "float32") code.vfmadd231ps(sum, factor, of[k % 4]!);
           else {
             loadEight(code, value, of[k % 4]!, kind);
@@ -81,7 +86,12 @@ export function writeFewColumns(code: Writer, kind: Kind): void {
       for (const half of [0, 1]) {
         for (let i = 0; i < 8; i++) {
           const base = columns[2 * half + (i >> 2)]!;
-          const place: Memory[] = [at(base), { base, index: stride }, { base, index: stride, scale: 2 }, { base, index: triple }];
+          const place: Memory[] = [
+            at(base),
+            { base, index: stride },
+            { base, index: stride, scale: 2 },
+            { base, index: triple },
+          ];
           loadEight(code, ymm(i), place[i & 3]!, kind);
         }
         const steps = transposed(code);
@@ -115,4 +125,3 @@ export function writeFewColumns(code: Writer, kind: Kind): void {
     code.store32(at(given, 4 * args.b), spare);
   });
 }
-

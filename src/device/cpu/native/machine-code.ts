@@ -1,9 +1,9 @@
 /** All kernels of machine code, one after another, behind one entry. */
 import type { Label } from "./code";
-import * as maps from "./maps";
 import { writeFewColumns, writeFewRows } from "./few";
-import { kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
+import * as maps from "./maps";
 import { r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
+import { kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
 import { writeProduct } from "./product";
 import { base, given, type Writer, writer } from "./writer";
 

@@ -78,7 +78,8 @@ export function writePackColumns(code: Writer, kind: Kind): void {
   code.mov32(index, left);
   code.sub(index, index);
   const rows = Array.from({ length: 8 }, (_, i) => ymm(i));
-  const load = () => columns.forEach((column, i) => loadEight(code, rows[i]!, { base: column, index, scale: size }, kind));
+  const load = () =>
+    columns.forEach((column, i) => loadEight(code, rows[i]!, { base: column, index, scale: size }, kind));
   code.whileAtLeast(left, 8, () => {
     load();
     transposed(code).forEach((vector, k) => code.vstore(at(to, 64 * k), vector));

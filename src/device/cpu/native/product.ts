@@ -4,7 +4,25 @@
  * columns; A is read where it lies, or packed in strips of 6 rows. An element is one chain of fused multiply-adds from 0 in the order of
  * the inner dimension, then added to what is there: so its bits do not depend on the tile that it falls into.
  */
-import { at, type Memory, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, type Vector, ymm } from "./operands";
+import {
+  at,
+  type Memory,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  type Vector,
+  ymm,
+} from "./operands";
 import { given, type Writer } from "./writer";
 
 /** Rows of a tile. */
