@@ -48,20 +48,23 @@ export function expMoments(x: usize, largest: f32, count: u32, to: usize): void 
     return;
   }
   const top = f32x4.splat(largest);
+  // In the order of expSum: vectors in turn to two sums, those behind the last eight to the first.
   let total = f32x4.splat(0);
+  let second = f32x4.splat(0);
   let moment = f32x4.splat(0);
   let lower = f32x4.splat(0);
   for (let i: u32 = 0; i < count; i += 4) {
     const whole = count - i >= 4;
     const below = f32x4.sub(whole ? v128.load(x) : loadFirst(x, count - i, LEAST), top);
     const weight = exp4(below);
-    total = f32x4.add(total, weight);
+    if (i & 4 && i < (count & ~7)) second = f32x4.add(second, weight);
+    else total = f32x4.add(total, weight);
     // Far below the weight is zero, and the logit may be infinite: their product must not be NaN.
     moment = f32x4.add(moment, f32x4.mul(weight, f32x4.pmax(below, f32x4.splat(-104))));
     lower = f32x4.add(lower, whole ? below : f32x4.sub(loadFirst(x, count - i, largest), top));
     x += 16;
   }
-  store<f32>(to, sumLanes(total));
+  store<f32>(to, sumLanes(f32x4.add(total, second)));
   store<f32>(to, sumLanes(moment), 4);
   store<f32>(to, sumLanes(lower), 8);
 }

@@ -7,7 +7,7 @@ import { recompute } from "../../src/autograd/recompute";
 import { add, gelu, matmul, rowSum, scale, sum } from "../../src/ops";
 import { sizeOf } from "../../src/tensor/shape";
 import { input, type Tensor, tensor, view } from "../../src/tensor/tensor";
-import { device } from "../support/device";
+import { cpuKinds, device } from "../support/device";
 import { checkGradient, compare, largestError, sample } from "../support/oracle";
 
 describe("a rule that is missing", () => {
@@ -65,7 +65,7 @@ describe("views", () => {
     const before = Float64Array.from({ length: 192 }, (_, i) => i);
     const [got] = interpret([onto], new Map([...feeds, [slab, before]]));
     expect(Math.max(...got!.map((v, i) => Math.abs(v - wanted[i]!)))).toBeLessThan(1e-12);
-    for (const kind of ["adapter", "cpu"] as const) {
+    for (const kind of ["adapter" as const, ...cpuKinds]) {
       using program = new Program(device(kind), [onto]);
       program.feed(x, Float32Array.from(sample(192, 1)));
       program.feed(slab, Float32Array.from(before));

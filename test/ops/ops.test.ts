@@ -39,7 +39,7 @@ import {
   widen,
 } from "../../src/ops";
 import { input, type Tensor, view } from "../../src/tensor/tensor";
-import { device } from "../support/device";
+import { cpuKinds, device } from "../support/device";
 import {
   build,
   checkForward,
@@ -378,7 +378,7 @@ describe("activations kept in 16 bits", () => {
   });
   test("halves are rounded to even, and NaN stays NaN", () => {
     const words = [0x3f800000, 0x3f808000, 0x3f818000, 0x7f800000, 0x7fffffff, 0xff800001, 0x7f7fffff, 0x00000001];
-    for (const on of [device("cpu"), device("adapter")]) {
+    for (const on of ["adapter" as const, ...cpuKinds].map((kind) => device(kind))) {
       const x = input("x", [words.length], "u32");
       const y = widen(narrow(x));
       using program = new Program(on, [y]);

@@ -1,13 +1,19 @@
 /**
- * The devices that tests run on: a WebGPU adapter and the CPU device, each opened on first use and closed at the end. A missing
- * adapter fails the tests that need it. DAWNGRAD_DEVICE chooses the adapter, by default a GPU if there is one.
+ * The devices that tests run on: a WebGPU adapter, the CPU device, and where that computes by machine code also one by WebAssembly. Each
+ * is opened on first use and closed at the end. A missing adapter fails the tests that need it. DAWNGRAD_DEVICE chooses the adapter, by
+ * default a GPU if there is one.
  */
 import { afterAll, beforeAll, describe } from "bun:test";
+import { openCpu } from "../../src/device/cpu/cpu";
+import { vectorsOf } from "../../src/device/cpu/vectors";
 import type { Device } from "../../src/device/device";
 import { listAdapters } from "../../src/device/list";
 import { openDevice } from "../../src/device/open";
 
-export type Kind = "adapter" | "cpu";
+export type Kind = "adapter" | "cpu" | "wasm";
+
+/** The kinds of the CPU device on this machine. */
+export const cpuKinds: readonly Kind[] = vectorsOf() === "native" ? ["cpu", "wasm"] : ["cpu"];
 
 const opened = new Map<Kind, Device>();
 let current: Kind = "adapter";
@@ -16,7 +22,7 @@ let current: Kind = "adapter";
 export function device(kind: Kind = current): Device {
   let found = opened.get(kind);
   if (!found) {
-    found = openDevice(kind === "cpu" ? "cpu" : adapterName());
+    found = kind === "adapter" ? openDevice(adapterName()) : openCpu(undefined, kind === "wasm" ? "wasm" : "auto");
     opened.set(kind, found);
   }
   return found;
@@ -28,9 +34,9 @@ export function adapterName(): string {
   return process.env.DAWNGRAD_DEVICE ?? (hardware() ? "gpu" : "software");
 }
 
-/** The same tests on the adapter and on the CPU device. */
+/** The same tests on the adapter and on the CPU device of each kind. */
 export function onEachDevice(tests: () => void): void {
-  describe.each(["adapter", "cpu"] as const)("on the %s", (kind) => {
+  describe.each(["adapter", ...cpuKinds])("on the %s", (kind) => {
     beforeAll(() => {
       current = kind;
     });

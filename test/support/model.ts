@@ -20,11 +20,12 @@ export const toy: ModelConfig = {
 export function toyModel(
   config: ModelConfig = toy,
   seed = 3,
+  on = device(),
 ): { model: Model; weights: Slab; slabs: readonly Slab[]; values: Float32Array } & Disposable {
   const model = modelOf(config);
   const values = initialise(model.parameters, seed);
   for (const { offset, size, decay } of model.parameters.list)
     if (decay) for (let i = offset; i < offset + size; i++) values[i]! *= 10;
-  const weights = new Slab(device(), model.parameters, { values });
+  const weights = new Slab(on, model.parameters, { values });
   return { model, weights, slabs: [weights], values, [Symbol.dispose]: () => weights[Symbol.dispose]() };
 }

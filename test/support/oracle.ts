@@ -10,7 +10,7 @@ import { randomAt } from "../../src/ops/random";
 import { type Shape, sizeOf } from "../../src/tensor/shape";
 import { type DType, isQuantised } from "../../src/tensor/stored";
 import { input, type Tensor, type Values } from "../../src/tensor/tensor";
-import { device } from "./device";
+import { cpuKinds, device } from "./device";
 
 /** An input of an op: a shape of random numbers, or a shape with the ids or values to feed. */
 export type Given = Shape | { readonly shape: Shape; readonly values: readonly number[]; readonly dtype?: DType };
@@ -99,7 +99,8 @@ export function compare(outputs: readonly Tensor[], feeds: ReadonlyMap<Tensor, V
   }
 }
 
-function stored(values: Values, { shape, dtype = "f32" }: Tensor) {
+/** Values as a tensor of that type holds them. */
+export function stored(values: Values, { shape, dtype = "f32" }: Tensor) {
   if (isQuantised(dtype)) return pack(Float32Array.from(values), shape, dtype);
   if (dtype === "u32") return Uint32Array.from(values);
   if (dtype === "f16") return narrowedToF16(Float32Array.from(values));
@@ -107,14 +108,14 @@ function stored(values: Values, { shape, dtype = "f32" }: Tensor) {
 }
 
 /**
- * Every set of kernels: those of the CPU device, and on the adapter those for an adapter of its kind and those for one of the
+ * Every set of kernels: those of the CPU device, of each kind, and on the adapter those for an adapter of its kind and those for one of the
  * other kind (GPU or software), which run on either.
  */
 export function kernelForms(): Record<string, Device> {
   const adapter = device("adapter");
   const traits = { ...adapter.traits, software: !adapter.traits.software, subgroupSize: 0 };
   return {
-    "the CPU": device("cpu"),
+    ...Object.fromEntries(cpuKinds.map((kind) => [`the CPU (${kind})`, device(kind)])),
     "the adapter": adapter,
     "an adapter of the other kind": Object.create(adapter, { traits: { value: traits } }) as Device,
   };
