@@ -1,14 +1,23 @@
 /**
  * Compiles kernels/cpu to WebAssembly: dist/kernels.wasm, with relaxed multiply-add, and dist/kernels-plain.wasm for engines
- * that have none. Does nothing where both are newer than their sources.
+ * that have none. And writes the machine code of src/device/cpu/native: dist/kernels-x64.bin. Does nothing where all are newer than their
+ * sources.
  */
-import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { MOST_BYTES, STATIC_BYTES } from "../src/device/cpu/heap";
+import { machineCode } from "../src/device/cpu/native/machine-code";
 
 const outputs = { "dist/kernels.wasm": ["--enable", "relaxed-simd"], "dist/kernels-plain.wasm": [] };
-const sources = ["scripts/build-kernels.ts", ...readdirSync("kernels/cpu").map((name) => `kernels/cpu/${name}`)];
 const changed = (file: string) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-const newest = Math.max(...sources.map(changed));
+const newestOf = (folder: string) =>
+  Math.max(changed(folder), ...readdirSync(folder).map((name) => changed(`${folder}/${name}`)));
+const newest = Math.max(changed("scripts/build-kernels.ts"), newestOf("kernels/cpu"));
+const written = "dist/kernels-x64.bin";
+
+if (changed(written) <= newestOf("src/device/cpu/native")) {
+  mkdirSync("dist", { recursive: true });
+  writeFileSync(written, machineCode());
+}
 
 for (const [output, features] of Object.entries(outputs)) {
   if (changed(output) > newest) continue;

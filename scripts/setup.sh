@@ -24,8 +24,9 @@ stamp=node_modules/.setup/done
 adapter=node_modules/.setup/adapter
 wants_adapter() { [ "${1:-}" = --adapter ] && [ ! -f "$adapter" ]; }
 kernels_built() {
-  [ -f dist/kernels.wasm ] && [ -f dist/kernels-plain.wasm ] &&
-    [ -z "$(find kernels/cpu scripts/build-kernels.ts -newer dist/kernels-plain.wasm | head -n 1)" ]
+  [ -f dist/kernels.wasm ] && [ -f dist/kernels-plain.wasm ] && [ -f dist/kernels-x64.bin ] &&
+    [ -z "$(find kernels/cpu scripts/build-kernels.ts -newer dist/kernels-plain.wasm | head -n 1)" ] &&
+    [ -z "$(find src/device/cpu/native -newer dist/kernels-x64.bin | head -n 1)" ]
 }
 state=$(cksum bun.lock package.json scripts/setup.sh | cksum | cut -d' ' -f1)
 

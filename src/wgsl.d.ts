@@ -1,4 +1,4 @@
-/** WGSL and other text files are imported as strings, WebAssembly and data as the path of their file. All travel inside the executable. */
+/** WGSL and other text files are imported as strings, WebAssembly, machine code and data as the path of their file. All travel inside the executable. */
 declare module "*.wgsl" {
   const source: string;
   export default source;
@@ -14,4 +14,8 @@ declare module "*.jsonl" {
 declare module "*.txt" {
   const text: string;
   export default text;
+}
+declare module "*.bin" {
+  const path: string;
+  export default path;
 }

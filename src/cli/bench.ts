@@ -41,7 +41,9 @@ export default defineCommand({
       const columns = devices.map(({ info }) => ({ device: info, results: [] as Result[] }));
       for (const { name, unit, values } of benchmark(devices, options)) {
         console.status(`${devices[0]!.info.name} (${devices[0]!.info.kind}): ${name.trim()}`);
-        values.forEach((value, i) => value !== undefined && columns[i]!.results.push({ name, unit, value }));
+        values.forEach((value, i) => {
+          if (value !== undefined) columns[i]!.results.push({ name, unit, value });
+        });
       }
       return columns;
     };

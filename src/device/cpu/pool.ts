@@ -3,8 +3,7 @@ import { ptr } from "bun:ffi";
 import { UserError } from "../../errors";
 import { Heap, MOST_BYTES } from "./heap";
 import { type Control, compileKernels, instantiate, kernelNames } from "./kernels";
-import { placed } from "./native/executable";
-import { ENTRY, machineCode } from "./native/machine-code";
+import { entryOver } from "./native/entry";
 import type { Vectors } from "./vectors";
 import type { HelperStart } from "./worker";
 
@@ -31,7 +30,7 @@ export class Pool implements Disposable {
     this.threads = threads;
     const module = compileKernels();
     const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_BYTES / 65536, shared: true });
-    const code = vectors === "native" ? entryOver(memory) : null;
+    const code = vectors === "native" ? machineCodeOver(memory) : null;
     this.kernels = instantiate(module, memory, code);
     this.numbers = new Map(kernelNames(module).map((name, i) => [name, i + 1]));
     const own = this.kernels.scratchBytes();
@@ -75,13 +74,13 @@ export class Pool implements Disposable {
   }
 }
 
-/** The entry of the machine code over a memory, which never moves: it is shared, and of fixed greatest size. */
-function entryOver(memory: WebAssembly.Memory): number {
-  const at = placed(machineCode(ptr(new Uint8Array(memory.buffer))));
-  if (at === null) {
+/** Where the machine code over a memory is entered. The memory never moves: it is shared. */
+function machineCodeOver(memory: WebAssembly.Memory): number {
+  const entry = entryOver(ptr(new Uint8Array(memory.buffer)));
+  if (entry === null) {
     throw new UserError("the system gave no executable memory this time", {
       hint: "--vectors wasm computes without it",
     });
   }
-  return at + ENTRY;
+  return entry;
 }

@@ -9,7 +9,6 @@ const LARGEST = 127.9;
 // Adding 1.5 2^23 + 127 rounds to an integer; the low bits of the sum are then n + 127, the exponent of 2^n.
 const ROUND = 12583039;
 const COEFFICIENTS = [1.3264727121e-3, 9.6715126448e-3, 5.5507337435e-2, 2.4022242085e-1, 6.931469776e-1, 1];
-export const LOG2E = 1.44269504;
 
 /** Held throughout a kernel that uses `writePower`. */
 const [smallest, largest] = [ymm(14), ymm(15)];

@@ -27,7 +27,9 @@ export function writeFewRows(code: Writer, kind: Kind): void {
     code.argument(rowsLeft, args.rows);
     code.push(row);
     code.whileAtLeast(rowsLeft, 1, () => {
-      factors.forEach((factor, k) => code.vbroadcastss(factor, at(row, 4 * k)));
+      factors.forEach((factor, k) => {
+        code.vbroadcastss(factor, at(row, 4 * k));
+      });
       code.mov(b0, b);
       if (count > 4) code.lea(b4, { base: b, index: stride, scale: 4 });
       code.mov(to, sums);

@@ -1,4 +1,4 @@
-/** All kernels of machine code, one after another, behind one entry. */
+/** All kernels of machine code, one after another, behind one entry. scripts/build-kernels.ts writes it to a file. */
 import type { Label } from "./code";
 import { writeFewColumns, writeFewRows } from "./few";
 import * as maps from "./maps";
@@ -25,27 +25,13 @@ const kernels: readonly ((code: Writer) => void)[] = [
   maps.writeSoftmaxSlope,
 ];
 
-/** Where the shared memory's address is to stand in the code. */
-const BASE = 0;
-/** Where the code is entered. */
-export const ENTRY = 8;
-
-let made: Uint8Array<ArrayBuffer> | undefined;
-
-/**
- * The code over a shared memory at `address`. Its entry is a C function (System V) of one 32-bit number: where in that memory the number of
- * a kernel and its arguments stand.
- */
-export function machineCode(address: number): Uint8Array<ArrayBuffer> {
-  made ??= assembled();
-  const code = made.slice();
-  new DataView(code.buffer).setBigUint64(BASE, BigInt(address), true);
-  return code;
-}
-
 const kept = [rbx, rbp, r12, r13, base, given];
 
-function assembled(): Uint8Array<ArrayBuffer> {
+/**
+ * The code. Its first eight bytes are for the address of the shared memory. Behind them is its entry: a C function (System V) of one 32-bit
+ * number, which says where in that memory the number of a kernel and its arguments stand.
+ */
+export function machineCode(): Uint8Array<ArrayBuffer> {
   const code = writer();
   const [start, table, end] = [code.label(), code.label(), code.label()];
   code.bind(start);

@@ -1,5 +1,5 @@
 /** Kernels that walk over runs of floats, eight at a time; what is left at the end by a mask. */
-import { LOG2E, preparePower, writeGeluDivisor, writePower } from "./exp";
+import { preparePower, writeGeluDivisor, writePower } from "./exp";
 import { at, type Memory, r8, rax, rbx, rcx, rdi, rdx, rsi, type Vector, ymm } from "./operands";
 import { given, type Writer } from "./writer";
 
@@ -22,11 +22,15 @@ function writeRun(code: Writer, { sources, body }: Run): void {
   const values = pointers.map((_, i) => ymm(i));
   code.argument(left, COUNT);
   code.address(to, RESULT);
-  pointers.forEach((pointer, i) => code.address(pointer, SOURCE + i));
+  pointers.forEach((pointer, i) => {
+    code.address(pointer, SOURCE + i);
+  });
   code.sub(index, index);
   const place = (pointer: typeof to): Memory => ({ base: pointer, index });
   code.whileAtLeast(left, 8, () => {
-    values.forEach((value, i) => code.vmovups(value, place(pointers[i]!)));
+    values.forEach((value, i) => {
+      code.vmovups(value, place(pointers[i]!));
+    });
     const result = body(values, null);
     if (result) code.vstore(place(to), result);
     code.addNumber(index, 32);
@@ -34,7 +38,9 @@ function writeRun(code: Writer, { sources, body }: Run): void {
   code.test(left, left);
   code.unless("equal", () => {
     code.mask(mask, left, r8);
-    values.forEach((value, i) => code.vloadMasked(value, mask, place(pointers[i]!)));
+    values.forEach((value, i) => {
+      code.vloadMasked(value, mask, place(pointers[i]!));
+    });
     const result = body(values, mask);
     if (result) code.vstoreMasked(place(to), mask, result);
   });
@@ -100,7 +106,7 @@ export function writeExponentials(code: Writer, stored: boolean): void {
     body: ([x], mask) => {
       code.vmulps(t, x!, factor!);
       code.vsubps(t, t, less!);
-      code.vmulps(t, t, code.constant(LOG2E));
+      code.vmulps(t, t, code.constant(Math.LOG2E));
       writePower(code, y, t, spare);
       if (mask) code.vandps(y, y, mask);
       code.vaddps(sum, sum, y);
@@ -119,7 +125,7 @@ export function writeScaledExp(code: Writer): void {
     sources: 1,
     body: ([x]) => {
       code.vsubps(t, x!, less!);
-      code.vmulps(t, t, code.constant(LOG2E));
+      code.vmulps(t, t, code.constant(Math.LOG2E));
       writePower(code, y, t, spare);
       code.vmulps(y, y, factor!);
       return y;
@@ -139,7 +145,7 @@ export function writeMoments(code: Writer): void {
     body: ([x], mask) => {
       code.vsubps(x!, x!, less!);
       if (mask) code.vandps(x!, x!, mask);
-      code.vmulps(t, x!, code.constant(LOG2E));
+      code.vmulps(t, x!, code.constant(Math.LOG2E));
       writePower(code, w, t, spare);
       if (mask) code.vandps(w, w, mask);
       code.vaddps(sums[0]!, sums[0]!, w);
@@ -152,7 +158,9 @@ export function writeMoments(code: Writer): void {
       return null;
     },
   });
-  sums.forEach((sum, i) => code.vstore(at(given, 4 * (SUMS + 8 * i)), sum));
+  sums.forEach((sum, i) => {
+    code.vstore(at(given, 4 * (SUMS + 8 * i)), sum);
+  });
 }
 
 /** y = p (y - less) factor, where p is the source: the gradient of a softmax. */

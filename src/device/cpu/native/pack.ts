@@ -79,10 +79,14 @@ export function writePackColumns(code: Writer, kind: Kind): void {
   code.sub(index, index);
   const rows = Array.from({ length: 8 }, (_, i) => ymm(i));
   const load = () =>
-    columns.forEach((column, i) => loadEight(code, rows[i]!, { base: column, index, scale: size }, kind));
+    columns.forEach((column, i) => {
+      loadEight(code, rows[i]!, { base: column, index, scale: size }, kind);
+    });
   code.whileAtLeast(left, 8, () => {
     load();
-    transposed(code).forEach((vector, k) => code.vstore(at(to, 64 * k), vector));
+    transposed(code).forEach((vector, k) => {
+      code.vstore(at(to, 64 * k), vector);
+    });
     code.addNumber(index, 8);
     code.addNumber(to, 8 * 64);
   });
