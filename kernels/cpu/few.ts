@@ -51,8 +51,8 @@ function sumUp(
     nativeProduct(rows, width - whole, depth, a, aRow, panel, 0, 0, sums + (<usize>whole << 2), sumsRow);
     return;
   }
-  for (let x: u32 = 0; x < whole; x += 16)
-    sixteenColumns(rows, depth, a, aRow, b + <usize>x * bytes, bytes, sums + (<usize>x << 2), sumsRow, kind);
+  for (let x: u32 = 0; x < whole; x += 8)
+    eightColumns(rows, depth, a, aRow, b + <usize>x * bytes, bytes, sums + (<usize>x << 2), sumsRow, kind);
   for (let x = whole; x < width; x++)
     oneColumn(rows, depth, a, aRow, b + <usize>x * bytes, sums + (<usize>x << 2), sumsRow, kind);
 }
@@ -113,45 +113,43 @@ function fourRows(factors: v128, b: usize, stride: usize, sums: usize, width: u3
   }
 }
 
-/** Sixteen columns of B that lie straight, four floats of four at a time turned so that each vector has one step of four columns. */
+/** Eight columns of B that lie straight, four floats of four at a time turned so that each vector has one step of four columns. */
 @inline
-function sixteenColumns(
+function eightColumns(
   rows: u32, depth: u32, a: usize, aRow: usize, b: usize, bytes: usize, sums: usize, sumsRow: usize, kind: u32,
 ): void {
+  const twice = bytes << 1;
   for (let r: u32 = 0; r < rows; r++) {
     let from = a + <usize>r * aRow;
+    const end = from + (<usize>depth << 2);
     let s0 = f32x4.splat(0);
     let s1 = s0;
-    let s2 = s0;
-    let s3 = s0;
     let b0 = b;
-    for (let k: u32 = 0; k < depth; k += 4) {
+    let b4 = b + (twice << 1);
+    while (from < end) {
       const factors = v128.load(from);
       const f0 = v128.shuffle<f32>(factors, factors, 0, 0, 0, 0);
       const f1 = v128.shuffle<f32>(factors, factors, 1, 1, 1, 1);
       const f2 = v128.shuffle<f32>(factors, factors, 2, 2, 2, 2);
       const f3 = v128.shuffle<f32>(factors, factors, 3, 3, 3, 3);
-      s0 = fourColumns(b0, bytes, f0, f1, f2, f3, s0, kind);
-      s1 = fourColumns(b0 + (bytes << 2), bytes, f0, f1, f2, f3, s1, kind);
-      s2 = fourColumns(b0 + (bytes << 3), bytes, f0, f1, f2, f3, s2, kind);
-      s3 = fourColumns(b0 + (bytes << 3) + (bytes << 2), bytes, f0, f1, f2, f3, s3, kind);
+      s0 = fourColumns(b0, b0 + twice, bytes, f0, f1, f2, f3, s0, kind);
+      s1 = fourColumns(b4, b4 + twice, bytes, f0, f1, f2, f3, s1, kind);
       from += 16;
       b0 += <usize>4 << shiftOf(kind);
+      b4 += <usize>4 << shiftOf(kind);
     }
     const to = sums + <usize>r * sumsRow;
     v128.store(to, s0, 0);
     v128.store(to, s1, 16);
-    v128.store(to, s2, 32);
-    v128.store(to, s3, 48);
   }
 }
 
 @inline
-function fourColumns(b: usize, bytes: usize, f0: v128, f1: v128, f2: v128, f3: v128, sum: v128, kind: u32): v128 {
+function fourColumns(b: usize, b2: usize, bytes: usize, f0: v128, f1: v128, f2: v128, f3: v128, sum: v128, kind: u32): v128 {
   const c0 = load4(b, kind);
   const c1 = load4(b + bytes, kind);
-  const c2 = load4(b + (bytes << 1), kind);
-  const c3 = load4(b + (bytes << 1) + bytes, kind);
+  const c2 = load4(b2, kind);
+  const c3 = load4(b2 + bytes, kind);
   const low01 = v128.shuffle<f32>(c0, c1, 0, 4, 1, 5);
   const high01 = v128.shuffle<f32>(c0, c1, 2, 6, 3, 7);
   const low23 = v128.shuffle<f32>(c2, c3, 0, 4, 1, 5);
