@@ -89,11 +89,12 @@ describe("layers", () => {
   test("and files import in no circle, types included", () => {
     expect(findCircle()?.join(" -> ")).toBeUndefined();
   });
-  test("only device/webgpu knows the WebGPU library", () => {
+  test("only device/webgpu knows the WebGPU library, and few files call C", () => {
     const knowing = files.filter((file) => /from "bun-webgpu|from "bun:ffi"/.test(read(file)));
     const webgpu = ["dawn-device", "provider", "struct"].map((name) => `src/device/webgpu/${name}.ts`);
-    // flock.ts calls the system's own library.
-    expect(knowing).toEqual([...webgpu, "src/flock.ts"]);
+    // Machine code is called as C is; flock.ts calls the system's own library.
+    const cpu = ["native/executable", "native/features", "pool"].map((name) => `src/device/cpu/${name}.ts`);
+    expect(knowing).toEqual([...cpu, ...webgpu, "src/flock.ts"]);
   });
   test("only device opens what is in device/webgpu", () => {
     const opening = files.filter((file) => layerOf(file) !== "device" && /from "[./]+device\/webgpu/.test(read(file)));

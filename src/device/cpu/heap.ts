@@ -8,7 +8,7 @@ const PAGE = 65536;
 export const MOST_BYTES = 65535 * PAGE;
 /** Where the kernels' own constants begin: behind the control block. */
 export const STATIC_BYTES = 4096;
-/** Blocks begin at multiples of a cache line, and vectors may read this far past the end of one. */
+/** Blocks begin at multiples of a cache line, and kernels may read this far past the end of one: the memory ends later than the last. */
 const ALIGNMENT = 64;
 /** The memory grows by at least this much. */
 const STEP = 16 << 20;
@@ -61,7 +61,7 @@ export class Heap {
       this.view.fill(0, at, at + size);
     } else {
       at = this.top;
-      this.grow(at + size);
+      this.grow(at + size + ALIGNMENT);
       this.top = at + size;
     }
     this.sizes.set(at, size);
