@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { defineCommand } from "citty";
 import { checkDevice } from "../app/self-test";
 import type { DeviceInfo } from "../device/device";
-import { cpuDevice, driverHint, listAdapters, wantedBy } from "../device/list";
+import { cpuDevice, driverHint, listAdapters, wantedBy, whyNoMachineCode } from "../device/list";
 import { type Opening, openDevice } from "../device/open";
 import { messageOf, UserError } from "../errors";
 import { ownCache } from "../hub/settings";
@@ -45,6 +45,7 @@ function examine(wanted: string, opening: Opening): { devices: DeviceInfo[]; fin
   } catch (error) {
     findings.push({ ...failed(error), optional: true });
   }
+  findings.push(machineCode());
   const devices = [...adapters, cpuDevice()];
   const chosen = tryDevice(wanted, opening);
   findings.push(...devices.map((device) => ({ ...tryDevice(wantedBy(device)), optional: true })));
@@ -52,6 +53,12 @@ function examine(wanted: string, opening: Opening): { devices: DeviceInfo[]; fin
   findings.push(tryCache());
   findings.push({ ok: true, what: `${memory(freemem())} of ${memory(totalmem())} main memory free` });
   return { devices, findings };
+}
+
+function machineCode(): Finding {
+  const reason = whyNoMachineCode();
+  if (reason === null) return { ok: true, what: "the CPU device computes by machine code for AVX2 and FMA" };
+  return { ok: false, optional: true, what: `the CPU device computes by WebAssembly's vectors: ${reason}` };
 }
 
 function tryDevice(wanted: string, opening?: Opening): Finding {

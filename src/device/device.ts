@@ -51,6 +51,8 @@ export interface DeviceInfo {
   /** A GPU, a WebGPU adapter that runs on the processor, or the built-in CPU device. */
   readonly kind: "hardware" | "software" | "cpu";
   readonly backend: string;
+  /** What computes: where it is another, a number's last digits may be others. */
+  readonly arithmetic: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
 }

@@ -18,6 +18,9 @@ export function cpuDevice(): DeviceInfo {
   return cpuInfo();
 }
 
+/** Why the CPU device computes by WebAssembly and not by machine code; null where it does by machine code. */
+export { whyNot as whyNoMachineCode } from "./cpu/native/features";
+
 /** What to give `--device` for exactly this device. */
 export function wantedBy({ kind, name }: DeviceInfo): string {
   return kind === "cpu" ? "cpu" : name;

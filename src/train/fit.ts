@@ -42,11 +42,15 @@ export async function fit(
   const { steps } = stage;
   using optimizer = new AdamW(device, stage.trained, optim);
   const resumed = resume(directory, stage, optimizer, (line) => console.note(`${name}: ${line}`));
-  let progress: Progress = resumed?.progress ?? beginning;
+  const { arithmetic } = device.info;
+  let progress: Progress = { ...(resumed?.progress ?? beginning), arithmetic };
   const exhausted = () => evaluate.patience > 0 && progress.worse >= evaluate.patience;
   // With more steps than it was finished by, it goes on.
   if (resumed?.finished && (progress.step === steps || exhausted())) return { reason: "finished", progress };
   if (resumed) console.note(`${name}: resuming after step ${progress.step}`);
+  const earlier = resumed?.progress.arithmetic;
+  if (earlier !== undefined && earlier !== arithmetic)
+    console.note(`${name}: trained by ${earlier} so far, going on by ${arithmetic}: last digits may differ`);
 
   using programs = programsOf(device, stage, optimizer);
   const metrics = openMetrics(directory, progress.step);

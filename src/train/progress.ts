@@ -14,6 +14,8 @@ export interface Progress {
   readonly tokens: number;
   /** Seconds of training, over all sittings. */
   readonly seconds: number;
+  /** What the last sitting computed with: `arithmetic` of its device. Older checkpoints do not say. */
+  readonly arithmetic?: string | undefined;
 }
 
 export interface Best extends Evaluation {

@@ -14,6 +14,7 @@ const schema = z.object({
   evaluated: z.int().min(0).optional(),
   tokens: z.number().min(0).optional(),
   seconds: z.number().min(0),
+  arithmetic: z.string().optional(),
   fingerprints: z.record(z.string(), z.string()).default({}),
   state: z.unknown().optional(),
   files: z.array(z.string()).default([]),

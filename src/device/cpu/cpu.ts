@@ -43,6 +43,7 @@ export function cpuInfo(threads = availableParallelism(), vectors = vectorsOf())
     driver: `${drivers[vectors]}, ${threads} thread${threads === 1 ? "" : "s"}`,
     kind: "cpu",
     backend: "built in",
+    arithmetic: drivers[vectors],
     features: [],
     limits: { maxBufferSize: MOST_BYTES, threads },
   };

@@ -104,6 +104,7 @@ function infoOf(facts: AdapterFacts, raw: Uint8Array, features: ReadonlySet<numb
     driver: facts.description,
     kind: facts.type === 3 ? "software" : "hardware",
     backend: backends[facts.backend] ?? String(facts.backend),
+    arithmetic: `${facts.device || facts.description} (${facts.description})`,
     features: Object.entries(feature).flatMap(([name, id]) => (features.has(id) ? [name] : [])),
     limits: {
       maxBufferSize: u64(96),
