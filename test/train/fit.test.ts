@@ -34,12 +34,19 @@ interface Options {
   readonly untied?: boolean;
   /** Changes the stage before it is trained. */
   readonly change?: (stage: Built) => Stage;
+  readonly note?: (line: string) => void;
 }
 
 /** Trains a small model on a short text in `folder`. */
 async function train(
   folder: string,
-  { config = {}, signal = new AbortController().signal, untied = false, change = (stage) => stage }: Options = {},
+  {
+    config = {},
+    signal = new AbortController().signal,
+    untied = false,
+    change = (stage) => stage,
+    note = () => {},
+  }: Options = {},
 ): Promise<Outcome> {
   const path = join(folder, "text.txt");
   writeFileSync(path, text);
@@ -78,7 +85,8 @@ async function train(
   });
   const directory = join(folder, "stage");
   mkdirSync(directory, { recursive: true });
-  return await fit(change(stage), { name: "pretrain", device: device(), settings, directory, console: silent, signal });
+  const console = { ...silent, note };
+  return await fit(change(stage), { name: "pretrain", device: device(), settings, directory, console, signal });
 }
 
 /** What the loss of evenly spaced windows of the text's last tenth means, worked out from the logits in float64. */
@@ -155,6 +163,30 @@ onEachDevice(() => {
       expect((await train(broken.path)).reason).toBe("finished");
       expect(history(broken.path)).toEqual(history(whole.path));
       expect(slabOf(broken.path, "step-000012")).toEqual(slabOf(whole.path, "step-000012"));
+    });
+
+    test("by other instructions than before says so, and by the same says nothing", async () => {
+      using folder = temporaryFolder();
+      const controller = new AbortController();
+      await train(folder.path, { signal: controller.signal, change: interruptedAt(7, controller) });
+      const notes: string[] = [];
+      const goOn = () => {
+        const again = new AbortController();
+        again.abort();
+        return train(folder.path, { signal: again.signal, note: (line) => notes.push(line) });
+      };
+      await goOn();
+      expect(notes).toEqual(["pretrain: resuming after step 7"]);
+      const path = join(folder.path, "stage", "step-000008", "training.json");
+      const saved = readFileSync(path, "utf8");
+      const { arithmetic } = device().info;
+      expect(JSON.parse(saved)).toMatchObject({ arithmetic });
+      writeFileSync(path, saved.replace(JSON.stringify(arithmetic), '"an abacus"'));
+      await goOn();
+      expect(notes.slice(1)).toEqual([
+        "pretrain: resuming after step 8",
+        `pretrain: trained by an abacus so far, going on by ${arithmetic}: last digits may differ`,
+      ]);
     });
 
     test("of a head with a table of its own has both of its moments", async () => {
