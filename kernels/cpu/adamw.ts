@@ -2,8 +2,9 @@
 //   w = w (1 - lr decay);  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   w = w - lr (m / correction1) / (sqrt(v / correction2) + epsilon)
 // After a bad step (see norm.ts) nothing is changed any more.
-import { input, number, output, param, take } from "./job";
+import { input, native, number, output, param, take } from "./job";
 import { storeFirst } from "./math";
+import { nativeAdamW } from "./native";
 
 const GRAIN: u32 = 8192;
 
@@ -22,6 +23,16 @@ export function forward(job: usize): void {
 
 function update(job: usize, from: u32, end: u32, decay: f32): void {
   const schedule = input(job, 4);
+  if (native) {
+    const start = <usize>from << 2;
+    const rate = load<f32>(schedule);
+    nativeAdamW(
+      end - from, output(job) + start, input(job, 0) + start, input(job, 1) + start, input(job, 2) + start,
+      load<f32>(input(job, 3), 4), number(job, 2), number(job, 3), 1 / load<f32>(schedule, 8), number(job, 4),
+      rate / load<f32>(schedule, 4), 1 - rate * decay,
+    );
+    return;
+  }
   const rate = f32x4.splat(load<f32>(schedule));
   const kept = f32x4.splat(load<f32>(schedule) * decay);
   const correction1 = f32x4.splat(load<f32>(schedule, 4));

@@ -4,8 +4,9 @@
 //   statistics_forward   both in one, which no WGSL twin has
 //   backward         dx = rstd (g - mean(g) - xhat mean(g xhat)),  g = grad scale,  xhat = (x - mean) rstd
 //   backward_scale   for each chunk of rows: sum of grad xhat
-import { input, number, output, param, take } from "./job";
+import { input, native, number, output, param, take } from "./job";
 import { loadFirst, madd, storeFirst, sumLanes } from "./math";
+import { nativeLayerNorm, nativeNormBackward, NORMALISED, STATISTICS, STATISTICS_NORMALISED } from "./native";
 import { sumOf } from "./reduce";
 
 const ROWS: u32 = 8;
@@ -17,6 +18,11 @@ export function statistics(job: usize): void {
   const columns = param(job, 1);
   for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
     const end = min(from + ROWS, rows);
+    if (native) {
+      const x = input(job, 0) + ((<usize>from * columns) << 2);
+      nativeLayerNorm(STATISTICS, end - from, columns, x, 0, output(job) + (<usize>from << 3), 0, 0, number(job, 3));
+      continue;
+    }
     for (let r = from; r < end; r++) {
       const x = input(job, 0) + ((<usize>r * columns) << 2);
       rowStatistics(x, columns, number(job, 3), output(job) + (<usize>r << 3));
@@ -74,6 +80,16 @@ function normalise(job: usize, withStatistics: bool): void {
   const shift = input(job, 3);
   for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
     const end = min(from + ROWS, rows);
+    if (native) {
+      const at = (<usize>from * columns) << 2;
+      const kernel = withStatistics ? STATISTICS_NORMALISED : NORMALISED;
+      const statistics = input(job, 1) + (<usize>from << 3);
+      const epsilon: f32 = withStatistics ? number(job, 3) : 0;
+      nativeLayerNorm(
+        kernel, end - from, columns, input(job, 0) + at, output(job) + at, statistics, scale, shift, epsilon,
+      );
+      continue;
+    }
     for (let r = from; r < end; r++) {
       const x = input(job, 0) + ((<usize>r * columns) << 2);
       const y = output(job) + ((<usize>r * columns) << 2);
@@ -98,6 +114,12 @@ export function backward(job: usize): void {
   const scale = input(job, 2);
   for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
     const end = min(from + ROWS, rows);
+    if (native) {
+      const at = (<usize>from * columns) << 2;
+      const statistics = input(job, 1) + (<usize>from << 3);
+      nativeNormBackward(end - from, columns, input(job, 0) + at, output(job) + at, statistics, scale, input(job, 3) + at);
+      continue;
+    }
     for (let r = from; r < end; r++) {
       const x = input(job, 0) + ((<usize>r * columns) << 2);
       const grad = input(job, 3) + ((<usize>r * columns) << 2);

@@ -21,6 +21,11 @@ const EXP_SUM: u32 = 18;
 const SCALED_EXP: u32 = 19;
 const MOMENTS: u32 = 20;
 const SLOPE: u32 = 21;
+const ADAMW: u32 = 22;
+export const STATISTICS: u32 = 23;
+export const NORMALISED: u32 = 24;
+export const STATISTICS_NORMALISED: u32 = 25;
+const NORM_BACKWARD: u32 = 26;
 
 @inline
 function set(i: usize, value: usize): void {
@@ -181,4 +186,52 @@ export function nativeSlope(y: usize, p: usize, factor: f32, less: f32, count: u
   setNumber(4, factor);
   setNumber(5, less);
   run(SLOPE);
+}
+
+/** AdamW's update of `count` elements from byte `at` of each slab on: see src/device/cpu/native/adamw.ts. */
+export function nativeAdamW(
+  count: u32, weights: usize, first: usize, second: usize, grads: usize,
+  clip: f32, beta1: f32, beta2: f32, scale: f32, epsilon: f32, rate: f32, kept: f32,
+): void {
+  setRun(count, weights, first);
+  set(4, second);
+  set(5, grads);
+  setNumber(6, clip);
+  setNumber(7, beta1);
+  setNumber(8, 1 - beta1);
+  setNumber(9, beta2);
+  setNumber(10, 1 - beta2);
+  setNumber(11, scale);
+  setNumber(12, epsilon);
+  setNumber(13, rate);
+  setNumber(14, kept);
+  run(ADAMW);
+}
+
+@inline
+function setRows(rows: u32, columns: u32, x: usize, y: usize, statistics: usize, scale: usize, other: usize): void {
+  set(1, rows);
+  set(2, columns);
+  set(3, x);
+  set(4, y);
+  set(5, statistics);
+  set(6, scale);
+  set(7, other);
+  setNumber(8, <f32>columns);
+}
+
+/** `kernel` is STATISTICS, NORMALISED, or both. */
+export function nativeLayerNorm(
+  kernel: u32, rows: u32, columns: u32, x: usize, y: usize, statistics: usize, scale: usize, shift: usize, epsilon: f32,
+): void {
+  setRows(rows, columns, x, y, statistics, scale, shift);
+  setNumber(9, epsilon);
+  run(kernel);
+}
+
+export function nativeNormBackward(
+  rows: u32, columns: u32, x: usize, y: usize, statistics: usize, scale: usize, grad: usize,
+): void {
+  setRows(rows, columns, x, y, statistics, scale, grad);
+  run(NORM_BACKWARD);
 }

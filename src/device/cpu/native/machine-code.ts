@@ -1,6 +1,8 @@
 /** All kernels of machine code, one after another, behind one entry. scripts/build-kernels.ts writes it to a file. */
+import { writeAdamW } from "./adamw";
 import type { Label } from "./code";
 import { writeFewColumns, writeFewRows } from "./few";
+import { writeLayerNorm, writeLayerNormBackward } from "./layer-norm";
 import * as maps from "./maps";
 import { r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
 import { kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
@@ -23,6 +25,11 @@ const kernels: readonly ((code: Writer) => void)[] = [
   maps.writeScaledExp,
   maps.writeMoments,
   maps.writeSoftmaxSlope,
+  writeAdamW,
+  (code) => writeLayerNorm(code, { statistics: true, normalised: false }),
+  (code) => writeLayerNorm(code, { statistics: false, normalised: true }),
+  (code) => writeLayerNorm(code, { statistics: true, normalised: true }),
+  writeLayerNormBackward,
 ];
 
 const kept = [rbx, rbp, r12, r13, base, given];
