@@ -8,8 +8,8 @@
 // settings: temperature, top_k, top_p, min_p, repetition, presence and frequency penalty. A count has the prompt's
 // tokens in its low 16 bits and the written ones in its high 16. The draw is a function of (seed, counter).
 import { input, output, param, SCRATCH_BYTES, scratch, take } from "./job";
-import { exp4, log1, pcg, storeFirst, unit } from "./math";
-import { largestOf } from "./softmax";
+import { log1, pcg, storeFirst, unit } from "./math";
+import { largestOf, scaledExp } from "./softmax";
 
 const NONE: u32 = 0xffffffff;
 
@@ -99,14 +99,13 @@ function ordered(v: f32): u32 {
 
 /** The integer forms of the logits, and in place of the logits exp(logit - largest). */
 function order(logits: usize, orders: usize, largest: f32, columns: u32): void {
-  const top = f32x4.splat(largest);
   for (let c: u32 = 0; c < columns; c += 4) {
     const at: usize = <usize>c << 2;
     const v = v128.load(logits + at);
     const negative = i32x4.shr_s(v, 31);
     v128.store(orders + at, v128.xor(v, v128.or(negative, i32x4.splat(0x80000000))));
-    v128.store(logits + at, exp4(f32x4.sub(v, top)));
   }
+  scaledExp(logits, logits, 1, largest, columns);
 }
 
 /** How much lies at or above a threshold: tokens, or mass. */
