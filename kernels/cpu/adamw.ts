@@ -6,7 +6,7 @@ import { input, native, number, output, param, take } from "./job";
 import { storeFirst } from "./math";
 import { nativeAdamW } from "./native";
 
-const GRAIN: u32 = 8192;
+const GRAIN: u32 = 16384;
 
 export function forward(job: usize): void {
   const count = param(job, 0);

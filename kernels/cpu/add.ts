@@ -4,7 +4,7 @@
 import { input, output, param, take } from "./job";
 import { storeFirst } from "./math";
 
-const GRAIN: u32 = 8192;
+const GRAIN: u32 = 16384;
 
 export function forward(job: usize): void {
   sum(job, input(job, 0), input(job, 1));

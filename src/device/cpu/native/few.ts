@@ -2,7 +2,25 @@
  * A few rows of A times a B that passes by once and is not packed: the products of decoding. The sums are held in memory; for each of them it
  * is the same chain of fused multiply-adds as in product.ts.
  */
-import { at, type Memory, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
+import {
+  at,
+  type Memory,
+  type Register,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  ymm,
+} from "./operands";
 import { bytesOf, type Kind, loadEight, transposed } from "./pack";
 import { given, type Writer } from "./writer";
 
@@ -13,12 +31,18 @@ const args = { rows: 1, columns: 2, depth: 3, a: 4, aRow: 5, b: 6, stride: 7, su
 export function writeFewRows(code: Writer, kind: Kind): void {
   const size = bytesOf(kind);
   const [b, stride, triple, depth] = [r12, r8, r9, rbp];
-  const [row, rowsLeft, sums, sumsRow] = [r10, r11, rdi, r13];
-  const [b0, b4, to, left] = [rax, rcx, rdx, rbx];
+  const [row, rowsLeft, sums] = [r10, r11, rdi];
+  // Rows 0, 4, 8 and 12 of B from the step under way on: the last eight are fetched for the next.
+  const [b0, b4, b8, b12, to, left] = [rax, rcx, rsi, r13, rdx, rbx];
+  const fourRows = (base: Register): Memory[] => [
+    at(base),
+    { base, index: stride },
+    { base, index: stride, scale: 2 },
+    { base, index: triple },
+  ];
   code.address(b, args.b);
   code.argument(stride, args.stride);
   code.lea(triple, { base: stride, index: stride, scale: 2 });
-  code.argument(sumsRow, args.sumsRow);
   code.argument(depth, args.depth);
   code.address(row, args.a);
   const walk = (count: number) => () => {
@@ -31,34 +55,33 @@ export function writeFewRows(code: Writer, kind: Kind): void {
         code.vbroadcastss(factor, at(row, 4 * k));
       });
       code.mov(b0, b);
-      if (count > 4) code.lea(b4, { base: b, index: stride, scale: 4 });
+      if (count > 4) {
+        code.lea(b4, { base: b, index: stride, scale: 4 });
+        code.lea(b8, { base: b4, index: stride, scale: 4 });
+        code.lea(b12, { base: b8, index: stride, scale: 4 });
+      }
       code.mov(to, sums);
       code.argument(left, args.columns);
       code.whileAtLeast(left, 8, () => {
         const [sum, value] = [ymm(0), ymm(1)];
         code.vmovups(sum, at(to));
         factors.forEach((factor, k) => {
-          const from = at(k < 4 ? b0 : b4);
-          const of = [
-            from,
-            { ...from, index: stride },
-            { ...from, index: stride, scale: 2 as const },
-            { ...from, index: triple },
-          ];
-          if (kind === "float32") code.vfmadd231ps(sum, factor, of[k % 4]!);
+          const from = fourRows(k < 4 ? b0 : b4)[k % 4]!;
+          if (kind === "float32") code.vfmadd231ps(sum, factor, from);
           else {
-            loadEight(code, value, of[k % 4]!, kind);
+            loadEight(code, value, from, kind);
             code.vfmadd231ps(sum, factor, value);
           }
         });
         code.vstore(at(to), sum);
-        code.addNumber(b0, 8 * size);
-        if (count > 4) code.addNumber(b4, 8 * size);
+        if (count > 4) for (const next of [...fourRows(b8), ...fourRows(b12)]) code.prefetch(next);
+        for (const pointer of count > 4 ? [b0, b4, b8, b12] : [b0]) code.addNumber(pointer, 8 * size);
         code.addNumber(to, 32);
       });
       code.load32(left, at(given, 4 * args.aRow));
       code.add(row, left);
-      code.add(sums, sumsRow);
+      code.argument(left, args.sumsRow);
+      code.add(sums, left);
     });
     code.pop(row);
     code.addNumber(row, 4 * count);
