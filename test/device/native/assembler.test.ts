@@ -1,7 +1,7 @@
 /** The assembler of machine code writes what an independent one writes, byte for byte. */
 import { describe, expect, test } from "bun:test";
 import { type Assembler, assembler } from "../../../src/device/cpu/native/assembler";
-import { r12, rax, rsp, ymm } from "../../../src/device/cpu/native/operands";
+import { at, r12, rax, rsp, ymm } from "../../../src/device/cpu/native/operands";
 import encodings from "../../golden/encodings.json";
 import { type Instruction, instructions } from "../../support/instructions";
 
@@ -48,6 +48,10 @@ describe("the assembler", () => {
     ["rsp is no index", (code) => code.vstore({ base: r12, index: rsp, scale: 2, offset: 8 }, ymm(0))],
     ["an address needs a base", (code) => code.load(rax, { index: rax, scale: 8 })],
     ["an address needs a base", (code) => code.vmovups(ymm(0), { offset: 8 })],
+    ["2147483648 is no integer of 32 bits", (code) => code.addNumber(rax, 2 ** 31)],
+    ["-2147483649 is no integer of 32 bits", (code) => code.lea(rax, at(rax, -(2 ** 31) - 1))],
+    ["NaN is no integer of 32 bits", (code) => code.vmovups(ymm(0), at(rax, Number.NaN))],
+    ["1.5 is no integer of 32 bits", (code) => code.movNumber(rax, 1.5)],
     [
       "a label is bound twice",
       (code) => {
