@@ -113,7 +113,7 @@ function others(code: Code) {
   /** add, sub, cmp and the like with a number: /digit. */
   const withNumber = (digit: number, to: Register, number: number) => {
     const short = number >= -128 && number < 128;
-    integer(short ? 0x83 : 0x81, digit, to, { behind: short ? [number & 0xff] : little(number, 4) });
+    integer(short ? 0x83 : 0x81, digit, to, { behind: short ? [number & 0xff] : little(number) });
   };
   return {
     label: (): Label => ({ at: null }),
@@ -122,7 +122,7 @@ function others(code: Code) {
     /** Its lower 32 bits; the upper ones become 0. */
     mov32: (to: Register, from: Register) => integer(0x89, from.register, to, { wide: false }),
     /** A number from 0 to 2^31 - 1. */
-    movNumber: (to: Register, number: number) => integer(0xc7, 0, to, { behind: little(number, 4) }),
+    movNumber: (to: Register, number: number) => integer(0xc7, 0, to, { behind: little(number) }),
     load: (to: Register, from: Memory) => integer(0x8b, to.register, from),
     store: (to: Memory, from: Register) => integer(0x89, from.register, to),
     /** 32 bits; the upper ones become 0. */

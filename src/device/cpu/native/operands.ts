@@ -53,14 +53,15 @@ export function modrm(reg: number, rm: Vector | Register | Memory): number[] {
   const low = base.register & 7;
   // Without an offset the numbers of rbp and r13 mean something else as a base.
   const mode = offset === 0 && low !== 5 ? 0 : offset >= -128 && offset < 128 ? 1 : 2;
-  const displacement = mode === 0 ? [] : mode === 1 ? [offset & 0xff] : little(offset, 4);
+  const displacement = mode === 0 ? [] : mode === 1 ? [offset & 0xff] : little(offset);
   // rsp and r12 as a base, like an index, need the byte SIB.
   if (!index && low !== 4) return [(mode << 6) | middle | low, ...displacement];
   const sib = (Math.log2(scale) << 6) | (((index?.register ?? 4) & 7) << 3) | low;
   return [(mode << 6) | middle | 4, sib, ...displacement];
 }
 
-/** A number in bytes, the lowest first. */
-export function little(number: number, bytes: number): number[] {
-  return Array.from({ length: bytes }, (_, i) => (number >> (8 * i)) & 0xff);
+/** A number of 32 bits, the lowest byte first. The processor widens it by its sign. */
+export function little(number: number): number[] {
+  if (number !== (number | 0)) throw new Error(`${number} is no integer of 32 bits`);
+  return [0, 8, 16, 24].map((bits) => (number >> bits) & 0xff);
 }
