@@ -2,8 +2,8 @@
  * An assembler of x86-64 with AVX2, FMA and F16C: a method an instruction, operands in Intel's order. Encodings: Intel 64 and IA-32
  * Architectures Software Developer's Manual, volume 2. Vectors are of 256 bits where nothing else is said.
  */
-import { Code, type Encoding, type Label } from "./code";
-import { little, type Memory, type Register, rexOf, type Vector } from "./operands";
+import { Code, type Encoding } from "./code";
+import { type Label, little, type Memory, type Register, rexOf, type Vector } from "./operands";
 
 /** How flags are asked: of a comparison of unsigned numbers. */
 const conditions = {
@@ -17,9 +17,6 @@ const conditions = {
 
 export type Condition = keyof typeof conditions;
 
-/** The predicates of vcmpps; NaN satisfies only the last. */
-export const predicates = { equal: 0, less: 1, lessOrEqual: 2, notEqual: 4 } as const;
-
 /** to = first OP second. */
 const three = {
   vaddps: [0, 1, 0x58],
@@ -30,16 +27,11 @@ const three = {
   vmaxps: [0, 1, 0x5f],
   vminps: [0, 1, 0x5d],
   vandps: [0, 1, 0x54],
-  /** Not first, and second. */
-  vandnps: [0, 1, 0x55],
-  vorps: [0, 1, 0x56],
   vxorps: [0, 1, 0x57],
   vunpcklps: [0, 1, 0x14],
   vunpckhps: [0, 1, 0x15],
   vunpcklpd: [1, 1, 0x14],
   vunpckhpd: [1, 1, 0x15],
-  vpaddd: [1, 1, 0xfe],
-  vpsubd: [1, 1, 0xfa],
   /** to = to + first * second. */
   vfmadd231ps: [1, 2, 0xb8],
   /** to = second - to * first. */
@@ -52,7 +44,6 @@ const three = {
 const two = {
   vmovups: [0, 1, 0x10],
   vsqrtps: [0, 1, 0x51],
-  vcvtdq2ps: [0, 1, 0x5b],
   /** One float in all eight places. */
   vbroadcastss: [1, 2, 0x18],
   /** Eight 16-bit numbers of 128 bits, widened by zeros. */
@@ -64,13 +55,11 @@ const two = {
 /** to = first OP second, with a number that says how. */
 const threeAndNumber = {
   vshufps: [0, 1, 0xc6],
-  vcmpps: [0, 1, 0xc2],
   vperm2f128: [1, 3, 0x06],
-  vinsertf128: [1, 3, 0x18],
 } as const satisfies Readonly<Record<string, Encoding>>;
 
 /** Shifts of each 32-bit number by a number of bits: the digit that stands for the opcode. */
-const shifts = { vpslld: 6, vpsrld: 2, vpsrad: 4 } as const;
+const shifts = { vpslld: 6 } as const;
 
 type Methods = {
   readonly [K in keyof typeof three]: (to: Vector, first: Vector, second: Vector | Memory) => void;
@@ -134,10 +123,8 @@ function others(code: Code) {
     sub: (to: Register, from: Register) => integer(0x29, from.register, to),
     subNumber: (to: Register, number: number) => withNumber(5, to, number),
     andNumber: (to: Register, number: number) => withNumber(4, to, number),
-    cmp: (first: Register, second: Register) => integer(0x39, second.register, first),
     cmpNumber: (first: Register, number: number) => withNumber(7, first, number),
     test: (first: Register, second: Register) => integer(0x85, second.register, first),
-    multiply: (to: Register, from: Register) => integer(0x0faf, to.register, from),
     shiftLeft: (to: Register, bits: number) => integer(0xc1, 4, to, { behind: [bits] }),
     shiftRight: (to: Register, bits: number) => integer(0xc1, 5, to, { behind: [bits] }),
     push: (from: Register) => code.push(...rexOf(0, undefined, from.register), 0x50 | (from.register & 7)),
@@ -159,17 +146,10 @@ function others(code: Code) {
     ud2: () => code.push(0x0f, 0x0b),
     prefetch: (from: Memory) => integer(0x0f18, 1, from, { wide: false }),
     vstore: (to: Memory, from: Vector) => code.vex([0, 1, 0x11], from, 0, to),
-    /** 128 bits; the upper half becomes 0. */
-    vloadHalf: (to: Vector, from: Memory) => code.vex([0, 1, 0x10], to, 0, from, [], 0),
-    /** 32 bits; the others become 0. */
-    vload1: (to: Vector, from: Memory) => code.vex([2, 1, 0x10], to, 0, from, [], 0),
     vstore1: (to: Memory, from: Vector) => code.vex([2, 1, 0x11], from, 0, to, [], 0),
     /** Only where the mask's sign bits are set; nothing else is read, and is 0. */
     vloadMasked: (to: Vector, mask: Vector, from: Memory) => code.vex([1, 2, 0x2c], to, mask.vector, from),
     vstoreMasked: (to: Memory, mask: Vector, from: Vector) => code.vex([1, 2, 0x2e], from, mask.vector, to),
-    /** first where the mask's sign bits are clear, second where they are set. */
-    vblendvps: (to: Vector, first: Vector, second: Vector, mask: Vector) =>
-      code.vex([1, 3, 0x4a], to, first.vector, second, [mask.vector << 4]),
     /** So that code without vectors of 256 bits goes on at full speed. */
     vzeroupper: () => code.push(0xc5, 0xf8, 0x77),
     /** Bytes as they are. */

@@ -1,10 +1,5 @@
 /** Machine code as it grows: bytes, instructions in their two forms, and distances to labels that are not bound yet. */
-import { type Memory, modrm, type Register, rexOf, type Vector } from "./operands";
-
-/** A place in the code. It may be jumped to, or its constants read, before it is bound. */
-export interface Label {
-  at: number | null;
-}
+import { type Label, type Memory, modrm, type Register, rexOf, type Vector } from "./operands";
 
 /** Prefix (none, 66, F3, F2), map (0F, 0F38, 0F3A) and opcode of a VEX instruction. */
 export type Encoding = readonly [prefix: 0 | 1 | 2 | 3, map: 1 | 2 | 3, opcode: number];
@@ -56,7 +51,7 @@ export class Code {
     rm: Register | Memory,
     { wide = true, behind = [] }: { wide?: boolean; behind?: readonly number[] } = {},
   ): void {
-    const [index, base] = "register" in rm ? [undefined, rm.register] : [rm.index?.register, rm.base?.register ?? 0];
+    const { index, base } = numbersOf(rm);
     this.push(...rexOf(reg, index, base, wide));
     this.push(...(opcode > 0xff ? [opcode >> 8, opcode & 0xff] : [opcode]));
     this.operand(reg, rm, behind);
@@ -71,7 +66,7 @@ export class Code {
     behind: readonly number[] = [],
     L = 1,
   ): void {
-    const [index, base] = "vector" in rm ? [0, rm.vector] : [rm.index?.register ?? 0, rm.base?.register ?? 0];
+    const { index, base } = numbersOf(rm);
     const last = ((~second & 15) << 3) | (L << 2) | prefix;
     const R = reg & 8 ? 0 : 0x80;
     if (map === 1 && !(base & 8) && !(index & 8)) this.push(0xc5, R | last);
@@ -81,12 +76,19 @@ export class Code {
   }
 
   private operand(reg: number, rm: Vector | Register | Memory, behind: readonly number[]): void {
-    if ("label" in rm && rm.label) {
+    if ("label" in rm) {
       this.push(((reg & 7) << 3) | 5);
       this.distance(rm.label, behind.length);
     } else this.push(...modrm(reg, rm));
     this.push(...behind);
   }
+}
+
+/** The numbers of the registers whose fourth bits a prefix takes. */
+function numbersOf(rm: Vector | Register | Memory): { index: number; base: number } {
+  if ("vector" in rm) return { index: 0, base: rm.vector };
+  if ("register" in rm) return { index: 0, base: rm.register };
+  return "label" in rm ? { index: 0, base: 0 } : { index: rm.index?.register ?? 0, base: rm.base.register };
 }
 
 function placeOf({ at }: Label): number {

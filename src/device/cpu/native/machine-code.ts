@@ -1,10 +1,9 @@
 /** All kernels of machine code, one after another, behind one entry. scripts/build-kernels.ts writes it to a file. */
 import { writeAdamW } from "./adamw";
-import type { Label } from "./code";
 import { writeFewColumns, writeFewRows } from "./few";
 import { writeLayerNorm, writeLayerNormBackward } from "./layer-norm";
 import * as maps from "./maps";
-import { r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
+import { type Label, r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
 import { kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
 import { writeProduct } from "./product";
 import { base, given, type Writer, writer } from "./writer";

@@ -10,14 +10,21 @@ export interface Vector {
   readonly vector: number;
 }
 
-/** base + index * scale + offset, or what a label in the code stands before. */
-export interface Memory {
-  readonly base?: Register;
+/** A place in the code. It may be jumped to, or its constants read, before it is bound. */
+export interface Label {
+  at: number | null;
+}
+
+/** base + index * scale + offset. */
+export interface Place {
+  readonly base: Register;
   readonly index?: Register;
   readonly scale?: 1 | 2 | 4 | 8;
   readonly offset?: number;
-  readonly label?: { at: number | null };
 }
+
+/** A place at registers, or what a label in the code stands before. */
+export type Memory = Place | { readonly label: Label };
 
 type EightOf<T> = [T, T, T, T, T, T, T, T];
 
@@ -32,7 +39,7 @@ export function ymm(number: number): Vector {
 }
 
 /** The memory at a register's address, `offset` bytes further on. */
-export function at(base: Register, offset = 0): Memory {
+export function at(base: Register, offset = 0): Place {
   return { base, offset };
 }
 
@@ -43,12 +50,11 @@ export function rexOf(reg: number, index: number | undefined, base: number, wide
 }
 
 /** ModRM, SIB and displacement. */
-export function modrm(reg: number, rm: Vector | Register | Memory): number[] {
+export function modrm(reg: number, rm: Vector | Register | Place): number[] {
   const middle = (reg & 7) << 3;
   if ("vector" in rm) return [0xc0 | middle | (rm.vector & 7)];
   if ("register" in rm) return [0xc0 | middle | (rm.register & 7)];
   const { base, index, scale = 1, offset = 0 } = rm;
-  if (!base) throw new Error("an address needs a base");
   if (index?.register === rsp.register) throw new Error("rsp is no index");
   const low = base.register & 7;
   // Without an offset the numbers of rbp and r13 mean something else as a base.

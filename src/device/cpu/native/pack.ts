@@ -1,5 +1,5 @@
 /** Parts of A and B laid out as product.ts walks over them. B: panels of 16 columns. A: strips of 6 rows, 8 floats a step. */
-import type { Register, Vector } from "./operands";
+import type { Memory, Register, Vector } from "./operands";
 import { at, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
 import { PANEL_GAP, ROWS, STRIP_GAP } from "./product";
 import type { Writer } from "./writer";
@@ -11,7 +11,7 @@ export type Kind = (typeof kinds)[number];
 export const bytesOf = (kind: Kind): 2 | 4 => (kind === "float32" ? 4 : 2);
 
 /** Eight numbers as floats. */
-export function loadEight(code: Writer, to: Vector, from: ReturnType<typeof at>, kind: Kind): void {
+export function loadEight(code: Writer, to: Vector, from: Memory, kind: Kind): void {
   if (kind === "float32") code.vmovups(to, from);
   else if (kind === "float16") code.vcvtph2ps(to, from);
   else {

@@ -1,7 +1,6 @@
 /** What the kernels are written with: the assembler, loops, their arguments, constants that lie behind the code. */
 import { type Assembler, assembler, type Condition } from "./assembler";
-import type { Label } from "./code";
-import { type Memory, type Register, r14, r15, type Vector } from "./operands";
+import { type Label, type Memory, type Register, r14, r15, type Vector } from "./operands";
 
 /** The start of the memory that all threads share, in every kernel. */
 export const base = r14;
