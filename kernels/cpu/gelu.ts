@@ -4,7 +4,7 @@ import { input, native, output, param, take } from "./job";
 import { gelu4, geluDivisor, madd, storeFirst } from "./math";
 import { nativeGelu, nativeGeluBackward } from "./native";
 
-const GRAIN: u32 = 16384;
+const GRAIN: u32 = 32768;
 
 export function forward(job: usize): void {
   const count = param(job, 0);

@@ -107,7 +107,7 @@ export function take(job: usize, count: u32): u32 {
 /** How many rows make a unit that is one long run of memory: where threads take short ones in turn, neither's loads are foreseen. */
 @inline
 export function rowsOfRun(columns: u32): u32 {
-  return max<u32>(1, 8192 / max<u32>(1, columns));
+  return max<u32>(1, 16384 / max<u32>(1, columns));
 }
 
 /** Runs jobs on the calling thread, together with the helpers. 0, or 1 where a helper has died. */

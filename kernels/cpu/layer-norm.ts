@@ -4,20 +4,20 @@
 //   statistics_forward   both in one, which no WGSL twin has
 //   backward         dx = rstd (g - mean(g) - xhat mean(g xhat)),  g = grad scale,  xhat = (x - mean) rstd
 //   backward_scale   for each chunk of rows: sum of grad xhat
-import { input, native, number, output, param, take } from "./job";
+import { input, native, number, output, param, rowsOfRun, take } from "./job";
 import { loadFirst, madd, storeFirst, sumLanes } from "./math";
 import { nativeLayerNorm, nativeNormBackward, NORMALISED, STATISTICS, STATISTICS_NORMALISED } from "./native";
 import { sumOf } from "./reduce";
 
-const ROWS: u32 = 8;
 /** Columns of a unit of backward_scale: eight vectors. */
 const WIDE: u32 = 32;
 
 export function statistics(job: usize): void {
   const rows = param(job, 0);
   const columns = param(job, 1);
-  for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
-    const end = min(from + ROWS, rows);
+  const run = rowsOfRun(columns);
+  for (let from = take(job, run); from < rows; from = take(job, run)) {
+    const end = min(from + run, rows);
     if (native) {
       const x = input(job, 0) + ((<usize>from * columns) << 2);
       nativeLayerNorm(STATISTICS, end - from, columns, x, 0, output(job) + (<usize>from << 3), 0, 0, number(job, 3));
@@ -78,8 +78,9 @@ function normalise(job: usize, withStatistics: bool): void {
   const columns = param(job, 1);
   const scale = input(job, 2);
   const shift = input(job, 3);
-  for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
-    const end = min(from + ROWS, rows);
+  const run = rowsOfRun(columns);
+  for (let from = take(job, run); from < rows; from = take(job, run)) {
+    const end = min(from + run, rows);
     if (native) {
       const at = (<usize>from * columns) << 2;
       const kernel = withStatistics ? STATISTICS_NORMALISED : NORMALISED;
@@ -112,8 +113,9 @@ export function backward(job: usize): void {
   const columns = param(job, 1);
   const whole = columns & ~3;
   const scale = input(job, 2);
-  for (let from = take(job, ROWS); from < rows; from = take(job, ROWS)) {
-    const end = min(from + ROWS, rows);
+  const run = rowsOfRun(columns);
+  for (let from = take(job, run); from < rows; from = take(job, run)) {
+    const end = min(from + run, rows);
     if (native) {
       const at = (<usize>from * columns) << 2;
       const statistics = input(job, 1) + (<usize>from << 3);

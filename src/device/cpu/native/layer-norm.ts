@@ -7,6 +7,8 @@ import {
   r9,
   r10,
   r11,
+  r12,
+  r13,
   rax,
   rbx,
   rcx,
@@ -25,36 +27,58 @@ const [mean, rstd, width, spare, mask] = [ymm(12), ymm(13), ymm(11), ymm(14), ym
 const [x, y, statistic, scale, other] = [rsi, rdi, rdx, rbx, r10];
 const [rowsLeft, left, index, rowBytes] = [r11, rax, rcx, r9];
 
+/** The next rows of x and y, fetched while one is normalised: until its mean is known nothing else is to be done. */
+const [nextX, nextY] = [r12, r13];
+
 interface Pass {
+  /** Whether the next rows are fetched on the way. */
+  readonly ahead?: boolean;
   /** The rows and the vectors that are read, into vectors 0 and on. */
   readonly from: readonly Register[];
-  /** What is stored to y, or null. Where there is a mask, sums are to be of what it shows alone. */
-  readonly body: (values: readonly Vector[], only: Vector | null) => Vector | null;
+  /** What is stored to y, or null. Where there is a mask, sums are to be of what it shows alone. `turn`: 0 to 3, for sums that take turns. */
+  readonly body: (values: readonly Vector[], only: Vector | null, turn: number) => Vector | null;
 }
 
 /** A pass over the columns of a row. */
-function pass(code: Writer, { from, body }: Pass): void {
+function pass(code: Writer, { ahead = false, from, body }: Pass): void {
   const values = from.map((_, i) => ymm(i));
   const place = (pointer: Register): Memory => ({ base: pointer, index });
   code.argument(left, args.columns);
   code.sub(index, index);
-  code.whileAtLeast(left, 8, () => {
-    values.forEach((value, i) => {
-      code.vmovups(value, place(from[i]!));
-    });
-    const result = body(values, null);
-    if (result) code.vstore(place(y), result);
-    code.addNumber(index, 32);
-  });
+  const vectors = (count: number) => () => {
+    for (let turn = 0; turn < count; turn++) {
+      if (ahead) for (const next of [nextX, nextY]) code.prefetch(place(next));
+      values.forEach((value, i) => {
+        code.vmovups(value, place(from[i]!));
+      });
+      const result = body(values, null, turn);
+      if (result) code.vstore(place(y), result);
+      code.addNumber(index, 32);
+    }
+  };
+  code.whileAtLeast(left, 8 * TURNS, vectors(TURNS));
+  code.whileAtLeast(left, 8, vectors(1));
   code.test(left, left);
   code.unless("equal", () => {
     code.mask(mask, left, r8);
     values.forEach((value, i) => {
       code.vloadMasked(value, mask, place(from[i]!));
     });
-    const result = body(values, mask);
+    const result = body(values, mask, 0);
     if (result) code.vstoreMasked(place(y), mask, result);
   });
+}
+
+/** So many sums are added to in turn, so that none waits for itself. */
+const TURNS = 4;
+
+/** One sum of those that took turns, in its first. */
+function joined(code: Writer, sums: readonly Vector[]): Vector {
+  const [a, b, c, d] = sums as [Vector, Vector, Vector, Vector];
+  code.vaddps(a, a, b);
+  code.vaddps(c, c, d);
+  code.vaddps(a, a, c);
+  return a;
 }
 
 /** The sum of the lanes, in each of them: halves, then pairs, then neighbours. */
@@ -79,6 +103,8 @@ function rows(code: Writer, others: readonly [Register, number][], body: () => v
   code.shiftLeft(rowBytes, 2);
   code.argument(rowsLeft, args.rows);
   code.whileAtLeast(rowsLeft, 1, () => {
+    code.lea(nextX, { base: x, index: rowBytes });
+    code.lea(nextY, { base: y, index: rowBytes });
     body();
     code.add(x, rowBytes);
     code.add(y, rowBytes);
@@ -96,6 +122,7 @@ export function writeLayerNorm(code: Writer, asked: { statistics: boolean; norma
     }
     if (!asked.normalised) return;
     pass(code, {
+      ahead: true,
       from: [x, scale, other],
       body: ([value, factor, added]) => {
         code.vsubps(value!, value!, mean);
@@ -108,27 +135,29 @@ export function writeLayerNorm(code: Writer, asked: { statistics: boolean; norma
 }
 
 function writeStatistics(code: Writer): void {
-  const sum = ymm(4);
-  code.vxorps(sum, sum, sum);
+  const sums = [ymm(4), ymm(5), ymm(6), ymm(7)];
+  for (const one of sums) code.vxorps(one, one, one);
   pass(code, {
     from: [x],
-    body: ([value]) => {
-      code.vaddps(sum, sum, value!);
+    body: ([value], _, turn) => {
+      code.vaddps(sums[turn]!, sums[turn]!, value!);
       return null;
     },
   });
+  const sum = joined(code, sums);
   sumLanes(code, sum);
   code.vdivps(mean, sum, width);
-  code.vxorps(sum, sum, sum);
+  for (const one of sums) code.vxorps(one, one, one);
   pass(code, {
     from: [x],
-    body: ([value], only) => {
+    body: ([value], only, turn) => {
       code.vsubps(value!, value!, mean);
       if (only) code.vandps(value!, value!, only);
-      code.vfmadd231ps(sum, value!, value!);
+      code.vfmadd231ps(sums[turn]!, value!, value!);
       return null;
     },
   });
+  joined(code, sums);
   sumLanes(code, sum);
   code.vdivps(sum, sum, width);
   code.vbroadcastss(spare, at(given, 4 * args.epsilon));
@@ -166,6 +195,7 @@ export function writeLayerNormBackward(code: Writer): void {
       code.vdivps(total, total, width);
     }
     pass(code, {
+      ahead: true,
       from: [x, scale, grad],
       body: ([value, factor, g]) => {
         code.vsubps(value!, value!, mean);

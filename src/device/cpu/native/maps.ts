@@ -1,10 +1,13 @@
 /** Kernels that walk over runs of floats, eight at a time; what is left at the end by a mask. */
 import { preparePower, writeGeluDivisor, writePower } from "./exp";
-import { at, type Memory, r8, rax, rbx, rcx, rdi, rdx, rsi, type Vector, ymm } from "./operands";
+import { at, type Place, r8, rax, rbx, rcx, rdi, rdx, rsi, type Vector, ymm } from "./operands";
 import { given, type Writer } from "./writer";
 
 /** Argument 1: how many floats; argument 2: where the result goes; 3 and on: what is read. The order of kernels/cpu/native.ts. */
 const [COUNT, RESULT, SOURCE] = [1, 2, 3];
+
+/** Bytes by which memory is fetched before it is needed: what the arithmetic of a kernel leaves idle is otherwise spent waiting. */
+const AHEAD = 1024;
 
 interface Run {
   /** How many runs are read. */
@@ -26,8 +29,10 @@ function writeRun(code: Writer, { sources, body }: Run): void {
     code.address(pointer, SOURCE + i);
   });
   code.sub(index, index);
-  const place = (pointer: typeof to): Memory => ({ base: pointer, index });
+  const place = (pointer: typeof to): Place => ({ base: pointer, index });
   code.whileAtLeast(left, 8, () => {
+    for (const pointer of pointers) code.prefetch({ ...place(pointer), offset: AHEAD });
+    code.prefetch({ ...place(to), offset: AHEAD });
     values.forEach((value, i) => {
       code.vmovups(value, place(pointers[i]!));
     });
