@@ -10,6 +10,8 @@ const build = Bun.spawn(
     "build",
     "--compile",
     "--minify-syntax",
+    // What was parsed is kept: half of the time that a command takes to start.
+    ...["--bytecode", "--format=esm"],
     "--sourcemap=none",
     "src/main.ts",
     "src/data/encode-worker.ts",

@@ -76,11 +76,24 @@ test.if(process.platform === "linux")("without a driver, training runs on the CP
   expect(doctor.stdout).toMatch(/note no WebGPU adapter that computes was found\n +hint: install a Vulkan driver/);
   expect(doctor.code).toBe(0);
   const trained = await run([...smoke, "--out", "bare"], bare);
-  expect(trained.stderr).toMatch(/^no GPU was found: running on the CPU \(.*WebAssembly SIMD, \d+ threads?\)$/m);
+  expect(trained.stderr).toMatch(
+    /^no GPU was found: running on the CPU \(.*(?:AVX2 and FMA|WebAssembly SIMD), \d+ threads?\)$/m,
+  );
   expect(trained.code).toBe(0);
   const { stderr, code } = await run(["generate", "--model", "bare", "--prompt", "x", "--device", "gpu"], bare);
   expect(stderr).toMatch(/^error: no WebGPU adapter that computes was found\nhint: --device cpu needs none/m);
   expect(code).toBe(1);
+});
+
+test("the executable's machine code and its WebAssembly train alike", async () => {
+  const lossOf = async (vectors: string) => {
+    const { stderr, code } = await run([...smoke, "--out", vectors, "--device", "cpu", "--vectors", vectors]);
+    expect(code).toBe(0);
+    return Number(stderr.match(/^pretrain: finished .*best validation loss ([\d.]+)/m)?.[1]);
+  };
+  const [auto, wasm] = [await lossOf("auto"), await lossOf("wasm")];
+  expect(auto).toBeGreaterThan(1);
+  expect(Math.abs(auto - wasm)).toBeLessThan(2e-3);
 });
 
 test("one thread writes what all threads write", async () => {
