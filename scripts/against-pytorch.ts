@@ -54,7 +54,7 @@ async function compare(size: TrainingSize): Promise<void> {
   const line = (name: string, ...rest: string[]) => console.log(`  ${name.padEnd(32)}${rest.join("")}`);
   line(mine!.name, told(mine!));
   for (const figures of others)
-    line(figures.name, told(figures).padEnd(30), `dawngrad by it ${(mine!.median / figures.median).toFixed(3)}`);
+    line(figures.name, told(figures).padEnd(30), `dawngrad to it ${(mine!.median / figures.median).toFixed(3)}`);
 }
 
 /** A PyTorch process that waits to be asked; undefined, with a sentence, where it cannot compile. */
