@@ -1,7 +1,7 @@
 /**
- * Reading and writing of tokens beside llama.cpp's: GPT-2 124M with random weights, which llama.cpp gets as GGUF files of our own export.
- * Both run on all cores, in one process and in turn; llama.cpp as it is by default, its cache in F16. Its 700 MB are installed, and the files written, into a temporary folder; a folder
- * that is given as the argument is kept, and used again. --rounds: samples of each.
+ * Prefill and greedy decoding beside llama.cpp's: GPT-2 124M with random weights, which llama.cpp gets as GGUF files of our own export. Both
+ * run on all cores, in one process and in turn; llama.cpp as it is by default, with its cache in F16. Its 700 MB are installed, and the files
+ * written, into a temporary folder; a folder that is given as the argument is kept, and used again. --rounds: samples of each.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -47,7 +47,7 @@ const { values, positionals } = parseArgs({
   options: { rounds: { type: "string", default: "5" } },
 });
 const rounds = Number(values.rounds);
-if (!(rounds >= 1)) throw new Error("--rounds is a number");
+if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error("--rounds is a whole number from 1");
 const given = positionals[0];
 const folder = given === undefined ? mkdtempSync(join(tmpdir(), "dawngrad-llama-")) : resolve(given);
 const threads = availableParallelism();

@@ -28,7 +28,8 @@ const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
 const sizes = trainings.filter(({ adapterOn }) => adapterOn === undefined);
 const unknown = positionals.find((name) => !sizes.some(({ preset }) => preset === name));
 if (unknown !== undefined) throw new Error(`${unknown} is none of ${sizes.map(({ preset }) => preset).join(", ")}`);
-if (!(rounds >= 1 && seconds >= 0)) throw new Error("--rounds and --seconds are numbers");
+if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error("--rounds is a whole number from 1");
+if (!(seconds >= 0)) throw new Error("--seconds is a number from 0");
 
 const threads = availableParallelism();
 using device = openCpu(threads);
