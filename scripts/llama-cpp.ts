@@ -3,7 +3,7 @@
  * tokenise ten texts to the same ids and write the same 40 greedy tokens. Its 700 MB are installed into a temporary folder; a folder that is
  * given as the argument is kept, and used again. What is found belongs into docs/log.md.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { exportGguf } from "../src/app/export";
@@ -11,8 +11,8 @@ import { modelDirectory, openModel } from "../src/app/model";
 import { openDevice } from "../src/device/open";
 import { ggufTypes } from "../src/formats/gguf";
 import { sampling } from "../src/generate/sampling";
+import { greedy, type LlamaModel, openLlama } from "./node-llama-cpp";
 
-const VERSION = "3.21.1";
 const TOKENS = 40;
 const prompt = "Once upon a time";
 const texts = [
@@ -39,7 +39,7 @@ try {
 }
 
 async function compare(folder: string): Promise<string[]> {
-  const { getLlama } = (await import(install(folder))) as LlamaModule;
+  const llama = await openLlama(folder);
   const directory = modelDirectory(train(folder));
   using device = openDevice("cpu");
   using opened = await openModel(device, directory);
@@ -48,7 +48,6 @@ async function compare(folder: string): Promise<string[]> {
   const options = sampling.parse({ temperature: 0, maxTokens: TOKENS });
   const ours = [...engine.generate([ids], options)].map(([id]) => id!);
 
-  const llama = await getLlama({ gpu: false, build: "never", logLevel: "error" });
   const differences: string[] = [];
   for (const type of ggufTypes) {
     const path = join(folder, `micro-${type}.gguf`);
@@ -85,41 +84,9 @@ async function written(model: LlamaModel, ids: readonly number[]): Promise<numbe
     experimentalKvCacheKeyType: float,
     experimentalKvCacheValueType: float,
   });
-  const found: number[] = [];
-  for await (const id of context.getSequence().evaluate([...ids], { temperature: 0, yieldEogToken: true })) {
-    found.push(id);
-    if (found.length === TOKENS) break;
-  }
+  const found = await greedy(context.getSequence(), ids, TOKENS);
   await context.dispose();
   return found;
-}
-
-/** What is called of node-llama-cpp. */
-interface LlamaModule {
-  getLlama(options: { gpu: false; build: "never"; logLevel: string }): Promise<{
-    loadModel(options: { modelPath: string }): Promise<LlamaModel>;
-    dispose(): Promise<void>;
-  }>;
-}
-
-interface LlamaModel {
-  readonly tokens: { readonly eos: number | null };
-  tokenize(text: string, special: boolean): number[];
-  createContext(options: object): Promise<{
-    getSequence(): { evaluate(ids: number[], options: object): AsyncIterable<number> };
-    dispose(): Promise<void>;
-  }>;
-  dispose(): Promise<void>;
-}
-
-/** Installs it where it is not there yet. Returns what to import. */
-function install(folder: string): string {
-  mkdirSync(folder, { recursive: true });
-  const entry = join(folder, "node_modules", "node-llama-cpp", "dist", "index.js");
-  if (existsSync(entry)) return entry;
-  writeFileSync(join(folder, "package.json"), '{ "private": true }\n');
-  run([process.execPath, "add", "--exact", "--ignore-scripts", `node-llama-cpp@${VERSION}`], folder);
-  return entry;
 }
 
 /** A micro model after a minute of training. Returns its run. */

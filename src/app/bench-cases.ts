@@ -162,7 +162,7 @@ const dispatchCase: Case = {
 };
 
 const micro: TrainingSize = { preset: "micro", rows: 8, length: 128, vocabulary: 4096 };
-const trainings: readonly TrainingSize[] = [
+export const trainings: readonly TrainingSize[] = [
   micro,
   { preset: "tiny", rows: 4, length: 256, vocabulary: 50257 },
   { preset: "gpt2", rows: 1, length: 256, vocabulary: 50257 },
