@@ -1,10 +1,11 @@
 // y = f(a) and y = f(a, b), element by element: OPERATION says which f, in the order of src/ops/elementwise.ts.
 //   unary    f of one tensor, with up to two numbers p and q
 //   binary   f of two; a tensor of one element has step 0
-import { constant, input, number, OPERATION, output, param, take } from "./job";
+import { constant, input, native, number, OPERATION, output, param, scratch, take } from "./job";
 import { exp4, log4, madd, storeFirst } from "./math";
+import { nativeBinary, nativeUnary } from "./native";
 
-const GRAIN: u32 = 4096;
+const GRAIN: u32 = 16384;
 
 export function unary(job: usize): void {
   const count = param(job, 0);
@@ -14,6 +15,11 @@ export function unary(job: usize): void {
   const x = input(job, 0);
   const y = output(job);
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
+    if (native) {
+      const at = <usize>from << 2;
+      nativeUnary(operation, x + at, y + at, number(job, 1), number(job, 2), min(GRAIN, count - from));
+      continue;
+    }
     const end = <usize>min(from + GRAIN, count) << 2;
     for (let at = <usize>from << 2; at < end; at += 16) {
       storeFirst(y + at, unaryOf(operation, v128.load(x + at), p, q), <u32>(end - at) >> 2);
@@ -30,6 +36,14 @@ export function binary(job: usize): void {
   const aSteps = param(job, 3) != 0;
   const bSteps = param(job, 4) != 0;
   for (let from = take(job, GRAIN); from < count; from = take(job, GRAIN)) {
+    if (native) {
+      const at = <usize>from << 2;
+      const length = min(GRAIN, count - from);
+      const left = aSteps ? a + at : repeated(a, scratch, length);
+      const right = bSteps ? b + at : repeated(b, scratch + (GRAIN << 2), length);
+      nativeBinary(operation, left, right, y + at, length);
+      continue;
+    }
     const end = <usize>min(from + GRAIN, count) << 2;
     for (let at = <usize>from << 2; at < end; at += 16) {
       const left = aSteps ? v128.load(a + at) : v128.load32_splat(a);
@@ -37,6 +51,13 @@ export function binary(job: usize): void {
       storeFirst(y + at, binaryOf(operation, left, right), <u32>(end - at) >> 2);
     }
   }
+}
+
+/** One float as often as `count` says, at `to`. */
+function repeated(x: usize, to: usize, count: u32): usize {
+  const value = v128.load32_splat(x);
+  for (let i: u32 = 0; i < count; i += 4) v128.store(to + (<usize>i << 2), value);
+  return to;
 }
 
 @inline

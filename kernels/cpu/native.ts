@@ -26,6 +26,8 @@ export const STATISTICS: u32 = 23;
 export const NORMALISED: u32 = 24;
 export const STATISTICS_NORMALISED: u32 = 25;
 const NORM_BACKWARD: u32 = 26;
+const UNARY: u32 = 27; // and as many more as there are operations
+const BINARY: u32 = 40;
 
 @inline
 function set(i: usize, value: usize): void {
@@ -234,4 +236,19 @@ export function nativeNormBackward(
 ): void {
   setRows(rows, columns, x, y, statistics, scale, grad);
   run(NORM_BACKWARD);
+}
+
+/** y = f(x), with the numbers p and q of the operation. */
+export function nativeUnary(operation: u32, x: usize, y: usize, p: f32, q: f32, count: u32): void {
+  setRun(count, y, x);
+  setNumber(4, p);
+  setNumber(5, q);
+  run(UNARY + operation);
+}
+
+/** y = f(a, b). */
+export function nativeBinary(operation: u32, a: usize, b: usize, y: usize, count: u32): void {
+  setRun(count, y, a);
+  set(4, b);
+  run(BINARY + operation);
 }

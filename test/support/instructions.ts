@@ -2,7 +2,7 @@
  * Instructions as an independent assembler reads them, each with the calls of ours that are to give the same bytes. After a change here,
  * test/golden/encodings.ts makes those bytes again.
  */
-import type { Assembler, Condition } from "../../src/device/cpu/native/assembler";
+import { type Assembler, type Condition, predicates } from "../../src/device/cpu/native/assembler";
 import {
   at,
   type Label,
@@ -46,22 +46,28 @@ const forms: Partial<Record<keyof Assembler, string>> = {
   vmaxps: "vmaxps ymm, ymm, ymm/m",
   vminps: "vminps ymm, ymm, ymm/m",
   vandps: "vandps ymm, ymm, ymm/m",
+  vorps: "vorps ymm, ymm, ymm/m",
   vxorps: "vxorps ymm, ymm, ymm/m",
   vunpcklps: "vunpcklps ymm, ymm, ymm/m",
   vunpckhps: "vunpckhps ymm, ymm, ymm/m",
   vunpcklpd: "vunpcklpd ymm, ymm, ymm/m",
   vunpckhpd: "vunpckhpd ymm, ymm, ymm/m",
+  vpsubd: "vpsubd ymm, ymm, ymm/m",
   vfmadd231ps: "vfmadd231ps ymm, ymm, ymm/m",
   vfnmadd213ps: "vfnmadd213ps ymm, ymm, ymm/m",
   vfmadd213ps: "vfmadd213ps ymm, ymm, ymm/m",
   vmovups: "{load} vmovups ymm, ymm/m",
   vsqrtps: "vsqrtps ymm, ymm/m",
+  vcvtdq2ps: "vcvtdq2ps ymm, ymm/m",
   vbroadcastss: "vbroadcastss ymm, xmm/m",
   vpmovzxwd: "vpmovzxwd ymm, xmm/m",
   vcvtph2ps: "vcvtph2ps ymm, xmm/m",
   vshufps: "vshufps ymm, ymm, ymm/m, byte",
+  vcmpps: "vcmpps ymm, ymm, ymm/m, byte",
   vperm2f128: "vperm2f128 ymm, ymm, ymm/m, byte",
   vpslld: "vpslld ymm, ymm, bits",
+  vpsrad: "vpsrad ymm, ymm, bits",
+  vblendvps: "vblendvps ymm, ymm, ymm, ymm",
   vstore: "vmovups m, ymm",
   vstore1: "vmovss m, xmm",
   vloadMasked: "vmaskmovps ymm, ymm, m",
@@ -243,6 +249,13 @@ const conditions: Readonly<Record<Condition, string>> = {
   above: "ja",
 };
 
+const comparisons: Readonly<Record<keyof typeof predicates, string>> = {
+  equal: "vcmpeqps",
+  less: "vcmpltps",
+  lessOrEqual: "vcmpleps",
+  unordered: "vcmpunordps",
+};
+
 function aligned(code: Assembler): void {
   code.ret();
   code.align(16);
@@ -257,6 +270,10 @@ const others: readonly Instruction[] = [
   ...Object.entries(conditions).flatMap(([condition, mnemonic]) =>
     jumps(mnemonic, (code, label) => code.jumpIf(condition as Condition, label)),
   ),
+  ...Object.entries(comparisons).map(([name, mnemonic]) => ({
+    text: `${mnemonic} ymm1, ymm2, ymm3`,
+    write: (code: Assembler) => code.vcmpps(ymm(1), ymm(2), ymm(3), predicates[name as keyof typeof predicates]),
+  })),
   { text: ".byte 1, 128, 255", write: (code) => code.data(Uint8Array.of(1, 128, 255)) },
   { text: "ret; .balign 16, 0; ret; .balign 2, 0; ret", write: aligned },
   {

@@ -17,6 +17,9 @@ const conditions = {
 
 export type Condition = keyof typeof conditions;
 
+/** The predicates of vcmpps. NaN satisfies only the last, which asks for it. */
+export const predicates = { equal: 0, less: 1, lessOrEqual: 2, unordered: 3 } as const;
+
 /** to = first OP second. */
 const three = {
   vaddps: [0, 1, 0x58],
@@ -27,11 +30,13 @@ const three = {
   vmaxps: [0, 1, 0x5f],
   vminps: [0, 1, 0x5d],
   vandps: [0, 1, 0x54],
+  vorps: [0, 1, 0x56],
   vxorps: [0, 1, 0x57],
   vunpcklps: [0, 1, 0x14],
   vunpckhps: [0, 1, 0x15],
   vunpcklpd: [1, 1, 0x14],
   vunpckhpd: [1, 1, 0x15],
+  vpsubd: [1, 1, 0xfa],
   /** to = to + first * second. */
   vfmadd231ps: [1, 2, 0xb8],
   /** to = second - to * first. */
@@ -44,6 +49,7 @@ const three = {
 const two = {
   vmovups: [0, 1, 0x10],
   vsqrtps: [0, 1, 0x51],
+  vcvtdq2ps: [0, 1, 0x5b],
   /** One float in all eight places. */
   vbroadcastss: [1, 2, 0x18],
   /** Eight 16-bit numbers of 128 bits, widened by zeros. */
@@ -55,11 +61,12 @@ const two = {
 /** to = first OP second, with a number that says how. */
 const threeAndNumber = {
   vshufps: [0, 1, 0xc6],
+  vcmpps: [0, 1, 0xc2],
   vperm2f128: [1, 3, 0x06],
 } as const satisfies Readonly<Record<string, Encoding>>;
 
 /** Shifts of each 32-bit number by a number of bits: the digit that stands for the opcode. */
-const shifts = { vpslld: 6 } as const;
+const shifts = { vpslld: 6, vpsrad: 4 } as const;
 
 type Methods = {
   readonly [K in keyof typeof three]: (to: Vector, first: Vector, second: Vector | Memory) => void;
@@ -150,6 +157,9 @@ function others(code: Code) {
     /** Only where the mask's sign bits are set; nothing else is read, and is 0. */
     vloadMasked: (to: Vector, mask: Vector, from: Memory) => code.vex([1, 2, 0x2c], to, mask.vector, from),
     vstoreMasked: (to: Memory, mask: Vector, from: Vector) => code.vex([1, 2, 0x2e], from, mask.vector, to),
+    /** first where the mask's sign bits are clear, second where they are set. */
+    vblendvps: (to: Vector, first: Vector, second: Vector, mask: Vector) =>
+      code.vex([1, 3, 0x4a], to, first.vector, second, [mask.vector << 4]),
     /** So that code without vectors of 256 bits goes on at full speed. */
     vzeroupper: () => code.push(0xc5, 0xf8, 0x77),
     /** Bytes as they are. */

@@ -1,5 +1,6 @@
 /** All kernels of machine code, one after another, behind one entry. scripts/build-kernels.ts writes it to a file. */
 import { writeAdamW } from "./adamw";
+import { elementwise } from "./elementwise";
 import { writeFewColumns, writeFewRows } from "./few";
 import { writeLayerNorm, writeLayerNormBackward } from "./layer-norm";
 import * as maps from "./maps";
@@ -29,6 +30,7 @@ const kernels: readonly ((code: Writer) => void)[] = [
   (code) => writeLayerNorm(code, { statistics: false, normalised: true }),
   (code) => writeLayerNorm(code, { statistics: true, normalised: true }),
   writeLayerNormBackward,
+  ...elementwise,
 ];
 
 const kept = [rbx, rbp, r12, r13, base, given];

@@ -19,7 +19,7 @@ interface Run {
 /** Vectors 0 and on hold the sources, 13 the last mask. */
 const mask = ymm(13);
 
-function writeRun(code: Writer, { sources, body }: Run): void {
+export function writeRun(code: Writer, { sources, body }: Run): void {
   const [left, index, to] = [rax, rcx, rdi];
   const pointers = [rsi, rdx, rbx].slice(0, sources);
   const values = pointers.map((_, i) => ymm(i));
@@ -90,7 +90,7 @@ export function writeGeluBackward(code: Writer): void {
 }
 
 /** Arguments 4 and on, numbers, held in vectors 8 and on. */
-function numbers(code: Writer, count: number): Vector[] {
+export function numbers(code: Writer, count: number): Vector[] {
   return Array.from({ length: count }, (_, i) => {
     code.vbroadcastss(ymm(8 + i), at(given, 4 * (4 + i)));
     return ymm(8 + i);
