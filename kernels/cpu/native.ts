@@ -28,6 +28,7 @@ export const STATISTICS_NORMALISED: u32 = 25;
 const NORM_BACKWARD: u32 = 26;
 const UNARY: u32 = 27; // and as many more as there are operations
 const BINARY: u32 = 40;
+const DROPOUT: u32 = 48;
 
 @inline
 function set(i: usize, value: usize): void {
@@ -251,4 +252,13 @@ export function nativeBinary(operation: u32, a: usize, b: usize, y: usize, count
   setRun(count, y, a);
   set(4, b);
   run(BINARY + operation);
+}
+
+/** y = x / kept where the random number of key + i is at least `rate`, else 0. */
+export function nativeDropout(x: usize, y: usize, key: u32, rate: f32, kept: f32, count: u32): void {
+  setRun(count, y, x);
+  set(4, key);
+  setNumber(5, rate);
+  setNumber(6, kept);
+  run(DROPOUT);
 }

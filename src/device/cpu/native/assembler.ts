@@ -36,7 +36,12 @@ const three = {
   vunpckhps: [0, 1, 0x15],
   vunpcklpd: [1, 1, 0x14],
   vunpckhpd: [1, 1, 0x15],
+  vpaddd: [1, 1, 0xfe],
   vpsubd: [1, 1, 0xfa],
+  /** The lower 32 bits of each product. */
+  vpmulld: [1, 2, 0x40],
+  /** Each number of first by as many bits as second says, zeros from above. */
+  vpsrlvd: [1, 2, 0x45],
   /** to = to + first * second. */
   vfmadd231ps: [1, 2, 0xb8],
   /** to = second - to * first. */
@@ -66,7 +71,7 @@ const threeAndNumber = {
 } as const satisfies Readonly<Record<string, Encoding>>;
 
 /** Shifts of each 32-bit number by a number of bits: the digit that stands for the opcode. */
-const shifts = { vpslld: 6, vpsrad: 4 } as const;
+const shifts = { vpslld: 6, vpsrld: 2, vpsrad: 4 } as const;
 
 type Methods = {
   readonly [K in keyof typeof three]: (to: Vector, first: Vector, second: Vector | Memory) => void;

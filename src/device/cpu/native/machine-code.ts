@@ -31,6 +31,7 @@ const kernels: readonly ((code: Writer) => void)[] = [
   (code) => writeLayerNorm(code, { statistics: true, normalised: true }),
   writeLayerNormBackward,
   ...elementwise,
+  maps.writeDropout,
 ];
 
 const kept = [rbx, rbp, r12, r13, base, given];

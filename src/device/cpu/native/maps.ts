@@ -1,4 +1,5 @@
 /** Kernels that walk over runs of floats, eight at a time; what is left at the end by a mask. */
+import { predicates } from "./assembler";
 import { preparePower, writeGeluDivisor, writePower } from "./exp";
 import { at, type Place, r8, rax, rbx, rcx, rdi, rdx, rsi, type Vector, ymm } from "./operands";
 import { given, type Writer } from "./writer";
@@ -181,6 +182,40 @@ export function writeSoftmaxSlope(code: Writer): void {
       code.vmulps(p!, p!, factor!);
       code.vmulps(y, y, p!);
       return y;
+    },
+  });
+}
+
+/**
+ * y = x / kept where a random number of [0, 1) is at least rate, else 0. The number is a hash of key + i, as kernels/cpu/math.ts has it (PCG's
+ * output permutation). Arguments: key, rate, kept; the key has the run's first index in it.
+ */
+export function writeDropout(code: Writer): void {
+  const [index, state, bits, eight] = [ymm(4), ymm(5), ymm(6), ymm(7)];
+  const [key, rate, kept] = numbers(code, 3) as [Vector, Vector, Vector];
+  code.vpaddd(index, key, code.constant([0, 1, 2, 3, 4, 5, 6, 7], "bits"));
+  code.vmovups(eight, code.constant(8, "bits"));
+  writeRun(code, {
+    sources: 1,
+    body: ([x]) => {
+      code.vpmulld(state, index, code.constant(747796405, "bits"));
+      code.vpaddd(state, state, code.constant(2891336453 | 0, "bits"));
+      code.vpsrld(bits, state, 28);
+      code.vpaddd(bits, bits, code.constant(4, "bits"));
+      code.vpsrlvd(bits, state, bits);
+      code.vxorps(bits, bits, state);
+      code.vpmulld(bits, bits, code.constant(277803737, "bits"));
+      code.vpsrld(state, bits, 22);
+      code.vxorps(bits, bits, state);
+      // The 24 high bits are a float exactly.
+      code.vpsrld(bits, bits, 8);
+      code.vcvtdq2ps(bits, bits);
+      code.vmulps(bits, bits, code.constant(1 / 16777216));
+      code.vcmpps(bits, rate, bits, predicates.lessOrEqual);
+      code.vdivps(x!, x!, kept);
+      code.vandps(x!, x!, bits);
+      code.vpaddd(index, index, eight);
+      return x!;
     },
   });
 }
