@@ -19,8 +19,8 @@ export const TILE: usize = 0;
 /** Room for 64 floats of the caller's own. */
 export const SPARE: usize = 256;
 export const STRIP: usize = 512;
-/** A strip of machine code has 8 floats a step, and 64 bytes behind the last; a panel has 64 bytes behind it too. */
-export const BLOCK: usize = STRIP + <usize>((HEIGHT / ROWS) * (NATIVE_DEPTH + 2) * 32);
+/** Strips and panels of machine code have 64 bytes behind them. */
+export const BLOCK: usize = STRIP + <usize>((HEIGHT / ROWS) * (NATIVE_DEPTH * ROWS * 4 + 64));
 export const FREE: usize = BLOCK + <usize>((NATIVE_DEPTH + 1) * WIDTH * 4);
 
 /** A part of B, stored as `kind` says, into panels of 8 columns, or of 16 for machine code. */

@@ -1,4 +1,4 @@
-/** Parts of A and B laid out as product.ts walks over them. B: panels of 16 columns. A: strips of 6 rows, 8 floats a step. */
+/** Parts of A and B laid out as product.ts walks over them. B: panels of 16 columns. A: strips of 6 rows, each step's 6 floats together. */
 import type { Memory, Register, Vector } from "./operands";
 import { at, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
 import { PANEL_GAP, ROWS, STRIP_GAP } from "./product";
@@ -147,15 +147,18 @@ export function transposed(code: Writer): Vector[] {
   return v.slice(8);
 }
 
-/** A that is stored the other way round: of each row of its source a run is dealt out to the strips. Reads up to 7 floats behind it. */
+/**
+ * A that is stored the other way round: of each row of its source a run is dealt out to the strips. Eight floats are copied for six: the next
+ * step overwrites the others, and behind the last is a gap. Reads up to 7 floats behind a run.
+ */
 export function writePackStrips(code: Writer): void {
   const [row, stride, depth, from, to, strip, left, step] = [rsi, r8, rbx, rax, rdi, rdx, rcx, r9];
   code.address(row, args.from);
   code.address(to, args.to);
   code.argument(stride, args.stride);
   code.argument(depth, args.depth);
-  code.mov(step, depth);
-  code.shiftLeft(step, 5);
+  code.lea(step, { base: depth, index: depth, scale: 2 });
+  code.shiftLeft(step, 3);
   code.addNumber(step, STRIP_GAP);
   code.whileAtLeast(depth, 1, () => {
     code.mov(from, row);
@@ -169,6 +172,6 @@ export function writePackStrips(code: Writer): void {
       code.add(strip, step);
     });
     code.add(row, stride);
-    code.addNumber(to, 32);
+    code.addNumber(to, 4 * ROWS);
   });
 }

@@ -27,8 +27,6 @@ import { given, type Writer } from "./writer";
 
 /** Rows of a tile. */
 export const ROWS = 6;
-/** Floats of a packed strip for each step along the inner dimension. */
-const STRIP = 8;
 /** Bytes between panels, and between strips: without them all would begin in one set of the first cache's lines. */
 export const PANEL_GAP = 64;
 export const STRIP_GAP = 64;
@@ -94,9 +92,8 @@ function writePanel(code: Writer, packed: boolean): void {
     writeTile(code, rows, packed);
     if (packed) {
       code.argument(rax, args.depth);
-      code.shiftLeft(rax, 5);
-      code.addNumber(rax, STRIP_GAP);
-      code.add(a, rax);
+      code.lea(rax, { base: rax, index: rax, scale: 2 });
+      code.lea(a, { base: a, index: rax, scale: 8, offset: STRIP_GAP });
     } else byRows(code, a, aRow, rows);
     byRows(code, c, cRow, rows);
     byRows(code, from, fromRow, rows);
@@ -143,7 +140,7 @@ function byRows(code: Writer, pointer: typeof c, stride: typeof cRow, rows: numb
 
 function writeTile(code: Writer, rows: number, packed: boolean): void {
   const element = (row: number, step: number): Memory => {
-    if (packed) return at(a0, 4 * (STRIP * step + row));
+    if (packed) return at(a0, 4 * (ROWS * step + row));
     return { ...ofRow(row < 3 ? a0 : a3, aRow, row % 3), offset: 4 * step };
   };
   const step = (k: number) => {
@@ -157,7 +154,7 @@ function writeTile(code: Writer, rows: number, packed: boolean): void {
   };
   const walk = (count: number) => () => {
     for (let k = 0; k < count; k++) step(k);
-    code.addNumber(a0, 4 * count * (packed ? STRIP : 1));
+    code.addNumber(a0, 4 * count * (packed ? ROWS : 1));
     if (!packed && rows > 3) code.addNumber(a3, 4 * count);
     code.addNumber(b, 64 * count);
   };
