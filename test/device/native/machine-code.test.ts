@@ -35,6 +35,10 @@ describe.if(whyNot() === null && process.platform === "linux")("where it runs", 
       .find((match) => match && Number.parseInt(match[1]!, 16) <= address && address < Number.parseInt(match[2]!, 16));
     expect(found?.[3]).toBe("r-xp");
   });
+  test("where the system gives no memory, there is no place for it", () => {
+    // Memory of no length is refused.
+    expect(placed(new Uint8Array())).toBe(null);
+  });
   test("it changes no signal's handler", () => {
     const caught = () => readFileSync("/proc/self/status", "utf8").match(/^Sig(?:Blk|Ign|Cgt):.*$/gm);
     openCpu(2, "wasm")[Symbol.dispose]();

@@ -13,7 +13,8 @@ const libraries: Readonly<Partial<Record<NodeJS.Platform, readonly string[]>>> =
 };
 
 const calls = {
-  mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
+  // An address, or -1.
+  mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "i64" },
   mprotect: { args: ["ptr", "u64", "i32"], returns: "i32" },
 } as const;
 
@@ -34,15 +35,18 @@ function openSystem() {
   return system;
 }
 
-/** Where the code lies from now on, until the process ends; null where the system will not have it. */
+/**
+ * Where the code lies from now on; null where the system will not have it. It lies there until the process ends: a thread may be in it when its
+ * device is closed, and it is some pages a device.
+ */
 export function placed(code: Uint8Array): number | null {
   const symbols = openSystem();
   if (!symbols) return null;
   const flags = MAP_PRIVATE | MAP_ANONYMOUS[process.platform]!;
-  const at = symbols.mmap(null, code.length, PROT_READ | PROT_WRITE, flags, -1, 0);
-  if (at === null || Number(at) === -1) return null;
+  const at = Number(symbols.mmap(null, code.length, PROT_READ | PROT_WRITE, flags, -1, 0)) as Pointer;
+  if (at === -1) return null;
   new Uint8Array(toArrayBuffer(at, 0, code.length)).set(code);
-  return symbols.mprotect(at, code.length, PROT_READ | PROT_EXEC) === 0 ? Number(at) : null;
+  return symbols.mprotect(at, code.length, PROT_READ | PROT_EXEC) === 0 ? at : null;
 }
 
 /** A function of one 32-bit number at an address. Each thread makes its own. */
