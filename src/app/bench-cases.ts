@@ -97,7 +97,7 @@ function passCase({ name, bytes, build }: Pass): Case {
   };
 }
 
-/** A program of one output, whose inputs are all one half. */
+/** A program of one output. Floats that it is fed are one half, ids 0. */
 function programOf(device: Device, output: Tensor, value: Running["value"]): Running & { run: () => void } {
   const program = new Program(device, [output]);
   for (const x of schedule([output]).filter(isFed)) {
@@ -128,14 +128,14 @@ const adamwCase: Case = {
   open(device) {
     const sizes = { layers: 8, heads: 4, width: 384, context: 128, vocabulary: 4096 };
     const { parameters } = modelOf({ type: "gpt2", ...sizes, epsilon: 1e-5 });
-    const weights = new Slab(device, parameters);
-    const optimizer = new AdamW(device, [{ weights }], { ...adam, clip: 0 });
+    using opening = new DisposableStack();
+    const weights = opening.use(new Slab(device, parameters));
+    const optimizer = opening.use(new AdamW(device, [{ weights }], { ...adam, clip: 0 }));
+    const opened = opening.move();
     return {
       seconds: () => secondsOf(device, () => optimizer.update(1e-4, 0)),
       value: (seconds) => (32 * parameters.size) / seconds / 1e9,
-      [Symbol.dispose]() {
-        for (const owned of [optimizer, weights]) owned[Symbol.dispose]();
-      },
+      [Symbol.dispose]: () => opened.dispose(),
     };
   },
 };
@@ -214,8 +214,10 @@ function generationCase({ preset, vocabulary, storage, prompt, tokens }: Generat
     unit: "tokens/s",
     open(device) {
       const model = modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, storage);
-      const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
-      const engine = new Engine(device, model, [weights]);
+      using opening = new DisposableStack();
+      const weights = opening.use(new Slab(device, model.parameters, { values: initialise(model.parameters, 1) }));
+      const engine = opening.use(new Engine(device, model, [weights]));
+      const opened = opening.move();
       const options = sampling.parse({ temperature: 0, maxTokens: tokens });
       const words = Array.from({ length: prompt }, (_, i) => (i * 31) % vocabulary);
       return {
@@ -224,9 +226,7 @@ function generationCase({ preset, vocabulary, storage, prompt, tokens }: Generat
             for (const _ of engine.generate([words], options));
           }),
         value: (seconds) => (tokens > 1 ? tokens : prompt) / seconds,
-        [Symbol.dispose]() {
-          for (const owned of [engine, weights]) owned[Symbol.dispose]();
-        },
+        [Symbol.dispose]: () => opened.dispose(),
       };
     },
   };

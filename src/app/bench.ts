@@ -19,13 +19,22 @@ export interface BenchOptions {
   readonly only?: string | undefined;
 }
 
-/** Each case on every device, the devices in turn, so that what else the machine does falls on all alike. */
+/**
+ * Each case on every device, the devices in turn, so that what else the machine does falls on all alike. Throws a UserError where `only` is in
+ * no name.
+ */
 export function* benchmark(
   devices: readonly Device[],
   { profile, soak, only = "" }: BenchOptions,
 ): Generator<Measurement> {
-  for (const measured of cases) {
-    if (!measured.name.includes(only)) continue;
+  const chosen = cases.filter(({ name }) => name.includes(only));
+  if (chosen.length === 0) {
+    throw new UserError(`--only ${JSON.stringify(only)}: nothing that is measured has this in its name`, {
+      hint: `names are such as ${JSON.stringify(cases[0]!.name)} and ${JSON.stringify(cases.at(-1)!.name)}; without --only all are measured`,
+      exitCode: 2,
+    });
+  }
+  for (const measured of chosen) {
     using running = openAll(devices, measured);
     yield { name: measured.name, unit: measured.unit, values: medians(running.all) };
     if (profile) yield* profiles(running.all);

@@ -26,26 +26,29 @@ interface TrainingStep extends Disposable {
   weights(): Float32Array;
 }
 
-/** A full training step of a preset, with AdamW, on made-up tokens. */
+/** A full training step of a preset, with AdamW, on made-up tokens. Throws a UserError, and holds nothing, where the device is too small. */
 export function trainingStep(
   device: Device,
   { preset, rows, length, vocabulary, adapterOn }: TrainingSize,
 ): TrainingStep {
   const base = modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, adapterOn);
-  const slab = (parameters: Parameters) => new Slab(device, parameters, { values: initialise(parameters, 1) });
+  using opening = new DisposableStack();
+  const slab = (parameters: Parameters) =>
+    opening.use(new Slab(device, parameters, { values: initialise(parameters, 1) }));
   const settings = { rank: 8, alpha: 16, dropout: 0, rslora: false, dora: false };
   const adapter = adapterOn && adapterOf(targeted(base.modules, ["all-linear"]), settings);
   const model = adapter ? withAdapters(base, [adapter]) : base;
   const frozen = adapter ? [slab(base.parameters)] : [];
   const weights = slab(adapter ? adapter.parameters : base.parameters);
-  const optimizer = new AdamW(device, [{ weights }], adam);
+  const optimizer = opening.use(new AdamW(device, [{ weights }], adam));
   const { tokens, positions, targets, weight, rowPositions, ...graph } = nextToken(model, { rows, length });
   const size = rows * length;
-  const program = trainingProgram(device, graph, { trained: [{ weights }], frozen, optimizer });
+  const program = opening.use(trainingProgram(device, graph, { trained: [{ weights }], frozen, optimizer }));
   const ids = Uint32Array.from({ length: size }, (_, i) => (i * 31 + (i >> 3)) % vocabulary);
   program.feed(positions, rowPositions);
   program.feed(weight, new Float32Array([1 / size]));
   let step = 0;
+  const opened = opening.move();
   return {
     dispatches: program.dispatches,
     run() {
@@ -56,8 +59,6 @@ export function trainingStep(
       optimizer.update(1e-4, step++);
     },
     weights: () => weights.download(),
-    [Symbol.dispose]() {
-      for (const owned of [program, optimizer, weights, ...frozen]) owned[Symbol.dispose]();
-    },
+    [Symbol.dispose]: () => opened.dispose(),
   };
 }

@@ -21,7 +21,7 @@ export default defineCommand({
     against: {
       type: "enum",
       options: [...vectorChoices] as string[],
-      description: "measures the CPU device with these vectors too, in turn with the others, and prints the ratio",
+      description: "measures the CPU device alone, with --vectors and with these in turn, and prints the ratio",
     },
     only: { type: "string", description: "only what has this in its name" },
     json: { type: "boolean", description: "prints one JSON object" },
@@ -49,6 +49,12 @@ export default defineCommand({
     };
     let columns: Column[];
     if (args.against) {
+      if (args.device !== "all" && args.device !== "cpu") {
+        throw new UserError("--against is for the CPU device", {
+          hint: "give --device cpu, or leave one of them out",
+          exitCode: 2,
+        });
+      }
       using device = openDevice("cpu", opening);
       using other = openDevice("cpu", { ...opening, vectors: args.against as VectorChoice });
       columns = measure([device, other]);
