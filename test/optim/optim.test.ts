@@ -1,9 +1,12 @@
 /** The optimizer: learning rates, AdamW, clipping, and steps that are not finite. */
 import { describe, expect, test } from "bun:test";
+import adamwSource from "../../kernels/adamw.wgsl" with { type: "text" };
+import { linear, whole } from "../../src/device/device";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate, type Schedule } from "../../src/optim/schedule";
 import { device, onEachDevice } from "../support/device";
 import { toyModel } from "../support/model";
+import { sample } from "../support/oracle";
 
 const base: Schedule = { kind: "cosine", lr: 1, steps: 110, warmup: 10, floor: 0.1, decay: 0.2 };
 
@@ -30,6 +33,52 @@ describe("learning rates", () => {
 });
 
 onEachDevice(() => {
+  test.each([
+    [1, 0],
+    [7, 7],
+    [9, 4],
+    [100, 37],
+    [16399, 16390],
+  ])("AdamW of %i elements, %i of them decayed, agrees with float64, and changes nothing behind", (count, decayed) => {
+    const [beta1, beta2, epsilon, decay, clip, rate] = [0.9, 0.95, 1e-8, 0.1, 0.7, 0.01].map(Math.fround) as number[] &
+      [number, number, number, number, number, number];
+    const corrections = [0.271, 0.142625].map(Math.fround);
+    const [w, m, grads] = [1, 2, 3].map((seed) => sample(count + 3, seed)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    const v = sample(count + 3, 4).map((value) => Math.fround(value * value));
+    const slabs = [w, m, v, grads, [1, clip, 0], [rate, ...corrections]].map((values) => {
+      const buffer = device().allocate(4 * values.length);
+      device().upload(whole(buffer), Float32Array.from(values));
+      return buffer;
+    });
+    const [output, ...inputs] = slabs.map(whole) as [ReturnType<typeof whole>, ...ReturnType<typeof whole>[]];
+    const kernel = { name: "adamw", source: adamwSource, entry: "forward" };
+    const params = { count, decayed, beta1, beta2, epsilon, decay };
+    using recording = device().record([{ kernel, params, output, inputs, workgroups: linear(count, 256) }]);
+    recording.replay();
+    const got = [output, inputs[0]!, inputs[1]!].map((slab) => {
+      const values = new Float32Array(count + 3);
+      device().download(slab, values);
+      return values;
+    });
+    for (const buffer of slabs) buffer.free();
+    for (let i = 0; i < count; i++) {
+      const g = clip * grads[i]!;
+      m[i] = beta1 * m[i]! + (1 - beta1) * g;
+      v[i] = beta2 * v[i]! + (1 - beta2) * g * g;
+      const step = (rate * (m[i]! / corrections[0]!)) / (Math.sqrt(v[i]! / corrections[1]!) + epsilon);
+      w[i] = w[i]! * (1 - (i < decayed ? rate * decay : 0)) - step;
+    }
+    [w, m, v].forEach((wanted, slab) => {
+      wanted.forEach((value, i) => {
+        const error = Math.abs(got[slab]![i]! - value) / (1 + Math.abs(value));
+        expect(error, `slab ${slab}, element ${i}`).toBeLessThanOrEqual(i < count ? 4e-7 : 0);
+      });
+    });
+  });
   describe("a step that is not finite", () => {
     const options = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
     test.each([
