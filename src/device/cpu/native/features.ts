@@ -2,7 +2,7 @@
 import { CFunction, type Pointer, ptr } from "bun:ffi";
 import { assembler } from "./assembler";
 import { placed } from "./executable";
-import { at, r8, r9, rax, rbx, rcx, rdi, rdx } from "./operands";
+import { at, r8, r9, rax, rbx, rcx, rdi } from "./operands";
 
 /** Bits of CPUID: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID. */
 const FMA = 1 << 12;
@@ -13,7 +13,10 @@ const AVX2 = 1 << 5;
 /** The system keeps the registers of 128 and of 256 bits. */
 const STATES = 6;
 
-/** Writes the words ecx of leaf 1, eax of XGETBV (0 without OSXSAVE) and ebx of leaf 7 to the address that it is given. */
+/**
+ * Writes four words to the address that it is given: ecx of leaf 1, eax of XGETBV (0 without OSXSAVE), ebx of leaf 7, and the number of the last
+ * leaf.
+ */
 function question(): Uint8Array {
   const code = assembler();
   code.push(rbx);
@@ -33,9 +36,11 @@ function question(): Uint8Array {
   code.store32(at(r8, 4), rax);
   code.movNumber(rax, 7);
   code.sub(rcx, rcx);
-  code.sub(rdx, rdx);
   code.cpuid();
   code.store32(at(r8, 8), rbx);
+  code.sub(rax, rax);
+  code.cpuid();
+  code.store32(at(r8, 12), rax);
   code.pop(rbx);
   code.ret();
   return code.bytes();
@@ -54,22 +59,14 @@ function ask(): string | null {
   if (process.platform === "win32") return "the kernels are for Linux and macOS so far";
   const address = placed(question());
   if (address === null) return "the system gives no executable memory";
-  const words = new Int32Array(3);
+  const words = new Int32Array(4);
   const call = CFunction({ ptr: address as Pointer, args: ["ptr"], returns: "void" });
   call(ptr(words));
-  const [features, states, more] = [words[0]!, words[1]!, words[2]!];
-  const missing = [
-    ...(
-      [
-        ["AVX", AVX],
-        ["FMA", FMA],
-        ["F16C", F16C],
-      ] as const
-    )
-      .filter(([, bit]) => !(features & bit))
-      .map(([name]) => name),
-    ...(more & AVX2 ? [] : ["AVX2"]),
-  ];
+  const [features = 0, states = 0, seventh = 0, last = 0] = words;
+  // Asked for a leaf past its last, a processor answers with another.
+  const more = last >= 7 ? seventh : 0;
+  const needed = { AVX: features & AVX, FMA: features & FMA, F16C: features & F16C, AVX2: more & AVX2 };
+  const missing = Object.entries(needed).flatMap(([name, bit]) => (bit ? [] : [name]));
   if (missing.length > 0) return `this processor has no ${missing.join(", ")}`;
   return (states & STATES) === STATES ? null : "the system does not keep registers of 256 bits";
 }
