@@ -6,14 +6,16 @@ import { SCRATCH_BYTES, scratch } from "./job";
 @external("env", "native")
 declare function call(args: usize): void;
 
-// The numbers, in the order of src/device/cpu/native/machine-code.ts.
+// The numbers, in the order of src/device/cpu/native/machine-code.ts: a test compares both.
 const PRODUCT: u32 = 0;
 const PACKED_PRODUCT: u32 = 1;
 const STRIPS: u32 = 2;
-const PACK_ROWS: u32 = 3; // and the next two for 16-bit numbers
+// From here on also the next two: STORED of math.ts is added.
+const PACK_ROWS: u32 = 3;
 const PACK_COLUMNS: u32 = 6;
 const FEW_ROWS: u32 = 9;
 const FEW_COLUMNS: u32 = 12;
+// Up to here.
 const GELU: u32 = 15;
 const GELU_BACKWARD: u32 = 16;
 const WEIGH: u32 = 17;

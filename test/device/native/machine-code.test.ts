@@ -4,13 +4,24 @@ import { readFileSync } from "node:fs";
 import { openCpu } from "../../../src/device/cpu/cpu";
 import { placed } from "../../../src/device/cpu/native/executable";
 import { whyNot } from "../../../src/device/cpu/native/features";
-import { machineCode } from "../../../src/device/cpu/native/machine-code";
+import { kernels, machineCode } from "../../../src/device/cpu/native/machine-code";
+import { kinds } from "../../../src/device/cpu/native/pack";
 import { vectorsOf } from "../../../src/device/cpu/vectors";
 import { cpuKinds, device } from "../../support/device";
 import { worstOf } from "../../support/random-products";
 
 test("what was built is what the sources write", () => {
   expect(Buffer.from(machineCode()).equals(readFileSync("dist/kernels-x64.bin"))).toBe(true);
+});
+
+test("kernels have the numbers by which kernels/cpu/native.ts calls them", () => {
+  const constants = (file: string, of: RegExp) =>
+    [...readFileSync(`kernels/cpu/${file}.ts`, "utf8").matchAll(of)].map(([, name, n]) => [Number(n), name!] as const);
+  const numbers = constants("native", /^(?:export )?const ([A-Z_0-9]+): u32 = (\d+);/gm);
+  const names = kernels.map(([name], i) => [i, name] as const);
+  expect(numbers).toEqual(names.filter(([, name]) => !name.includes(" ")));
+  const stored = constants("math", /^export const ([A-Z]+\d+): u32 = (\d);/gm).map(([, name]) => name.toLowerCase());
+  expect(stored.slice(0, kinds.length)).toEqual([...kinds]);
 });
 
 describe.if(process.platform === "linux")("on Linux", () => {

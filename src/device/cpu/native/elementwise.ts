@@ -84,17 +84,17 @@ const binary: Readonly<Record<string, Binary>> = {
   },
 };
 
-/** Kernels of one source, then of two: in the order of kernels/cpu/native.ts. */
-export const elementwise: readonly ((code: Writer) => void)[] = [
-  ...Object.values(unary).map((body) => (code: Writer) => {
-    preparePower(code);
-    const [p, q] = numbers(code, 2) as [Vector, Vector];
-    writeRun(code, { sources: 1, body: ([x]) => body(code, x!, p, q) });
-  }),
-  ...Object.values(binary).map((body) => (code: Writer) => {
-    writeRun(code, { sources: 2, body: ([x, y]) => body(code, x!, y!) });
-  }),
-];
+/** Kernels of one source. */
+export const unaries = Object.values(unary).map((body) => (code: Writer) => {
+  preparePower(code);
+  const [p, q] = numbers(code, 2) as [Vector, Vector];
+  writeRun(code, { sources: 1, body: ([x]) => body(code, x!, p, q) });
+});
+
+/** Kernels of two. */
+export const binaries = Object.values(binary).map((body) => (code: Writer) => {
+  writeRun(code, { sources: 2, body: ([x, y]) => body(code, x!, y!) });
+});
 
 /** Where a result is once it is written. */
 function op(result: Vector, write: () => void): Vector {

@@ -1,37 +1,51 @@
 /** All kernels of machine code, one after another, behind one entry. scripts/build-kernels.ts writes it to a file. */
 import { writeAdamW } from "./adamw";
-import { elementwise } from "./elementwise";
+import { binaries, unaries } from "./elementwise";
 import { writeFewColumns, writeFewRows } from "./few";
 import { writeLayerNorm, writeLayerNormBackward } from "./layer-norm";
 import * as maps from "./maps";
 import { type Label, r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
-import { kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
+import { type Kind, kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
 import { writeProduct } from "./product";
 import { base, given, type Writer, writer } from "./writer";
 
-/** In the order of kernels/cpu/native.ts. */
-const kernels: readonly ((code: Writer) => void)[] = [
-  (code) => writeProduct(code, false),
-  (code) => writeProduct(code, true),
-  writePackStrips,
-  ...kinds.map((kind) => (code: Writer) => writePackRows(code, kind)),
-  ...kinds.map((kind) => (code: Writer) => writePackColumns(code, kind)),
-  ...kinds.map((kind) => (code: Writer) => writeFewRows(code, kind)),
-  ...kinds.map((kind) => (code: Writer) => writeFewColumns(code, kind)),
-  maps.writeGelu,
-  maps.writeGeluBackward,
-  (code) => maps.writeExponentials(code, true),
-  (code) => maps.writeExponentials(code, false),
-  maps.writeScaledExp,
-  maps.writeMoments,
-  maps.writeSoftmaxSlope,
-  writeAdamW,
-  (code) => writeLayerNorm(code, { statistics: true, normalised: false }),
-  (code) => writeLayerNorm(code, { statistics: false, normalised: true }),
-  (code) => writeLayerNorm(code, { statistics: true, normalised: true }),
-  writeLayerNormBackward,
-  ...elementwise,
-  maps.writeDropout,
+type Kernel = readonly [name: string, write: (code: Writer) => void];
+
+/** Kernels of which the first has the name, and the others are called by what is added to its number. */
+const family = (name: string, writes: readonly ((code: Writer) => void)[]): Kernel[] =>
+  writes.map((write, i) => [i === 0 ? name : `${name} + ${i}`, write]);
+
+/** A kernel for each kind of numbers. */
+const ofKinds = (name: string, write: (code: Writer, kind: Kind) => void): Kernel[] =>
+  family(
+    name,
+    kinds.map((kind) => (code: Writer) => write(code, kind)),
+  );
+
+/** In the order of their numbers, under the names that these have in kernels/cpu/native.ts. */
+export const kernels: readonly Kernel[] = [
+  ["PRODUCT", (code) => writeProduct(code, false)],
+  ["PACKED_PRODUCT", (code) => writeProduct(code, true)],
+  ["STRIPS", writePackStrips],
+  ...ofKinds("PACK_ROWS", writePackRows),
+  ...ofKinds("PACK_COLUMNS", writePackColumns),
+  ...ofKinds("FEW_ROWS", writeFewRows),
+  ...ofKinds("FEW_COLUMNS", writeFewColumns),
+  ["GELU", maps.writeGelu],
+  ["GELU_BACKWARD", maps.writeGeluBackward],
+  ["WEIGH", (code) => maps.writeExponentials(code, true)],
+  ["EXP_SUM", (code) => maps.writeExponentials(code, false)],
+  ["SCALED_EXP", maps.writeScaledExp],
+  ["MOMENTS", maps.writeMoments],
+  ["SLOPE", maps.writeSoftmaxSlope],
+  ["ADAMW", writeAdamW],
+  ["STATISTICS", (code) => writeLayerNorm(code, { statistics: true, normalised: false })],
+  ["NORMALISED", (code) => writeLayerNorm(code, { statistics: false, normalised: true })],
+  ["STATISTICS_NORMALISED", (code) => writeLayerNorm(code, { statistics: true, normalised: true })],
+  ["NORM_BACKWARD", writeLayerNormBackward],
+  ...family("UNARY", unaries),
+  ...family("BINARY", binaries),
+  ["DROPOUT", maps.writeDropout],
 ];
 
 const kept = [rbx, rbp, r12, r13, base, given];
@@ -55,7 +69,7 @@ export function machineCode(): Uint8Array<ArrayBuffer> {
   code.lea(rcx, { label: start });
   code.add(rax, rcx);
   code.jumpTo(rax);
-  const entries = kernels.map((write): Label => {
+  const entries = kernels.map(([, write]): Label => {
     code.align(32);
     const entry = code.label();
     code.bind(entry);
