@@ -124,7 +124,7 @@ export function writeFewColumns(code: Writer, kind: Kind): void {
         code.address(sums, args.sums);
         code.argument(rowsLeft, args.rows);
         code.whileAtLeast(rowsLeft, 1, () => {
-          // Two registers are free of the transpose.
+          // Two of those that the transpose has left free.
           const [sum, factor] = [ymm(0), ymm(1)];
           code.vmovups(sum, at(sums, 32 * half));
           steps.forEach((step, k) => {

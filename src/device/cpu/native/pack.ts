@@ -75,7 +75,6 @@ export function writePackColumns(code: Writer, kind: Kind): void {
   code.push(to);
   code.push(left);
   code.argument(left, args.depth);
-  code.mov32(index, left);
   code.sub(index, index);
   const rows = Array.from({ length: 8 }, (_, i) => ymm(i));
   const load = () =>
@@ -123,7 +122,7 @@ export function writePackColumns(code: Writer, kind: Kind): void {
   code.bind(end);
 }
 
-/** The transpose of ymm0 to ymm7, whose k-th vector has the k-th float of each. Uses all registers. */
+/** The transpose of ymm0 to ymm7, whose k-th vector has the k-th float of each: in ymm8 to ymm15. The others are free then. */
 export function transposed(code: Writer): Vector[] {
   const v = Array.from({ length: 16 }, (_, i) => ymm(i));
   // Pairs, then fours of each half, then halves.

@@ -18,8 +18,10 @@ export interface Writer extends Assembler {
   address(to: Register, i: number): void;
   /** Vectors in memory: eight times one number, or eight numbers of 32 bits. */
   constant(values: number | readonly number[], as?: "float" | "bits"): Memory;
-  /** The first `left` (1 to 8, as a register) of a vector's floats, as a mask. `spare` is overwritten. */
-  mask(to: Vector, left: Register, spare: Register, more?: number): void;
+  /**
+   * The first `left` (a register, 1 to 16) floats as a mask: of the first vector, or with `more` = 32 of the one behind it. `spare` is overwritten.
+   */
+  mask(to: Vector, left: Register, spare: Register, more?: 0 | 32): void;
   /** Writes the constants that were asked for. */
   writeConstants(): void;
 }
@@ -63,7 +65,7 @@ export function writer(): Writer {
       const eight = typeof values === "number" ? new Array<number>(8).fill(values) : values;
       return { label: labelled(as === "bits" ? eight : [...new Int32Array(new Float32Array(eight).buffer)]) };
     },
-    mask(to: Vector, left: Register, spare: Register, more = 0): void {
+    mask(to: Vector, left: Register, spare: Register, more: 0 | 32 = 0): void {
       code.lea(spare, { label: labelled(masks) });
       code.shiftLeft(left, 2);
       code.sub(spare, left);
