@@ -1,17 +1,24 @@
 /** What only the CPU device has: its memory, its threads, and what the JavaScript engine must have for it. */
 import { describe, expect, test } from "bun:test";
+import layerNormSource from "../../kernels/layer-norm.wgsl" with { type: "text" };
 import { trainingStep } from "../../src/app/training-step";
 import { Program } from "../../src/autograd/program";
 import { openCpu } from "../../src/device/cpu/cpu";
 import { Heap } from "../../src/device/cpu/heap";
 import { compileKernels } from "../../src/device/cpu/kernels";
 import { CONTROL, type Pool } from "../../src/device/cpu/pool";
+import type { VectorChoice } from "../../src/device/cpu/vectors";
 import type { HelperStart } from "../../src/device/cpu/worker";
-import { whole } from "../../src/device/device";
-import { attention, crossEntropy, gelu, layerNorm, matmul, sum } from "../../src/ops";
+import { type Dispatch, linear, whole } from "../../src/device/device";
+import { attention, crossEntropy, gelu, layerNorm, matmul, sum, tokenStatistics } from "../../src/ops";
+import { geluBackward } from "../../src/ops/gelu";
 import { input, type Tensor } from "../../src/tensor/tensor";
+import { cpuKinds } from "../support/device";
 import { fillOf, fillSource } from "../support/fill";
 import { sample } from "../support/oracle";
+
+/** The vectors that there are on this machine. */
+const vectors = cpuKinds.map((kind): VectorChoice => (kind === "wasm" ? "wasm" : "auto"));
 
 describe("memory", () => {
   const heapOf = (free: () => number = () => 2 ** 40) =>
@@ -65,9 +72,9 @@ describe("memory", () => {
 });
 
 describe("threads", () => {
-  test("any number of them gives the same weights, bit for bit", () => {
+  test.each(vectors)("any number of them gives the same weights, bit for bit (%s)", (choice) => {
     const [one, all] = [1, undefined].map((threads) => {
-      using device = openCpu(threads);
+      using device = openCpu(threads, choice);
       using step = trainingStep(device, { preset: "micro", rows: 3, length: 50, vocabulary: 321 });
       for (let i = 0; i < 5; i++) step.run();
       return step.weights();
@@ -149,31 +156,81 @@ describe("NaN in, NaN out", () => {
     ["gelu", (x) => gelu(x)],
     ["matmul", (x) => matmul(x, x, { transposeB: true })],
     ["layerNorm", (x, row) => layerNorm(x, row, row)],
+    ["gelu backward", (x) => geluBackward(x, x)],
     ["crossEntropy", (x) => crossEntropy(x, ids)],
+    ["token statistics", (x) => tokenStatistics(x, ids)],
     ["attention", (x) => attention(x, { tokens: 4, heads: 1 })],
     ["sum", (x) => sum(x)],
   ];
-  test.each(cases)("%s", (_name, op) => {
-    using device = openCpu(1);
-    const [x, row] = [input("x", [4, 12]), input("row", [12])];
-    for (const at of [0, 3, 11]) {
-      const y = op(x, row);
-      using program = new Program(device, [y]);
-      const values = Float32Array.from(sample(48, 1));
-      values[at] = Number.NaN;
-      const fed = program.plan.places;
-      program.feed(x, values);
-      if (fed.has(row)) program.feed(row, new Float32Array(12).fill(1));
-      if (fed.has(ids)) program.feed(ids, new Uint32Array(4));
-      program.run();
-      expect(program.read(y).some(Number.isNaN)).toBe(true);
+  test.each(vectors.flatMap((choice) => cases.map(([name, op]) => [choice, name, op] as const)))(
+    "%s: %s",
+    (choice, _name, op) => {
+      using device = openCpu(1, choice);
+      const [x, row] = [input("x", [4, 12]), input("row", [12])];
+      for (const at of [0, 3, 11]) {
+        const y = op(x, row);
+        using program = new Program(device, [y]);
+        const values = Float32Array.from(sample(48, 1));
+        values[at] = Number.NaN;
+        const fed = program.plan.places;
+        program.feed(x, values);
+        if (fed.has(row)) program.feed(row, new Float32Array(12).fill(1));
+        if (fed.has(ids)) program.feed(ids, new Uint32Array(4));
+        program.run();
+        expect(program.read(y).some(Number.isNaN)).toBe(true);
+      }
+    },
+  );
+});
+
+describe.each(vectors)("a layer norm in two passes (%s)", (choice) => {
+  test.each([1, 7, 8, 9, 31, 70])("has the bits of one pass, and agrees with float64: %i columns", (columns) => {
+    using device = openCpu(1, choice);
+    const [rows, epsilon] = [3, 1e-5];
+    const [values, scale, shift] = [rows * columns, columns, columns].map((size, i) => sample(size, i + 1)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    const held = (size: number, fed?: ArrayLike<number>) => {
+      const slice = whole(device.allocate(4 * size));
+      if (fed) device.upload(slice, Float32Array.from(fed));
+      return slice;
+    };
+    const [x, factor, added] = [held(values.length, values), held(columns, scale), held(columns, shift)];
+    const run = (recordings: (dispatches: [Dispatch, Dispatch]) => Dispatch[][]) => {
+      const [statistics, y] = [held(2 * rows), held(rows * columns)];
+      const norm = { params: { rows, columns, chunk: 0, epsilon }, workgroups: linear(rows, 1) };
+      const kernel = (entry: string) => ({ name: "layer-norm", source: layerNormSource, entry });
+      const both: [Dispatch, Dispatch] = [
+        { ...norm, kernel: kernel("statistics"), output: statistics, inputs: [x] },
+        { ...norm, kernel: kernel("forward"), output: y, inputs: [x, statistics, factor, added] },
+      ];
+      for (const dispatches of recordings(both)) {
+        using recording = device.record(dispatches);
+        recording.replay();
+      }
+      const got = new Float32Array(rows * columns);
+      device.download(y, got);
+      return got;
+    };
+    const one = run((both) => [both]);
+    expect(run(([statistics, norm]) => [[statistics], [norm]])).toEqual(one);
+    for (let row = 0; row < rows; row++) {
+      const own = values.subarray(row * columns, (row + 1) * columns);
+      const mean = own.reduce((a, b) => a + b, 0) / columns;
+      const rstd = 1 / Math.sqrt(own.reduce((a, b) => a + (b - mean) ** 2, 0) / columns + epsilon);
+      own.forEach((value, i) => {
+        const wanted = (value - mean) * rstd * scale[i]! + shift[i]!;
+        expect(Math.abs(one[row * columns + i]! - wanted), `row ${row}, column ${i}`).toBeLessThan(2e-6);
+      });
     }
   });
 });
 
 describe("an engine", () => {
   const doctor = (off: string) =>
-    Bun.spawnSync([process.execPath, "src/main.ts", "doctor", "--device", "cpu"], {
+    Bun.spawnSync([process.execPath, "src/main.ts", "doctor", "--device", "cpu", "--vectors", "wasm"], {
       env: { ...process.env, [off]: "0" },
     }).stdout.toString();
   test.each([
