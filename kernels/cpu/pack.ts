@@ -1,5 +1,5 @@
-// Parts of A and B laid out in the scratch memory as gemm.ts walks over them: B in panels of 8 columns, A in strips of 6 rows with
-// every element spread to a whole vector.
+// Parts of A and B laid out in the scratch memory. As gemm.ts walks over them: B in panels of 8 columns, A in strips of 6 rows with
+// every element spread to a whole vector. As src/device/cpu/native/product.ts does: see pack.ts beside it.
 import { native, scratch } from "./job";
 import { BFLOAT16, FLOAT16, FLOAT32, half1, isQuantised, load4, lower4, shiftOf, upper4 } from "./math";
 import { packColumns, packRows as nativePackRows } from "./native";
@@ -7,11 +7,12 @@ import { expand } from "./quantised";
 
 export const ROWS: u32 = 6;
 export const COLUMNS: u32 = 8;
-/** Steps along the inner dimension that are summed before they are added to what is there, and columns of B that are packed at a time. */
+/** Steps along the inner dimension that are summed before they are added to what is there: a sum's bits depend on it. */
 export const DEPTH: u32 = 192;
 export const NATIVE_DEPTH: u32 = 256;
+/** Columns of B that are packed at a time: whole panels of either size. */
 export const WIDTH: u32 = 768;
-/** Rows of A that are packed at a time for machine code. */
+/** Rows of A that are packed at a time for machine code: whole strips. */
 export const HEIGHT: u32 = 192;
 
 /** Where a product's packed parts lie in the scratch memory, and what follows them. */

@@ -10,6 +10,7 @@ import { FLOAT32, isQuantised, shiftOf, storeFirst } from "./math";
 import { nativeProduct, packStrips } from "./native";
 import { BLOCK, DEPTH, HEIGHT, NATIVE_DEPTH, packPanels, STRIP, WIDTH } from "./pack";
 
+/** Columns at a time where few rows meet columns that lie straight. */
 const NARROW: u32 = 32;
 
 export function product(
@@ -31,7 +32,7 @@ export function product(
     add = true;
     bias = 0;
   }
-  // Where few rows meet straight columns, each column is walked to its end before the next.
+  // Columns that lie straight are walked to their ends before the next.
   const widest = few && bColumn != 1 ? NARROW : WIDTH;
   for (let j: u32 = 0; j < columns; j += widest) {
     const width = min(widest, columns - j);

@@ -101,7 +101,7 @@ function* profiles(all: readonly (Running | undefined)[]): Generator<Measurement
   }
 }
 
-/** Resident memory after many replays of a small training step, against that after the first tenth, in MiB. */
+/** Resident memory after many replays of a small training step, against that after the first eighth, or 500, in MiB. */
 function soaked(device: Device, replays: number): number {
   using step = trainingStep(device, { preset: "micro", rows: 1, length: 8, vocabulary: 64 });
   let before = 0;

@@ -78,7 +78,7 @@ export function writeFewRows(code: Writer, kind: Kind): void {
         for (const pointer of count > 4 ? [b0, b4, b8, b12] : [b0]) code.addNumber(pointer, 8 * size);
         code.addNumber(to, 32);
       });
-      code.load32(left, at(given, 4 * args.aRow));
+      code.argument(left, args.aRow);
       code.add(row, left);
       code.argument(left, args.sumsRow);
       code.add(sums, left);

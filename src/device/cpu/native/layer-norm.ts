@@ -180,10 +180,10 @@ export function writeLayerNormBackward(code: Writer): void {
     code.vxorps(product, product, product);
     pass(code, {
       from: [x, scale, grad],
-      body: ([value, factor, g], only) => {
+      // Behind the last column the gradient is 0, and so is what it adds.
+      body: ([value, factor, g]) => {
         code.vsubps(value!, value!, mean);
         code.vmulps(value!, value!, rstd);
-        if (only) code.vandps(value!, value!, only);
         code.vmulps(g!, g!, factor!);
         code.vaddps(sum, sum, g!);
         code.vfmadd231ps(product, g!, value!);

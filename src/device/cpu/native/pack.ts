@@ -1,6 +1,24 @@
 /** Parts of A and B laid out as product.ts walks over them. B: panels of 16 columns. A: strips of 6 rows, each step's 6 floats together. */
-import type { Memory, Register, Vector } from "./operands";
-import { at, r8, r9, r10, r11, r12, r13, rax, rbp, rbx, rcx, rdi, rdx, rsi, ymm } from "./operands";
+import {
+  at,
+  type Memory,
+  type Register,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  type Vector,
+  ymm,
+} from "./operands";
 import { PANEL_GAP, ROWS, STRIP_GAP } from "./product";
 import type { Writer } from "./writer";
 
