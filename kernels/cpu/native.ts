@@ -188,8 +188,9 @@ export function nativeMoments(x: usize, less: f32, count: u32, to: usize): void 
 /** y = p (y - less) factor. */
 export function nativeSlope(y: usize, p: usize, factor: f32, less: f32, count: u32): void {
   setRun(count, y, p);
-  setNumber(4, factor);
-  setNumber(5, less);
+  set(4, y);
+  setNumber(5, factor);
+  setNumber(6, less);
   run(SLOPE);
 }
 

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
+import { whyNot } from "../../src/device/cpu/native/features";
 import { fakeHub } from "../support/hub";
 import { readUntil } from "../support/read-until";
 
@@ -91,6 +92,10 @@ test("the executable's machine code and its WebAssembly train alike", async () =
     expect(code).toBe(0);
     return Number(stderr.match(/^pretrain: finished .*best validation loss ([\d.]+)/m)?.[1]);
   };
+  const { stdout } = await run(["doctor", "--device", "cpu"]);
+  expect(stdout).toContain(
+    whyNot() === null ? "computes by machine code for AVX2 and FMA" : "computes by WebAssembly's vectors",
+  );
   const [auto, wasm] = [await lossOf("auto"), await lossOf("wasm")];
   expect(auto).toBeGreaterThan(1);
   expect(Math.abs(auto - wasm)).toBeLessThan(2e-3);

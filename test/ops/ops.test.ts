@@ -444,3 +444,9 @@ describe("accumulation in place", () => {
     compare([onto!], feeds, 4e-6);
   });
 });
+
+test("attention over more keys than are summed at a time", () => {
+  const starts = Array.from({ length: 290 }, (_, i) => (i < 9 ? 0 : 9));
+  const op: Op = (x, starts) => attention(x!, { tokens: 290, heads: 1, starts: starts! });
+  checkKernels(op, [[290, 12], { shape: [290], values: starts, dtype: "u32" }], 1e-5);
+});

@@ -90,10 +90,10 @@ export function writeGeluBackward(code: Writer): void {
   });
 }
 
-/** Arguments 4 and on, numbers, held in vectors 8 and on. */
-export function numbers(code: Writer, count: number): Vector[] {
+/** Arguments from `first` on, numbers, held in vectors 8 and on. */
+export function numbers(code: Writer, count: number, first = SOURCE + 1): Vector[] {
   return Array.from({ length: count }, (_, i) => {
-    code.vbroadcastss(ymm(8 + i), at(given, 4 * (4 + i)));
+    code.vbroadcastss(ymm(8 + i), at(given, 4 * (first + i)));
     return ymm(8 + i);
   });
 }
@@ -169,19 +169,16 @@ export function writeMoments(code: Writer): void {
   });
 }
 
-/** y = p (y - less) factor, where p is the source: the gradient of a softmax. */
+/** y = p (y - less) factor, the gradient of a softmax: the sources are p and y. */
 export function writeSoftmaxSlope(code: Writer): void {
-  const [factor, less] = numbers(code, 2);
+  const [factor, less] = numbers(code, 2, SOURCE + 2) as [Vector, Vector];
   writeRun(code, {
-    sources: 1,
-    body: ([p], mask) => {
-      const y = ymm(4);
-      if (mask) code.vloadMasked(y, mask, { base: rdi, index: rcx });
-      else code.vmovups(y, { base: rdi, index: rcx });
-      code.vsubps(y, y, less!);
-      code.vmulps(p!, p!, factor!);
-      code.vmulps(y, y, p!);
-      return y;
+    sources: 2,
+    body: ([p, y]) => {
+      code.vsubps(y!, y!, less);
+      code.vmulps(p!, p!, factor);
+      code.vmulps(y!, y!, p!);
+      return y!;
     },
   });
 }
