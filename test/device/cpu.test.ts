@@ -62,6 +62,17 @@ describe("memory", () => {
     heap.bytes[first + 2.2 * 2 ** 30 - 1] = 1;
     heap.allocate(1 << 20);
   });
+  test("a system that refuses its addresses is named", () => {
+    const { Memory } = WebAssembly;
+    try {
+      WebAssembly.Memory = function refuse() {
+        throw new RangeError("Out of memory");
+      } as unknown as typeof Memory;
+      expect(() => openCpu(1)).toThrow("the system refused the CPU device 4 GiB of addresses");
+    } finally {
+      WebAssembly.Memory = Memory;
+    }
+  });
 });
 
 describe("threads", () => {
