@@ -1,6 +1,7 @@
 /** Measurements of devices: medians of several runs, each after a warm-up, and of several devices in turn. */
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
+import { tick } from "../tick";
 import { type Case, cases, type Running } from "./bench-cases";
 import { trainingStep } from "./training-step";
 
@@ -21,14 +22,14 @@ export interface BenchOptions {
 
 /**
  * Each case on every device, the devices in turn, so that what else the machine does falls on all alike. Throws a UserError where `only` is in
- * no name.
+ * no name, and nothing else was asked for.
  */
-export function* benchmark(
+export async function* benchmark(
   devices: readonly Device[],
   { profile, soak, only = "" }: BenchOptions,
-): Generator<Measurement> {
+): AsyncGenerator<Measurement> {
   const chosen = cases.filter(({ name }) => name.includes(only));
-  if (chosen.length === 0) {
+  if (chosen.length === 0 && soak === 0) {
     throw new UserError(`--only ${JSON.stringify(only)}: nothing that is measured has this in its name`, {
       hint: `names are such as ${JSON.stringify(cases[0]!.name)} and ${JSON.stringify(cases.at(-1)!.name)}; without --only all are measured`,
       exitCode: 2,
@@ -36,14 +37,14 @@ export function* benchmark(
   }
   for (const measured of chosen) {
     using running = openAll(devices, measured);
-    yield { name: measured.name, unit: measured.unit, values: medians(running.all) };
+    yield { name: measured.name, unit: measured.unit, values: await medians(running.all) };
     if (profile) yield* profiles(running.all);
   }
   if (soak > 0) {
     yield {
       name: `memory growth over ${soak} training steps`,
       unit: "MiB",
-      values: devices.map((device) => soaked(device, soak)),
+      values: await Array.fromAsync(devices, (device) => soaked(device, soak)),
     };
   }
 }
@@ -72,16 +73,22 @@ const WARM_SECONDS = 0.7;
 const SAMPLE_SECONDS = 0.05;
 const ROUNDS = 5;
 
-function medians(all: readonly (Running | undefined)[]): (number | undefined)[] {
-  for (const running of all) for (let spent = 0; running && spent < WARM_SECONDS; ) spent += running.seconds();
+async function medians(all: readonly (Running | undefined)[]): Promise<(number | undefined)[]> {
+  for (const running of all) {
+    for (let spent = 0; running && spent < WARM_SECONDS; ) {
+      spent += running.seconds();
+      await tick();
+    }
+  }
   const samples = all.map((): number[] => []);
   for (let round = 0; round < ROUNDS; round++) {
-    all.forEach((running, i) => {
-      if (!running) return;
+    for (const [i, running] of all.entries()) {
+      if (!running) continue;
       let [total, runs] = [0, 0];
       for (; total < SAMPLE_SECONDS; runs++) total += running.seconds();
       samples[i]!.push(total / runs);
-    });
+      await tick();
+    }
   }
   return all.map((running, i) => running?.value(samples[i]!.sort((a, b) => a - b)[ROUNDS >> 1]!));
 }
@@ -102,12 +109,13 @@ function* profiles(all: readonly (Running | undefined)[]): Generator<Measurement
 }
 
 /** Resident memory after many replays of a small training step, against that after the first eighth, or 500, in MiB. */
-function soaked(device: Device, replays: number): number {
+async function soaked(device: Device, replays: number): Promise<number> {
   using step = trainingStep(device, { preset: "micro", rows: 1, length: 8, vocabulary: 64 });
   let before = 0;
   for (let i = 0; i < replays; i++) {
     if (i === Math.min(500, replays >> 3)) before = process.memoryUsage.rss();
     step.run();
+    if (i % 100 === 0) await tick();
   }
   device.wait();
   return (process.memoryUsage.rss() - before) / 2 ** 20;

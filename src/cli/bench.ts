@@ -32,14 +32,14 @@ export default defineCommand({
       description: "replays a training step this many times and says how memory grows",
     },
   },
-  run({ args }) {
+  async run({ args }) {
     const console = openConsole();
     const soak = whole("soak", args.soak, { least: 0 });
     const options = { profile: args.profile ?? false, soak, only: args.only };
     const opening = openingOf(args);
-    const measure = (devices: readonly Device[]): Column[] => {
+    const measure = async (devices: readonly Device[]): Promise<Column[]> => {
       const columns = devices.map(({ info }) => ({ device: info, results: [] as Result[] }));
-      for (const { name, unit, values } of benchmark(devices, options)) {
+      for await (const { name, unit, values } of benchmark(devices, options)) {
         console.status(`${devices[0]!.info.name} (${devices[0]!.info.kind}): ${name.trim()}`);
         values.forEach((value, i) => {
           if (value !== undefined) columns[i]!.results.push({ name, unit, value });
@@ -47,9 +47,9 @@ export default defineCommand({
       }
       return columns;
     };
-    let columns: Column[];
+    const columns: Column[] = [];
     if (args.against) {
-      if (args.device !== "all" && args.device !== "cpu") {
+      if (!["all", "cpu"].includes(args.device.toLowerCase())) {
         throw new UserError("--against is for the CPU device", {
           hint: "give --device cpu, or leave one of them out",
           exitCode: 2,
@@ -57,13 +57,13 @@ export default defineCommand({
       }
       using device = openDevice("cpu", opening);
       using other = openDevice("cpu", { ...opening, vectors: args.against as VectorChoice });
-      columns = measure([device, other]);
+      columns.push(...(await measure([device, other])));
     } else {
       const wanted = args.device === "all" ? everyDevice() : [args.device];
-      columns = wanted.flatMap((name) => {
+      for (const name of wanted) {
         using device = openDevice(name, name === "cpu" || args.device !== "all" ? opening : {});
-        return measure([device]);
-      });
+        columns.push(...(await measure([device])));
+      }
     }
     console.done();
     print(args.json ? `${JSON.stringify(columns)}\n` : asTable(columns, args.against !== undefined));

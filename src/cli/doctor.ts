@@ -64,14 +64,18 @@ function machineCode(): Finding {
 function tryDevice(wanted: string, opening?: Opening): Finding {
   try {
     using device = openDevice(wanted, opening);
-    const { name, kind } = device.info;
+    const { name, kind, arithmetic } = device.info;
+    const by = kind === "cpu" ? ` by ${arithmetic}` : "";
     const error = checkDevice(device);
     const ok = error < 1e-4;
     return ok
-      ? { ok, what: `${name} (${kind}) computes: a training step agrees with float64 to ${error.toExponential(1)}` }
+      ? {
+          ok,
+          what: `${name} (${kind}) computes${by}: a training step agrees with float64 to ${error.toExponential(1)}`,
+        }
       : {
           ok,
-          what: `${name} (${kind}) computes wrongly: a training step differs from float64 by ${error.toExponential(1)}`,
+          what: `${name} (${kind}) computes${by} wrongly: a training step differs from float64 by ${error.toExponential(1)}`,
           hint: kind === "cpu" ? "please report this, with what `doctor --json` prints" : driverHint,
         };
   } catch (error) {

@@ -54,10 +54,11 @@ const long: [string, () => string[], RegExp][] = [
     () => ["eval", "perplexity", ...model(), "--data", at("text.txt"), "--stride", "1"],
     /window \d/,
   ],
+  ["measuring devices", () => ["bench", "--device", "cpu"], /matmul/],
   ["writing answers", () => ["generate", ...model(), "--prompt", "a", "--prompt", "ro", ...endless, "--json"], /^/],
 ];
 
-test.each(long.flatMap((each, i) => [[...each, (["SIGINT", "SIGTERM", "SIGHUP", "SIGINT"] as const)[i]!] as const]))(
+test.each(long.flatMap((each, i) => [[...each, (["SIGINT", "SIGTERM", "SIGHUP"] as const)[i % 3]!] as const]))(
   "%s ends at once",
   async (_name, words, begun, signal) => {
     const child = spawn(words());

@@ -712,6 +712,18 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
       /--threads is for the CPU device/,
       2,
     ],
+    [
+      "vectors against an adapter's",
+      ["bench", "--against", "wasm", "--device", "software"],
+      /--against is for the CPU device\nhint: give --device cpu/,
+      2,
+    ],
+    [
+      "a measurement that is not there",
+      ["bench", "--device", "cpu", "--only", "abacus"],
+      /--only "abacus": nothing that is measured has this in its name\nhint: names are such as "matmul/,
+      2,
+    ],
     ["no such model on the Hub", ["fetch", "../x"], /\.\.\/x is not a model's name/, 2],
     [
       "a config with two sources of a model",

@@ -29,7 +29,7 @@ export class Pool implements Disposable {
   constructor(threads: number, vectors: Vectors) {
     this.threads = threads;
     const module = compileKernels();
-    const memory = new WebAssembly.Memory({ initial: 1, maximum: MOST_BYTES / 65536, shared: true });
+    const memory = newMemory();
     const code = vectors === "native" ? machineCodeOver(memory) : null;
     this.kernels = instantiate(module, memory, code);
     this.numbers = new Map(kernelNames(module).map((name, i) => [name, i + 1]));
@@ -71,6 +71,17 @@ export class Pool implements Disposable {
   [Symbol.dispose](): void {
     this.kernels.stop();
     for (const helper of this.helpers) helper.terminate();
+  }
+}
+
+/** All the addresses that it may grow to are reserved at once. */
+function newMemory(): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: 1, maximum: MOST_BYTES / 65536, shared: true });
+  } catch {
+    throw new UserError("the system refused the CPU device 4 GiB of addresses", {
+      hint: "raise the limit of this process's address space (ulimit -v)",
+    });
   }
 }
 
