@@ -1,7 +1,19 @@
 /** Which examples go into which micro-batch, for every step: a function of (seed, step). */
 import { UserError } from "../errors";
 import { shuffled } from "./choose";
-import type { Example } from "./examples";
+
+/** What is dealt: an example, or several that go together. */
+export interface Dealt {
+  /** Tokens that its longest row has. */
+  readonly size: number;
+  /** Rows that it takes in a micro-batch; 1 if absent. */
+  readonly width?: number;
+  /** Of all its rows; its size if absent. */
+  readonly tokens?: number;
+  /** What a step is a mean over: tokens that are to be predicted, pairs. */
+  readonly targets: number;
+  readonly where: string;
+}
 
 export interface DealOptions {
   /** Rows of a micro-batch, and tokens of a row. */
@@ -10,15 +22,17 @@ export interface DealOptions {
   /** Micro-batches of a step. */
   readonly accumulate: number;
   /** Several examples a row, by best fit, instead of one and padding. */
-  readonly packing: boolean;
+  readonly packing?: boolean;
   readonly shuffle: boolean;
+  /** Epochs differ in the order of their steps, and not in what goes together in a step. */
+  readonly fixed?: boolean;
   readonly seed: number;
 }
 
 export interface MicroBatch {
   /** Which of the deal's lengths its rows have. */
   readonly graph: number;
-  /** Examples of each row. */
+  /** Examples of each row; what takes several rows stands once. */
   readonly rows: readonly (readonly number[])[];
   /** Of its examples, padding left out. */
   readonly tokens: number;
@@ -26,7 +40,7 @@ export interface MicroBatch {
 
 export interface Step {
   readonly micro: readonly MicroBatch[];
-  /** Tokens that are to be predicted, over all micro-batches. */
+  /** Over all micro-batches. */
   readonly targets: number;
 }
 
@@ -42,34 +56,47 @@ export interface Deal {
 /** Lengths into which rows are padded: the whole, and halves of it down to an eighth, as far as they are of use. */
 const BUCKETS = 4;
 
-export function dealOf(examples: readonly Example[], options: DealOptions): Deal {
-  const { rows, tokens, accumulate, packing, shuffle, seed } = options;
-  const sizes = examples.map(({ ids }) => ids.length);
-  const over = examples.find(({ ids }) => ids.length > tokens);
-  if (over) throw new UserError(`${over.where} has ${over.ids.length} tokens, and a row ${tokens}`);
-  const packed = packing ? bestFit(sizes, tokens) : examples.map((_, i) => [i]);
+export function dealOf(items: readonly Dealt[], options: DealOptions): Deal {
+  const { rows, tokens, accumulate, packing = false, shuffle, fixed = false, seed } = options;
+  const sizes = items.map(({ size }) => size);
+  const widths = items.map(({ width = 1 }) => width);
+  const read = items.map(({ size, tokens = size }) => tokens);
+  const over = items.find(({ size }) => size > tokens);
+  if (over) throw new UserError(`${over.where} has ${over.size} tokens, and a row ${tokens}`);
+  const wide = items.find(({ width = 1 }) => width > rows);
+  if (wide) throw new UserError(`${wide.where} takes ${wide.width} rows, and a micro-batch has ${rows}`);
+  const packed = packing ? bestFit(sizes, tokens) : items.map((_, i) => [i]);
   const lengths = packing ? [tokens] : bucketLengths(sizes, tokens);
   const graphOf = packed.map((row) => lengths.findIndex((length) => sumOf(row, sizes) <= length));
   const inGraph = lengths.map((_, graph) => packed.flatMap((_, row) => (graphOf[row] === graph ? [row] : [])));
-  const microPerEpoch = inGraph.reduce((sum, { length }) => sum + Math.ceil(length / rows), 0);
-  const stepsPerEpoch = Math.ceil(microPerEpoch / accumulate);
 
+  const orderOf = (epoch: number) => (count: number, stream: number) =>
+    shuffle ? shuffled(count, seed, 1000 + 10 * epoch + stream) : Array.from({ length: count }, (_, i) => i);
   const epochOf = (epoch: number): Step[] => {
-    const order = (count: number, stream: number) =>
-      shuffle ? shuffled(count, seed, 1000 + 10 * epoch + stream) : Array.from({ length: count }, (_, i) => i);
+    const order = orderOf(epoch);
     const micro = inGraph.flatMap((list, graph) => {
       const drawn = order(list.length, graph).map((i) => packed[list[i]!]!);
-      return chunks(drawn, rows).map((rows) => ({ graph, rows, tokens: sumOf(rows.flat(), sizes) }));
+      return filled(drawn, rows, (row) => Math.max(...row.map((i) => widths[i]!))).map((rows) => ({
+        graph,
+        rows,
+        tokens: sumOf(rows.flat(), read),
+      }));
     });
     const mixed = order(micro.length, lengths.length).map((i) => micro[i]!);
     return chunks(mixed, accumulate).map((micro) => {
       const used = micro.flatMap(({ rows }) => rows.flat());
-      return { micro, targets: used.reduce((sum, i) => sum + examples[i]!.targets, 0) };
+      return { micro, targets: used.reduce((sum, i) => sum + items[i]!.targets, 0) };
     });
   };
-  let last = { epoch: -1, steps: [] as Step[] };
+  const reordered = (epoch: number): Step[] =>
+    epoch === 0 ? first : orderOf(epoch)(first.length, 9).map((i) => first[i]!);
+  const first = epochOf(0);
+  const stepsPerEpoch = first.length;
+  if (!fixed && new Set(widths).size > 1)
+    throw new Error("where widths differ, so might the steps of an epoch: let what goes together be fixed");
+  let last = { epoch: 0, steps: first };
   const steps = (epoch: number) => {
-    if (last.epoch !== epoch) last = { epoch, steps: epochOf(epoch) };
+    if (last.epoch !== epoch) last = { epoch, steps: fixed ? reordered(epoch) : epochOf(epoch) };
     return last.steps;
   };
   return {
@@ -80,7 +107,7 @@ export function dealOf(examples: readonly Example[], options: DealOptions): Deal
       const most = lengths.map(() => 0);
       for (let epoch = 0; epoch * stepsPerEpoch < count; epoch++) {
         for (const { graph, rows } of steps(epoch).flatMap(({ micro }) => micro)) {
-          const targets = rows.flat().reduce((sum, i) => sum + examples[i]!.targets, 0);
+          const targets = rows.flat().reduce((sum, i) => sum + items[i]!.targets, 0);
           most[graph] = Math.max(most[graph]!, targets);
         }
       }
@@ -91,6 +118,22 @@ export function dealOf(examples: readonly Example[], options: DealOptions): Deal
 
 function sumOf(row: readonly number[], sizes: readonly number[]): number {
   return row.reduce((sum, i) => sum + sizes[i]!, 0);
+}
+
+/** In order, as many as have room, then the next. */
+function filled<T>(items: readonly T[], room: number, widthOf: (item: T) => number): T[][] {
+  const parts: T[][] = [];
+  let left = 0;
+  for (const item of items) {
+    const width = widthOf(item);
+    if (width > left) {
+      parts.push([]);
+      left = room;
+    }
+    parts.at(-1)!.push(item);
+    left -= width;
+  }
+  return parts;
 }
 
 function chunks<T>(items: readonly T[], size: number): T[][] {

@@ -5,6 +5,7 @@ import { TemplateLimitError } from "../text/jinja";
 import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import { type cuts, cutTo } from "./cut";
+import type { Dealt } from "./deal";
 import { endsOpen, specialsIn, withoutEnds } from "./end-tokens";
 import type { Located } from "./formats";
 import { type Report, reportOf, stopped } from "./report";
@@ -18,6 +19,11 @@ export interface Example {
   /** Tokens that are to be predicted. */
   readonly targets: number;
   readonly where: string;
+}
+
+/** An example as it is dealt. */
+export function dealt({ ids, targets, where }: Example): Dealt {
+  return { size: ids.length, targets, where };
 }
 
 export interface EncodeOptions {

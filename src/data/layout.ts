@@ -12,6 +12,8 @@ export interface BatchArrays {
   /** [targets]: the place that each target is predicted from, then the target itself. */
   readonly places: Uint32Array;
   readonly targets: Uint32Array;
+  /** The row that each target is of. */
+  readonly completions: Uint32Array;
 }
 
 export function batchArrays(rows: number, length: number, targets: number): BatchArrays {
@@ -23,6 +25,7 @@ export function batchArrays(rows: number, length: number, targets: number): Batc
     starts: array(size),
     places: array(targets),
     targets: array(targets),
+    completions: array(targets),
   };
 }
 
@@ -31,11 +34,12 @@ export function fillBatch(
   examples: readonly Example[],
   rows: readonly (readonly number[])[],
   length: number,
-  { tokens, positions, starts, places, targets }: BatchArrays,
+  { tokens, positions, starts, places, targets, completions }: BatchArrays,
 ): void {
   tokens.fill(0);
   places.fill(0);
   targets.fill(IGNORE);
+  completions.fill(IGNORE);
   let target = 0;
   for (let row = 0; row * length < tokens.length; row++) {
     let at = 0;
@@ -50,6 +54,7 @@ export function fillBatch(
       for (let t = 1; t < ids.length; t++) {
         if (!trained[t]) continue;
         places[target] = first + t - 1;
+        completions[target] = row;
         targets[target++] = ids[t]!;
       }
       at += ids.length;

@@ -4,6 +4,7 @@
  */
 import { add } from "../ops/add";
 import {
+  atMost,
   clamp,
   divide,
   exp,
@@ -16,7 +17,7 @@ import {
   square,
   subtract,
 } from "../ops/elementwise";
-import { sum } from "../ops/reduce";
+import { fill } from "../ops/fill";
 import { sort } from "../ops/sort";
 import { sizeOf } from "../tensor/shape";
 import { type Tensor, view } from "../tensor/tensor";
@@ -27,6 +28,16 @@ export interface Side {
   readonly reference: Tensor;
   /** Tokens of the completion, as floats. */
   readonly lengths: Tensor;
+}
+
+/** The pairs of a micro-batch. */
+export interface Pairs {
+  readonly chosen: Side;
+  readonly rejected: Side;
+  /** [P]: 1 / the pairs of the step; 0 where there is no pair. */
+  readonly weights: Tensor;
+  /** [1]: tokens of a chosen answer, the mean over the step. */
+  readonly meanLength: Tensor;
 }
 
 export interface PairOptions {
@@ -52,11 +63,9 @@ const divergences = {
 export type Divergence = keyof typeof divergences;
 
 /** What a loss sees: scores by the divergence where `divergent`, else the log-ratios as they are. */
-interface Scores extends PairOptions {
+interface Scores extends PairOptions, Pairs {
   readonly a: Tensor;
   readonly b: Tensor;
-  readonly chosen: Side;
-  readonly rejected: Side;
 }
 
 interface PairLoss {
@@ -79,8 +88,11 @@ const margin = (scores: Scores) => scale(difference(scores), scores.beta);
 /** The difference of the means of a token. */
 const ofMeans = ({ a, b, chosen, rejected }: Scores) =>
   subtract(divide(a, chosen.lengths), divide(b, rejected.lengths));
-/** Sorted over the batch. */
-const sorted = (x: Tensor) => view(sort(view(x, [1, sizeOf(x.shape)])), x.shape);
+/** Sorted over the micro-batch; those that are no pairs are the last, as they were before. */
+function sorted(x: Tensor, { weights }: Pairs): Tensor {
+  const absent = scale(atMost(weights, fill([1], 0)), 1e30);
+  return view(sort(view(add(x, absent), [1, sizeOf(x.shape)])), x.shape);
+}
 
 export const pairLosses = {
   /** https://arxiv.org/abs/2305.18290, equation 7; with smoothing https://ericmitchell.ai/cdpo.pdf. */
@@ -137,11 +149,12 @@ export const pairLosses = {
     divergent: false,
     smoothing: "none",
   },
-  /** https://arxiv.org/abs/2406.05882, of pairs: margins of the policy and of the reference, each sorted over the batch. */
+  /** https://arxiv.org/abs/2406.05882, of pairs: margins of the policy and of the reference, each sorted over the micro-batch. */
   aot: {
-    loss({ chosen, rejected, beta, labelSmoothing }) {
-      const policy = sorted(subtract(chosen.logProbs, rejected.logProbs));
-      const reference = sorted(subtract(chosen.reference, rejected.reference));
+    loss(scores) {
+      const { chosen, rejected, beta, labelSmoothing } = scores;
+      const policy = sorted(subtract(chosen.logProbs, rejected.logProbs), scores);
+      const reference = sorted(subtract(chosen.reference, rejected.reference), scores);
       return smoothed(scale(subtract(policy, reference), beta), labelSmoothing);
     },
     divergent: false,
@@ -149,7 +162,8 @@ export const pairLosses = {
   },
   /** The same of sides that are no pairs. */
   aot_unpaired: {
-    loss: ({ a, b, beta, labelSmoothing }) => smoothed(scale(subtract(sorted(a), sorted(b)), beta), labelSmoothing),
+    loss: (scores) =>
+      smoothed(scale(subtract(sorted(scores.a, scores), sorted(scores.b, scores)), scores.beta), scores.labelSmoothing),
     divergent: false,
     smoothing: "any",
   },
@@ -175,12 +189,9 @@ export const pairLosses = {
     divergent: true,
     smoothing: "none",
   },
-  /** The cross-entropy of a token of the chosen side: a pair's own, so that the mean over pairs is the mean over tokens. */
+  /** The cross-entropy of a token of the chosen side: a pair's part of it, so that the mean over pairs is the mean over tokens. */
   sft: {
-    loss({ chosen }) {
-      const pairs = sizeOf(chosen.lengths.shape);
-      return divide(scale(chosen.logProbs, -pairs), sum(chosen.lengths));
-    },
+    loss: ({ chosen, meanLength }) => divide(negative(chosen.logProbs), meanLength),
     divergent: true,
     smoothing: "none",
   },
@@ -195,9 +206,9 @@ export const pairLosses = {
 export type PairLossName = keyof typeof pairLosses;
 
 /** [P]: the loss of each pair. */
-export function pairLoss(name: PairLossName, chosen: Side, rejected: Side, options: PairOptions): Tensor {
+export function pairLoss(name: PairLossName, pairs: Pairs, options: PairOptions): Tensor {
   const { loss, divergent }: PairLoss = pairLosses[name];
   const score = divergences[divergent ? options.divergence : "reverse_kl"];
   const of = ({ logProbs, reference }: Side) => score(subtract(logProbs, reference), options.alpha);
-  return loss({ ...options, a: of(chosen), b: of(rejected), chosen, rejected });
+  return loss({ ...options, ...pairs, a: of(pairs.chosen), b: of(pairs.rejected) });
 }

@@ -3,7 +3,7 @@
 import { Program } from "../autograd/program";
 import type { Scratch } from "../autograd/scratch";
 import { dealOf } from "../data/deal";
-import type { Example } from "../data/examples";
+import { dealt, type Example } from "../data/examples";
 import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
 import { expectFinite } from "../eval/perplexity";
@@ -51,7 +51,7 @@ export function answerGraph(
 }
 
 /** What a micro-batch is fed as. */
-export function valuesOf({ starts, ...values }: BatchArrays, packing: boolean) {
+export function valuesOf({ starts, completions: _, ...values }: BatchArrays, packing: boolean) {
   return { ...values, ...(packing && { starts }) };
 }
 
@@ -71,7 +71,14 @@ export function heldOutLoss(
   { model, slabs }: Pick<TrainedModel, "model" | "slabs">,
   { held, scratch, rows, length, batches }: HeldOut,
 ): { loss(signal?: AbortSignal): Promise<number | null> } & Disposable {
-  const deal = dealOf(held, { rows, tokens: length, accumulate: 1, packing: false, shuffle: false, seed: 0 });
+  const deal = dealOf(held.map(dealt), {
+    rows,
+    tokens: length,
+    accumulate: 1,
+    packing: false,
+    shuffle: false,
+    seed: 0,
+  });
   const count = Math.min(deal.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
     deal.step(Math.floor(((i + 0.5) * deal.stepsPerEpoch) / count)),

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { Scratch } from "../autograd/scratch";
 import { endsItself } from "../data/cut";
 import { type Deal, dealOf } from "../data/deal";
-import type { Example } from "../data/examples";
+import { dealt, type Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
 import { templateFile } from "../data/template-for";
@@ -104,7 +104,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const length = rowLength(config, context.model);
   checkLora(config.lora, context);
   const { train, held, template, tokenizer, lines } = await readExamples(config, context, length);
-  const deal = dealOf(train, {
+  const deal = dealOf(train.map(dealt), {
     rows,
     tokens: length,
     accumulate,

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { holdOut, shuffled, subsetOf } from "../../src/data/choose";
 import { cutTo } from "../../src/data/cut";
 import { bestFit, dealOf } from "../../src/data/deal";
-import type { Example } from "../../src/data/examples";
+import { type Example, dealt as sized } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
 import { IGNORE } from "../../src/ops/cross-entropy";
 
@@ -39,7 +39,7 @@ describe("best fit", () => {
 
 describe.each([false, true])("a deal, packing %p", (packing) => {
   const examples = Array.from({ length: 41 }, (_, i) => example(2 + ((i * 13) % 60), i + 1));
-  const deal = dealOf(examples, { ...options, packing });
+  const deal = dealOf(examples.map(sized), { ...options, packing });
   test("uses every example once in every epoch, in another order", () => {
     const epoch = (at: number) =>
       Array.from({ length: deal.stepsPerEpoch }, (_, i) => deal.step(at * deal.stepsPerEpoch + i)).flatMap(
@@ -104,7 +104,7 @@ test("no order of one epoch comes again in another, for rows of any length", () 
   // 12 examples of each of the four lengths.
   const examples = Array.from({ length: 48 }, (_, i) => example([10, 30, 60, 120][i % 4]!, i + 1));
   // A step is an epoch, and a micro-batch a length: its rows are in the order that was drawn.
-  const deal = dealOf(examples, { ...options, tokens: 128, rows: 12, accumulate: 4 });
+  const deal = dealOf(examples.map(sized), { ...options, tokens: 128, rows: 12, accumulate: 4 });
   expect(deal.lengths).toEqual([16, 32, 64, 128]);
   const seen = Array.from({ length: 12 }, (_, epoch) => deal.step(epoch).micro).flatMap((micro) =>
     micro.map(({ rows }) => rows.map(([i]) => Math.floor(i! / 4)).join(" ")),
@@ -115,7 +115,7 @@ test("no order of one epoch comes again in another, for rows of any length", () 
 test("lengths are halved as far as examples are short", () => {
   const lengths = (...sizes: number[]) =>
     dealOf(
-      sizes.map((size) => example(size)),
+      sizes.map((size) => sized(example(size))),
       { ...options, tokens: 128 },
     ).lengths;
   expect(lengths(10, 20, 120)).toEqual([16, 32, 128]);
@@ -190,7 +190,7 @@ test("the held-out share and a subset are functions of the seed", () => {
 test("a deal and a subset are others with another seed, and micro-batches of all lengths come mixed", () => {
   const examples = Array.from({ length: 60 }, (_, i) => example(i % 2 ? 60 : 10, i + 1));
   const dealt = (seed: number) => {
-    const deal = dealOf(examples, { ...options, packing: false, accumulate: 1, seed });
+    const deal = dealOf(examples.map(sized), { ...options, packing: false, accumulate: 1, seed });
     return Array.from({ length: deal.stepsPerEpoch }, (_, i) => deal.step(i).micro[0]!);
   };
   expect(dealt(1)).toEqual(dealt(1));

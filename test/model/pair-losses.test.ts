@@ -23,11 +23,17 @@ function lossOf(name: PairLossName, options: Partial<PairOptions>, pairs: number
   ];
   const chosen = { logProbs: c, reference: cr, lengths: cl };
   const rejected = { logProbs: r, reference: rr, lengths: rl };
-  const loss = pairLoss(name, chosen, rejected, { ...usual, ...options });
+  const weights = input("weights", [pairs]);
+  const meanLength = input("mean length", [1]);
+  const loss = pairLoss(name, { chosen, rejected, weights, meanLength }, { ...usual, ...options });
   // sft has none by the rejected side.
   const grads = gradients(sum(loss), [c, r]).flatMap((grad) => grad ?? []);
-  const feeds = (values: readonly (readonly number[])[]) =>
-    new Map([c, cr, cl, r, rr, rl].map((tensor, i) => [tensor, Float64Array.from(values[i]!)]));
+  const feeds = (values: readonly (readonly number[])[], count = pairs) =>
+    new Map([
+      ...[c, cr, cl, r, rr, rl].map((tensor, i) => [tensor, Float64Array.from(values[i]!)] as const),
+      [weights, Float64Array.from({ length: pairs }, (_, i) => (i < count ? 1 / count : 0))],
+      [meanLength, Float64Array.of(values[2]!.slice(0, count).reduce((a, b) => a + b) / count)],
+    ]);
   return { outputs: [loss, ...grads], feeds };
 }
 
@@ -172,4 +178,27 @@ test.each(Object.keys(pairLosses) as PairLossName[])("%s: its kernels compute wh
   const side = (shift: number) => [0, 1, 2, 3, 4].map((i) => -4 - shift + 3 * Math.sin(5 * i + shift));
   const lengths = [3, 9, 1, 6, 4];
   compare(outputs, feeds([side(0), side(1), lengths, side(2), side(3), [...lengths].reverse()]), 1e-5);
+});
+
+test.each(["aot", "aot_unpaired"] as const)("%s: places without a pair change nothing", (name) => {
+  const values = [
+    [5, -1, 2],
+    [0, 3, 1],
+    [1, 1, 1],
+    [-2, 4, 0],
+    [0, 0, 0],
+    [1, 1, 1],
+  ];
+  const alone = lossOf(name, {}, 3);
+  const [wanted] = interpret(alone.outputs, alone.feeds(values));
+  const among = lossOf(name, {}, 5);
+  const empty = (i: number) => (i % 3 === 2 ? 1 : 0);
+  const [found] = interpret(
+    among.outputs,
+    among.feeds(
+      values.map((row, i) => [...row, empty(i), empty(i)]),
+      3,
+    ),
+  );
+  expect([...found!.slice(0, 3)]).toEqual([...wanted!]);
 });

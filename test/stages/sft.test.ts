@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Program } from "../../src/autograd/program";
 import { dealOf } from "../../src/data/deal";
-import { type Example, encodeSamples } from "../../src/data/examples";
+import { dealt, type Example, encodeSamples } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadSamples } from "../../src/data/samples";
 import type { Reporter } from "../../src/log/console";
@@ -152,7 +152,7 @@ beforeAll(async () => {
 function tokenLosses(rows: number, packing: boolean, tokens = 64): number[][] {
   const model = modelOf(size);
   using weights = new Slab(device(), model.parameters, { values });
-  const plan = dealOf(examples, { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
+  const plan = dealOf(examples.map(dealt), { rows, tokens, accumulate: 1, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(plan.stepsPerEpoch);
   const losses: number[][] = examples.map(() => []);
   for (let step = 0; step < plan.stepsPerEpoch; step++) {

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Scratch } from "../../src/autograd/scratch";
 import { dealOf } from "../../src/data/deal";
-import type { Example } from "../../src/data/examples";
+import { dealt, type Example } from "../../src/data/examples";
 import { batchArrays, fillBatch } from "../../src/data/layout";
 import { loadModel } from "../../src/formats/checkpoint";
 import { adapterOf, targeted } from "../../src/model/lora";
@@ -57,7 +57,7 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
     weightDecay: 0,
     clip: 1,
   });
-  const plan = dealOf(examples, { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
+  const plan = dealOf(examples.map(dealt), { rows, tokens: 12, accumulate: 64, packing, shuffle: false, seed: 1 });
   const most = plan.mostTargets(1);
   const compiled = plan.lengths.map((length, i) => {
     const graph = answerGraph(model, { rows, length, targets: most[i]!, packing, dft });
