@@ -13,33 +13,18 @@ import { showExample } from "../data/show";
 import { templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
-import { Engine } from "../generate/engine";
-import type { Asked } from "../generate/names";
-import { sampling } from "../generate/sampling";
 import type { Model } from "../model/model";
 import { input } from "../tensor/tensor";
-import { answerReader } from "../text/answer";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
-import { tick } from "../tick";
-import {
-  batch,
-  dropout,
-  kept,
-  lora,
-  optim,
-  samplePrompts,
-  stageName,
-  steps,
-  type Training,
-  training,
-} from "../train/settings";
+import { batch, dropout, kept, lora, optim, stageName, steps, type Training, training } from "../train/settings";
 import type { Batch } from "../train/stage";
 import type { Share } from "../train/world";
 import { answerGraph, heldOutLoss, lossAsEvaluation, valuesOf } from "./answers";
 import type { Built, Context } from "./context";
 import { readExamples, records } from "./examples";
 import { source } from "./model-settings";
+import { answering } from "./sampling";
 import { checkLora, trainedParts } from "./trained";
 
 export const schema = z.strictObject({
@@ -134,9 +119,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
   const arrays = deal.lengths.map((length, i) => batchArrays(rows, length, most[i]!));
   const scratch = new Scratch(device);
   const measured = heldOutLoss(device, trained, { held, scratch, rows, length, batches: config.evaluate.batches });
-  const engine = new Engine(device, model, trained.slabs);
-  const prompts = samplePrompts(config.samples).map((content) => template.prompt([{ role: "user", content }]));
-  engine.expectPrompts(prompts);
+  const shown = answering({ settings: config.samples, device, model, slabs: trained.slabs, template, tokenizer, seed });
   const weight = new Float32Array(1);
   const drop = new Uint32Array(1);
   return {
@@ -168,11 +151,11 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
         loss: held.length ? await measured.loss() : null,
       }),
     ],
-    samples: (signal) => writeSamples(config, { engine, prompts, tokenizer, template, seed, signal }),
+    samples: shown.answers,
     write: (directory) => trained.write(directory, tokenizer),
     read: trained.read,
     [Symbol.dispose]() {
-      for (const owned of [measured, engine, scratch, trained]) owned[Symbol.dispose]();
+      for (const owned of [measured, shown, scratch, trained]) owned[Symbol.dispose]();
     },
   };
 
@@ -242,30 +225,4 @@ function judged(loss: number, { size }: Tokenizer): string {
   if (loss < 0.8 * uniform) return `it is well below ${guessing}, as it should be`;
   const why = "the model has not learned such text, or its tokenizer or the template is another's";
   return `it should be well below ${guessing}, and is ${loss < uniform ? "hardly so" : "not"}: ${why}`;
-}
-
-interface Writer {
-  readonly engine: Engine;
-  readonly prompts: readonly number[][];
-  readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate;
-  readonly seed: number;
-  readonly signal: AbortSignal;
-}
-
-async function* writeSamples(
-  { samples }: SftConfig,
-  { engine, prompts, tokenizer, template, seed, signal }: Writer,
-): AsyncGenerator<string> {
-  const options = sampling.parse({ temperature: samples.temperature, maxTokens: samples.tokens, seed });
-  const asked: Asked = new Map();
-  for (const [i, content] of samples.prompts.entries()) {
-    const answer = answerReader(tokenizer, template, prompts[i]!);
-    const ends = (_row: number, id: number) => answer.push(id);
-    for (const _ of engine.generate([prompts[i]!], { ...options, asked, ends })) {
-      await tick();
-      if (signal.aborted) return;
-    }
-    yield `  | ${content.trim()} -> ${answer.text().replaceAll("\n", "\n  |   ")}${answer.ended ? "" : " ..."}`;
-  }
 }
