@@ -53,7 +53,7 @@ export interface PairOptions {
 }
 
 /** The score of a log-ratio x. https://arxiv.org/abs/2309.16240, as TRL's correction of July 2026 has it. */
-const divergences = {
+export const divergences = {
   reverse_kl: (x) => x,
   forward_kl: (x) => shift(scale(exp(scale(x, -1)), -1), 1),
   js_divergence: (x) => shift(logSigmoid(x), Math.LN2),

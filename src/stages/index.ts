@@ -1,5 +1,6 @@
 /** The kinds of stage: a line each. Nothing else asks a stage for its kind. */
 import { z } from "zod";
+import * as dpo from "./dpo";
 import type { Kind } from "./kind";
 import * as merging from "./merge";
 import * as pretrain from "./pretrain";
@@ -7,12 +8,13 @@ import * as sft from "./sft";
 import { trainingKind } from "./training-kind";
 
 /** One `[[stage]]` table, told apart by its `kind`. */
-export const stageSchema = z.discriminatedUnion("kind", [pretrain.schema, sft.schema, merging.schema]);
+export const stageSchema = z.discriminatedUnion("kind", [pretrain.schema, sft.schema, dpo.schema, merging.schema]);
 export type StageConfig = z.infer<typeof stageSchema>;
 
 const kinds = {
   pretrain: trainingKind({ ...pretrain, version: 1 }),
   sft: trainingKind({ ...sft, version: 2 }),
+  dpo: trainingKind({ ...dpo, version: 1 }),
   merge: merging.merge,
 };
 

@@ -1,30 +1,36 @@
 /** A micro-batch of pairs as one forward pass: chosen answers in its first rows, rejected ones in as many behind, and a loss over both. */
 
-import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
+import type { Dealt } from "../data/deal";
+import { batchArrays, fillBatch } from "../data/layout";
 import type { PairExample } from "../data/pairs";
 import type { HiddenOptions } from "../model/architecture";
-import { type Completions, completionInputs, completions, told } from "../model/completions";
+import { type Completions, completionInputs, completions, told as statistic } from "../model/completions";
 import type { Model } from "../model/model";
 import type { Pairs, Side } from "../model/pair-losses";
 import { add } from "../ops/add";
-import { scale } from "../ops/elementwise";
+import { divide, scale, subtract } from "../ops/elementwise";
 import { matmul } from "../ops/matmul";
 import { concat, slice } from "../ops/parts";
 import { sum } from "../ops/reduce";
+import { segmentSum } from "../ops/segments";
 import { sizeOf } from "../tensor/shape";
-import { detach, input, type Tensor, view } from "../tensor/tensor";
+import { detach, input, schedule, type Tensor, view } from "../tensor/tensor";
 import type { Graph, Values } from "../train/stage";
+import type { Feeding } from "./measured";
 
 /** What a loss of pairs sees. */
 export interface Compared extends Pairs {
-  /** Of both sides, chosen first: [2 P]. */
+  /** Both sides, chosen first: [2 P]. */
   readonly completions: Completions;
+  /** [2 P]: the mean over each completion's tokens of log p - log(sum of p^2): how near it is to what the model itself would say. No gradient. */
+  ownness(): Tensor;
 }
 
-export interface Objective {
-  /** Of each pair, [P]: the loss, and what is told of it, by name. Their means over the step are logged. */
-  (pairs: Compared): { readonly loss: Tensor; readonly told: Readonly<Record<string, Tensor>> };
-}
+/** Of each pair, [P]: the loss, and what is told of it, by name. Their means over the step are logged. */
+export type Objective = (pairs: Compared) => {
+  readonly loss: Tensor;
+  readonly told: Readonly<Record<string, Tensor>>;
+};
 
 export interface PairGraphOptions extends Omit<HiddenOptions, "cache" | "starts" | "dropout"> {
   /** Pairs of a micro-batch. */
@@ -64,15 +70,15 @@ export function pairGraph(
     lengths: half(lengths, which),
   });
   const [chosen, rejected] = [side(0), side(1)];
-  const of = objective({ chosen, rejected, weights, meanLength, completions: found });
+  const of = objective({ chosen, rejected, weights, meanLength, completions: found, ownness });
   const mean = (x: Tensor) => dot(x, weights);
   const [perChosen, perRejected, perAny] = [0, 1, 2].map((first) => slice(perToken, { first, count: 1 })) as [
     Tensor,
     Tensor,
     Tensor,
   ];
-  const ofTokens = (which: Parameters<typeof told>[1], side: 0 | 1, share: Tensor) =>
-    scale(sum(half(told(found, which), side)), share);
+  const ofTokens = (which: Parameters<typeof statistic>[1], side: 0 | 1, share: Tensor) =>
+    scale(sum(half(statistic(found, which), side)), share);
   const loss = mean(of.loss);
   const sums: readonly (readonly [string, Tensor])[] = [
     ["loss", loss],
@@ -84,21 +90,28 @@ export function pairGraph(
     ["entropy", add(ofTokens("entropy", 0, perAny), ofTokens("entropy", 1, perAny))],
     ["mean_token_accuracy", ofTokens("likeliest", 0, perChosen)],
   ];
+  const told = concat(sums.map(([, x]) => detach(x)));
+  const inputs = { ...asked, lengths, weights, meanLength, perToken, reference: fed, tokenWeights };
   return {
-    inputs: {
-      ...asked,
-      lengths,
-      weights,
-      meanLength,
-      perToken,
-      ...(fed && { reference: fed }),
-      ...(tokenWeights && { tokenWeights }),
-    },
+    inputs: usedBy([loss, told], inputs),
     loss,
-    sums: concat(sums.map(([, x]) => detach(x))),
+    sums: told,
     names: sums.map(([name]) => name),
     constants: {},
   };
+
+  /** log p at half the temperature is 2 log p - log(sum of p^2). */
+  function ownness(): Tensor {
+    const sharper = model.logProbs(found.rows, asked.targets, { temperature: 0.5 }).logProbs;
+    const surplus = detach(subtract(sharper, found.ofTokens));
+    return divide(segmentSum(surplus, asked.completions, 2 * P), lengths);
+  }
+}
+
+/** Those inputs that a graph reads: not every loss looks at everything. */
+function usedBy(outputs: readonly Tensor[], inputs: Readonly<Record<string, Tensor | undefined>>): Graph["inputs"] {
+  const used = new Set(schedule(outputs));
+  return Object.fromEntries(Object.entries(inputs).flatMap(([name, x]) => (x && used.has(x) ? [[name, x]] : [])));
 }
 
 /** [n], [n] -> [1]. */
@@ -107,94 +120,68 @@ function dot(x: Tensor, y: Tensor): Tensor {
   return view(matmul(view(x, [1, size]), view(y, [size, 1])), [1]);
 }
 
-/** What a micro-batch of pairs is fed as. The arrays are used again. */
-export interface PairArrays extends BatchArrays {
-  readonly lengths: Float32Array;
-  readonly weights: Float32Array;
-  readonly meanLength: Float32Array;
-  readonly perToken: Float32Array;
-  readonly reference: Float32Array;
-  readonly tokenWeights: Float32Array;
-}
-
-export function pairArrays(pairs: number, length: number, targets: number): PairArrays {
-  return {
-    ...batchArrays(2 * pairs, length, targets),
-    lengths: new Float32Array(2 * pairs),
-    weights: new Float32Array(pairs),
-    meanLength: new Float32Array(1),
-    perToken: new Float32Array(3),
-    reference: new Float32Array(2 * pairs),
-    tokenWeights: new Float32Array(targets),
-  };
-}
-
-/** Of the pairs that a mean is over, those of a step: how many, and the tokens of their answers. */
-export interface Counts {
-  readonly pairs: number;
-  readonly chosen: number;
-  readonly rejected: number;
-}
-
-export function countsOf(pairs: readonly PairExample[]): Counts {
-  return {
-    pairs: pairs.length,
-    chosen: pairs.reduce((sum, { chosen }) => sum + chosen.targets, 0),
-    rejected: pairs.reduce((sum, { rejected }) => sum + rejected.targets, 0),
-  };
-}
-
-/** Log-probabilities under the reference of a pair's two sides. */
-export interface Reference {
-  readonly chosen: number;
-  readonly rejected: number;
-}
-
 /** A pair with what else is fed of it. */
 export interface Prepared {
   readonly pair: PairExample;
-  /** Absent where the reference is live, or there is none. */
-  readonly reference?: Reference | undefined;
+  /** Log-probabilities of both sides under the reference; absent where that is live, or there is none. */
+  readonly reference?: { readonly chosen: number; readonly rejected: number } | undefined;
   /** What each target of the two sides counts for. */
   readonly weights?: { readonly chosen: Float32Array; readonly rejected: Float32Array } | undefined;
 }
 
-/** Empty rows stand for pairs that are not there: they have no tokens, length 1 and weight 0. */
-export function fillPairs(
-  batch: readonly Prepared[],
-  { pairs, chosen, rejected }: Counts,
-  length: number,
-  into: PairArrays,
-): void {
-  const P = into.weights.length;
-  const sides = batch.flatMap(({ pair }) => [pair.chosen, pair.rejected]);
-  const rows = Array.from({ length: 2 * P }, (_, row) => {
-    const at = row % P;
-    return at < batch.length ? [2 * at + Math.floor(row / P)] : [];
-  });
-  fillBatch(sides, rows, length, into);
-  into.tokenWeights.fill(1);
-  into.weights.fill(0).fill(1 / pairs, 0, batch.length);
-  into.lengths.fill(1);
-  into.reference.fill(0);
-  into.meanLength[0] = chosen / pairs;
-  into.perToken.set([1 / chosen, 1 / rejected, 1 / (chosen + rejected)]);
-  batch.forEach(({ pair, reference }, at) => {
-    into.lengths[at] = pair.chosen.targets;
-    into.lengths[P + at] = pair.rejected.targets;
-    into.reference[at] = reference?.chosen ?? 0;
-    into.reference[P + at] = reference?.rejected ?? 0;
-  });
-  let target = 0;
-  for (const key of ["chosen", "rejected"] as const) {
-    for (const { pair, weights } of batch) {
-      if (weights) into.tokenWeights.set(weights[key], target);
-      target += pair[key].targets;
-    }
-  }
+/** Both sides in rows of one length. */
+export function dealtPair({ pair: { chosen, rejected, where } }: Prepared): Dealt {
+  return {
+    size: Math.max(chosen.ids.length, rejected.ids.length),
+    tokens: chosen.ids.length + rejected.ids.length,
+    targets: chosen.targets + rejected.targets,
+    where,
+  };
 }
 
-/** Those of the arrays that a graph asks for. */
-export function fedTo({ inputs }: Graph, arrays: PairArrays): Values {
-  return Object.fromEntries(Object.keys(inputs).map((name) => [name, arrays[name as keyof PairArrays]]));
+/** The graph of pairs of one length, and what it is fed. */
+export function pairFeeding(model: Model, objective: Objective, options: PairGraphOptions): Feeding<Prepared> {
+  const { pairs: P, length } = options;
+  const targets = 8 * Math.ceil(options.targets / 8);
+  const graph = pairGraph(model, objective, { ...options, targets });
+  const arrays = {
+    ...batchArrays(2 * P, length, targets),
+    lengths: new Float32Array(2 * P),
+    weights: new Float32Array(P),
+    meanLength: new Float32Array(1),
+    perToken: new Float32Array(3),
+    reference: new Float32Array(2 * P),
+    tokenWeights: new Float32Array(targets),
+  };
+  const fed = Object.keys(graph.inputs) as (keyof typeof arrays)[];
+  const values = Object.fromEntries(fed.map((name) => [name, arrays[name]]));
+  return { graph, names: graph.names, fill };
+
+  /** Empty rows stand for pairs that are not there: they have no tokens, length 1 and weight 0. */
+  function fill(batch: readonly Prepared[], all: readonly Prepared[]): Values {
+    const tokens = (side: "chosen" | "rejected") => all.reduce((sum, { pair }) => sum + pair[side].targets, 0);
+    const [chosen, rejected] = [tokens("chosen"), tokens("rejected")];
+    const sides = batch.flatMap(({ pair }) => [pair.chosen, pair.rejected]);
+    const rows = Array.from({ length: 2 * P }, (_, row) => {
+      const at = row % P;
+      return at < batch.length ? [2 * at + Math.floor(row / P)] : [];
+    });
+    fillBatch(sides, rows, length, arrays);
+    arrays.tokenWeights.fill(1);
+    arrays.weights.fill(0).fill(1 / all.length, 0, batch.length);
+    arrays.lengths.fill(1);
+    arrays.reference.fill(0);
+    arrays.meanLength[0] = chosen / all.length;
+    arrays.perToken.set([1 / chosen, 1 / rejected, 1 / (chosen + rejected)]);
+    let target = 0;
+    for (const [side, key] of (["chosen", "rejected"] as const).entries()) {
+      for (const [at, { pair, reference, weights }] of batch.entries()) {
+        arrays.lengths[side * P + at] = pair[key].targets;
+        arrays.reference[side * P + at] = reference?.[key] ?? 0;
+        if (weights) arrays.tokenWeights.set(weights[key], target);
+        target += pair[key].targets;
+      }
+    }
+    return values;
+  }
 }

@@ -11,9 +11,7 @@ import { dealt, type Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
 import { templateFile } from "../data/template-for";
-import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
-import type { Model } from "../model/model";
 import { input } from "../tensor/tensor";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
@@ -21,6 +19,7 @@ import { batch, dropout, kept, lora, optim, stageName, steps, type Training, tra
 import type { Batch } from "../train/stage";
 import type { Share } from "../train/world";
 import { answerGraph, heldOutLoss, lossAsEvaluation, valuesOf } from "./answers";
+import { rowLength } from "./comparing";
 import type { Built, Context } from "./context";
 import { readExamples, records } from "./examples";
 import { source } from "./model-settings";
@@ -86,7 +85,7 @@ export function files({ template }: SftConfig): readonly string[] {
 export async function build(config: SftConfig, context: Context): Promise<Built> {
   const { device, seed } = context;
   const { rows, accumulate } = config.batch;
-  const length = rowLength(config, context.model);
+  const length = rowLength(config.batch.tokens, context.model.config.context);
   checkLora(config.lora, context);
   const { train, held, template, tokenizer, lines } = await readExamples(config, context, length);
   const deal = dealOf(train.map(dealt), {
@@ -175,15 +174,6 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       };
     }
   }
-}
-
-function rowLength({ batch }: SftConfig, { config: { context } }: Model): number {
-  const length = batch.tokens ?? Math.min(1024, context);
-  if (length <= context) return length;
-  throw new UserError(`batch.tokens is ${length}, and the model's context is ${context}`, {
-    hint: "use fewer tokens a row or a model with a longer context",
-    exitCode: 2,
-  });
 }
 
 interface Start {
