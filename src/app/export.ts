@@ -16,7 +16,7 @@ export async function exportSafetensors(directory: string, out: string): Promise
   expectRows(stored.model, tokenizer, directory);
   await writeNew(out, async (temporary) => {
     await mkdir(temporary);
-    await copyModel(temporary, stored, tokenizer.endOfText);
+    await copyModel(temporary, stored, tokenizer);
     await writeTokenizer(temporary, tokenizer.files);
   });
 }

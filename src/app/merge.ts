@@ -43,7 +43,7 @@ export async function mergeModel(parts: ModelParts, out: string, mark?: (folder:
     expectRows(base.model, tokenizer, parts.tokenizer);
     await writeNew(out, async (temporary) => {
       await mkdir(temporary);
-      await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer.endOfText);
+      await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer);
       await writeTokenizer(temporary, tokenizer.files);
       mark?.(temporary);
     });

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { readJson } from "../files";
-import { openModelFiles, type StoredModel } from "../formats/checkpoint";
+import { type OpenOptions, openModelFiles, type StoredModel } from "../formats/checkpoint";
 import { openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
 import { ADAPTER_CONFIG } from "../formats/peft-config";
 import { Engine } from "../generate/engine";
@@ -106,10 +106,14 @@ export interface CheckedModel extends Disposable {
 }
 
 /** Without `storage` the base is held as it was while its adapters were trained, or in float32. */
-export async function checkParts(device: Device, parts: ModelParts, wanted?: Storage): Promise<CheckedModel> {
+export async function checkParts(
+  device: Device,
+  parts: ModelParts,
+  { storage: wanted, score }: OpenOptions = {},
+): Promise<CheckedModel> {
   const tokenizer = await loadTokenizer(parts.tokenizer);
   const storage = wanted ?? (parts.adapters.length ? trainedOn(parts.adapters[0]!) : "f32");
-  const stored = await openModelFiles(parts.base, { storage });
+  const stored = await openModelFiles(parts.base, { storage, ...(score !== undefined && { score }) });
   const adapters: StoredAdapter[] = [];
   const close = () => {
     for (const files of [stored, ...adapters]) files[Symbol.dispose]();
@@ -143,7 +147,7 @@ export function expectStackable(adapters: readonly StoredAdapter[]): void {
 /** Loads a model onto the device, with its tokenizer. `path`: a run, a checkpoint or a model directory without adapters. */
 export async function openModel(device: Device, given: string | ModelParts, storage?: Storage): Promise<OpenModel> {
   const parts = typeof given === "string" ? withoutAdapters(modelDirectory(given)) : given;
-  using checked = await checkParts(device, parts, storage);
+  using checked = await checkParts(device, parts, { storage });
   const { stored, adapters, tokenizer } = checked;
   const slabs: Slab[] = [];
   try {

@@ -123,11 +123,9 @@ async function checkOutside(
       const parts = await locateParts(reference.name, console);
       expectElsewhere(directory, parts, reference.name);
       const { trained } = kindOf(stage).outline(stage, await readConfig(parts.base));
-      using _checked = await checkParts(
-        device,
-        parts,
-        parts.adapters.length ? undefined : trained?.model.parameters.storage,
-      );
+      using _checked = await checkParts(device, parts, {
+        storage: parts.adapters.length ? undefined : trained?.model.parameters.storage,
+      });
     }
   }
 }

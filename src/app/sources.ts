@@ -2,14 +2,15 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { Device } from "../device/device";
+import { scalarOf } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import { type Reporter, short } from "../log/console";
 import { modelOf } from "../model/model";
-import { initialise, type Storage } from "../model/parameters";
+import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
 import type { StageConfig } from "../stages";
 import { expectWeightsFit } from "../stages/fits";
-import type { RunContext, Source } from "../stages/kind";
+import type { OpenAs, RunContext, Source } from "../stages/kind";
 import { modelConfig } from "../stages/model-settings";
 import type { Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
@@ -51,10 +52,10 @@ export function contextOf(node: Node, place: Place): RunContext {
     directory: join(directory, node.name),
     find: (path) => locateData(path, console),
     locate,
-    async open(key, storage = "f32") {
+    async open(key, as = {}) {
       const found = await locate(key);
       const source =
-        found === null ? await fresh(node.stage, place) : await opened(reference(key), found, storage, place);
+        found === null ? await fresh(node.stage, as, place) : await opened(reference(key), found, as, place);
       const { model, tokenizer } = source;
       console.note(
         `${node.name}: a model of ${short(model.parameters.count)} parameters, vocabulary ${tokenizer.size}, context ${model.config.context}`,
@@ -64,17 +65,28 @@ export function contextOf(node: Node, place: Place): RunContext {
   };
 }
 
-async function fresh(stage: StageConfig, { config, device, tokenizer: own }: Place): Promise<Source> {
+async function fresh(
+  stage: StageConfig,
+  { scored }: OpenAs,
+  { config, device, tokenizer: own }: Place,
+): Promise<Source> {
   const tokenizer = await own();
   const sizes = ("model" in stage ? stage.model : undefined) ?? config.model;
-  const model = modelOf(modelConfig(sizes, tokenizer.size));
+  const given = modelConfig(sizes, tokenizer.size);
+  const model = modelOf(scored ? scalarOf(given) : given);
   expectWeightsFit(device, model.config, model.parameters);
   const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) });
   return { model, weights, tokenizer, base: null, [Symbol.dispose]: () => weights[Symbol.dispose]() };
 }
 
-async function opened(reference: Reference, directory: string, storage: Storage, { device }: Place): Promise<Source> {
-  using checked = await checkParts(device, withoutAdapters(directory), storage);
+async function opened(
+  reference: Reference,
+  directory: string,
+  { storage = "f32", scored }: OpenAs,
+  { device, config }: Place,
+): Promise<Source> {
+  const how = { storage, ...(scored && { score: config.seed }) };
+  using checked = await checkParts(device, withoutAdapters(directory), how);
   const { stored, tokenizer } = checked;
   const weights = stored.load(device);
   const named = reference.to === "outside" && isHubName(reference.name) && cachedModel(reference.name) === directory;

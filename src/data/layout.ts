@@ -64,3 +64,28 @@ export function fillBatch(
     starts.fill(at, row * length + at, (row + 1) * length);
   }
 }
+
+/** What sequences are scored from. The arrays are used again. */
+export interface SequenceArrays {
+  /** [rows x length] */
+  readonly tokens: Uint32Array;
+  readonly positions: Uint32Array;
+  /** [rows]: where each one's last token stands. */
+  readonly ends: Uint32Array;
+}
+
+export function sequenceArrays(rows: number, length: number): SequenceArrays {
+  const positions = Uint32Array.from({ length: rows * length }, (_, i) => i % length);
+  return { tokens: new Uint32Array(rows * length), positions, ends: new Uint32Array(rows) };
+}
+
+/** A sequence a row, padding behind it; a row without one has an end all the same, and counts for nothing. */
+export function fillSequences(sequences: readonly Uint32Array[], { tokens, ends }: SequenceArrays): void {
+  const length = tokens.length / ends.length;
+  tokens.fill(0);
+  for (let row = 0; row < ends.length; row++) {
+    const ids = sequences[row];
+    if (ids) tokens.set(ids, row * length);
+    ends[row] = row * length + Math.max(1, ids?.length ?? 1) - 1;
+  }
+}

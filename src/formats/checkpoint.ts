@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { jsonObject, readJson } from "../files";
-import { HEAD, type ModelConfig, SCORE } from "../model/architecture";
+import { HEAD, type ModelConfig, SCORE, type SpecialTokens } from "../model/architecture";
 import { architectureOf } from "../model/architectures";
 import { type Model, modelOf } from "../model/model";
 import { initialise, type Parameter, parameter, type Storage } from "../model/parameters";
@@ -68,7 +68,7 @@ export interface StoredModel extends Disposable {
 }
 
 export interface OpenOptions {
-  readonly storage?: Storage;
+  readonly storage?: Storage | undefined;
   /** Gives a model without a scalar head a fresh one, drawn by this seed. */
   readonly score?: number;
 }
@@ -168,21 +168,16 @@ function expectTied(head: StoredTensor, embedding: StoredTensor, name: string, d
 }
 
 /** Writes config.json and model.safetensors into an existing directory. */
-export async function writeModel(
-  directory: string,
-  model: Model,
-  weights: Slab,
-  endOfText: number | null,
-): Promise<void> {
+export async function writeModel(directory: string, model: Model, weights: Slab, tokens: SpecialTokens): Promise<void> {
   writeSafetensors(join(directory, "model.safetensors"), namedValues(weights, namesOf(model.config)));
-  await writeConfig(directory, model, endOfText);
+  await writeConfig(directory, model, tokens);
 }
 
 /** The same from open files, one tensor at a time. */
 export async function copyModel(
   directory: string,
   { model, values }: Pick<StoredModel, "model" | "values">,
-  endOfText: number | null,
+  tokens: SpecialTokens,
 ): Promise<void> {
   const names = namesOf(model.config);
   const tensors = model.parameters.list.map((parameter) => ({
@@ -191,10 +186,10 @@ export async function copyModel(
     values: () => values(parameter),
   }));
   await patiently(safetensorsWriting(join(directory, "model.safetensors"), tensors));
-  await writeConfig(directory, model, endOfText);
+  await writeConfig(directory, model, tokens);
 }
 
-async function writeConfig(directory: string, { config }: Model, endOfText: number | null): Promise<void> {
-  const json = architectureOf(config.type, "model").toJson(config, endOfText);
+async function writeConfig(directory: string, { config }: Model, tokens: SpecialTokens): Promise<void> {
+  const json = architectureOf(config.type, "model").toJson(config, tokens);
   await Bun.write(join(directory, "config.json"), `${JSON.stringify(json, null, 2)}\n`);
 }

@@ -12,7 +12,6 @@ export const ADAPTER_CONFIG = "adapter_config.json";
 const unsupported: ReadonlyMap<string, readonly unknown[]> = new Map([
   ["bias", ["none"]],
   ["revision", ["main"]],
-  ["modules_to_save", []],
   ["alpha_pattern", []],
   ["layer_replication", []],
   ["trainable_token_indices", []],
@@ -34,6 +33,9 @@ function isOff(value: unknown, values: readonly unknown[]): boolean {
   return value === undefined || empty || values.includes(value);
 }
 
+/** What PEFT names of a sequence classifier that is saved beside the matrices: each model has one of them, and GPT-2 its scalar head. */
+export const SAVED_WHOLE: readonly string[] = ["classifier", "score"];
+
 /** Far beyond it what the matrices add is past float32. */
 const MOST_ALPHA = 1e6;
 const names = z.union([z.string(), z.array(z.string())]).nullish();
@@ -51,11 +53,15 @@ const schema = z
     use_dora: z.boolean().default(false),
     target_modules: names,
     exclude_modules: names,
+    modules_to_save: z.array(z.string()).nullish(),
     layers_to_transform: z.union([z.int().min(0), z.array(z.int().min(0))]).nullish(),
   })
   .superRefine((json, context) => {
     const say = (message: string) => context.addIssue({ code: "custom", message });
     if (json.peft_type !== "LORA") say(`peft_type ${shown(json.peft_type)} is not supported, only LORA is`);
+    const whole = json.modules_to_save ?? [];
+    if (whole.some((name) => !SAVED_WHOLE.includes(name)))
+      say(`modules_to_save is supported for the scalar head alone (score): it is ${shown(whole)}`);
     for (const [key, values] of unsupported)
       if (!isOff(json[key], values)) say(`${key} is not supported: it is ${shown(json[key])}`);
   });

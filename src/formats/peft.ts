@@ -6,12 +6,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import { HEAD } from "../model/architecture";
+import { HEAD, SCORE } from "../model/architecture";
 import { type Adapter, type AdapterValues, adapterOf } from "../model/lora";
 import type { Model } from "../model/model";
 import { parameter, type Storage, storages } from "../model/parameters";
 import type { Slab } from "../model/slab";
-import { ADAPTER_CONFIG, adaptedModules, readAdapterConfig } from "./peft-config";
+import { ADAPTER_CONFIG, adaptedModules, readAdapterConfig, SAVED_WHOLE } from "./peft-config";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "./safetensors";
 import { asNamed, expectTensors, loadSlab, readInto, valuesOf } from "./slabs";
 import type { StoredTensor } from "./weights-files";
@@ -37,7 +37,14 @@ export function openAdapter(directory: string, { modules }: Pick<Model, "modules
   const file = openFile(directory);
   try {
     const stored = storedIn(file);
-    const adapter = adapterOf(adaptedModules(stored, { modules, config, path }), settings);
+    const head = stored.get(SCORE);
+    const width = modules.find(({ name }) => name === HEAD)!.inputs;
+    if (head && head.info.shape.join() !== `1,${width}`)
+      throw new UserError(`${path}: ${SCORE} has shape [${head.info.shape}], expected [1, ${width}]`, {
+        hint: "a scalar head gives one score and no classes, and is as wide as its model",
+      });
+    const score = head && width;
+    const adapter = adapterOf(adaptedModules(stored, { modules, config, path }), settings, { score });
     const found = expectTensors(stored, path, adapter.parameters.list, asNamed, "the adapter is for another model");
     const known = new Set(adapter.parameters.list.map(({ name }) => name));
     const extra = [...stored.keys()].find((name) => !known.has(name) && name !== TIED);
@@ -105,7 +112,7 @@ export interface AdapterToWrite {
 /** Writes a PEFT directory's three files into an existing folder. */
 export async function writeAdapter(directory: string, { adapter, weights, base, trainedOn, baseHash }: AdapterToWrite) {
   const tensors = adapter.parameters.list.map((p) => ({
-    name: `base_model.model.${p.name.startsWith(`${HEAD}.`) ? "" : "transformer."}${p.name}`,
+    name: `base_model.model.${p.name.startsWith(`${HEAD}.`) || p.name === SCORE ? "" : "transformer."}${p.name}`,
     shape: p.shape,
     values: () => weights.read(p),
   }));
@@ -125,7 +132,7 @@ export function readAdapter(directory: string, weights: Slab): void {
   readInto(weights, list, expectTensors(storedIn(file), join(directory, WEIGHTS), list, asNamed));
 }
 
-function configOf({ settings, ranks }: Adapter, base: string): Record<string, unknown> {
+function configOf({ settings, ranks, scored }: Adapter, base: string): Record<string, unknown> {
   return {
     alpha_pattern: {},
     auto_mapping: null,
@@ -142,13 +149,13 @@ function configOf({ settings, ranks }: Adapter, base: string): Record<string, un
     lora_dropout: settings.dropout,
     megatron_config: null,
     megatron_core: "megatron.core",
-    modules_to_save: null,
+    modules_to_save: scored ? [...SAVED_WHOLE] : null,
     peft_type: "LORA",
     r: settings.rank,
     rank_pattern: {},
     revision: null,
     target_modules: [...ranks.keys()],
-    task_type: "CAUSAL_LM",
+    task_type: scored ? "SEQ_CLS" : "CAUSAL_LM",
     use_dora: settings.dora,
     use_rslora: settings.rslora,
   };

@@ -45,7 +45,7 @@ export interface Architecture {
   /** Reads config.json. Throws a UserError that begins with `where` for what this architecture does not do. */
   fromJson(json: Readonly<Record<string, unknown>>, where: string): ModelConfig;
   /** config.json, with every key that transformers reads. */
-  toJson(config: ModelConfig, endOfText: number | null): Record<string, unknown>;
+  toJson(config: ModelConfig, tokens: SpecialTokens): Record<string, unknown>;
   /** How its files differ from its weights' names. */
   readonly files: {
     /** What transformers writes before the names of all but the heads. */
@@ -53,6 +53,13 @@ export interface Architecture {
     /** Tensors that are no weights, such as the masks that older versions kept. */
     readonly passedOver: RegExp;
   };
+}
+
+/** What config.json says of a tokenizer. */
+export interface SpecialTokens {
+  readonly endOfText: number | null;
+  /** What rows may be padded with: transformers reads a score at the last token that is another. */
+  readonly padding: number | null;
 }
 
 /** A linear layer: its name, and its sizes. */
@@ -66,6 +73,11 @@ export interface Module {
 export const HEAD = "lm_head";
 /** The scalar head's only weight. */
 export const SCORE = "score.weight";
+
+/** Its first values, as of the first reward models on GPT-2 (https://arxiv.org/abs/1909.08593): N(0, 1 / (width + 1)). */
+export function scoreSpec(width: number): ParameterSpec {
+  return { name: SCORE, shape: [1, width], init: { std: 1 / Math.sqrt(width + 1) }, decay: true };
+}
 
 /** The weights as a forward pass uses them. */
 export interface Layers {

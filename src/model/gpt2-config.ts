@@ -1,7 +1,14 @@
 /** GPT-2's config.json, as transformers writes and reads it. */
 import { z } from "zod";
 import { shown, UserError } from "../errors";
-import { checkHeads, LEAST_EPSILON, MOST_LAYERS, MOST_WIDTH, type ModelConfig } from "./architecture";
+import {
+  checkHeads,
+  LEAST_EPSILON,
+  MOST_LAYERS,
+  MOST_WIDTH,
+  type ModelConfig,
+  type SpecialTokens,
+} from "./architecture";
 
 /** How transformers calls a GPT-2 with a scalar head. */
 const CLASSIFIER = "GPT2ForSequenceClassification";
@@ -83,7 +90,7 @@ function refused(json: Readonly<Record<string, unknown>>, issue: z.core.$ZodIssu
   return new UserError(`${found}: ${issue.message}`, { hint });
 }
 
-export function toJson(config: ModelConfig, endOfText: number | null): Record<string, unknown> {
+export function toJson(config: ModelConfig, { endOfText, padding }: SpecialTokens): Record<string, unknown> {
   return {
     activation_function: "gelu_new",
     architectures: [config.scalar ? CLASSIFIER : "GPT2LMHeadModel"],
@@ -105,6 +112,6 @@ export function toJson(config: ModelConfig, endOfText: number | null): Record<st
     tie_word_embeddings: config.tied !== false,
     torch_dtype: "float32",
     vocab_size: config.vocabulary,
-    ...(config.scalar && { id2label: { 0: "LABEL_0" }, label2id: { LABEL_0: 0 }, pad_token_id: endOfText }),
+    ...(config.scalar && { id2label: { 0: "LABEL_0" }, label2id: { LABEL_0: 0 }, pad_token_id: padding }),
   };
 }

@@ -9,7 +9,7 @@ import { doraNorm, scaleColumns } from "../ops/dora";
 import { scale } from "../ops/elementwise";
 import { addColumns, matmul } from "../ops/matmul";
 import type { Tensor } from "../tensor/tensor";
-import { HEAD, type LinearOptions, type Module } from "./architecture";
+import { HEAD, type LinearOptions, type Module, scoreSpec } from "./architecture";
 import { layOut, type ParameterSpec, type Parameters, parameter } from "./parameters";
 
 export interface LoraSettings {
@@ -26,6 +26,8 @@ export interface Adapter {
   readonly settings: LoraSettings;
   /** The rank of each layer that is adapted. */
   readonly ranks: ReadonlyMap<string, number>;
+  /** Has the scalar head with it, trained beside its matrices: SCORE is one of its parameters. */
+  readonly scored: boolean;
   readonly parameters: Parameters;
 }
 
@@ -43,9 +45,16 @@ export function targeted(modules: readonly Module[], patterns: readonly string[]
   return modules.filter(({ name }) => patterns.some(names(name)));
 }
 
-/** An adapter's weights, laid out: A random, B zero, so that at first it changes nothing. Magnitudes are for the caller to set. */
-export function adapterOf(modules: readonly (Module & { readonly rank?: number })[], settings: LoraSettings): Adapter {
-  const specs = modules.flatMap(({ name, inputs, outputs, rank = settings.rank }): ParameterSpec[] => [
+/**
+ * An adapter's weights, laid out: A random, B zero, so that at first it changes nothing. Magnitudes are for the caller to set. With
+ * `score`, the model's width, a scalar head goes with it.
+ */
+export function adapterOf(
+  modules: readonly (Module & { readonly rank?: number })[],
+  settings: LoraSettings,
+  { score }: { readonly score?: number | undefined } = {},
+): Adapter {
+  const matrices = modules.flatMap(({ name, inputs, outputs, rank = settings.rank }): ParameterSpec[] => [
     // kaiming_uniform(a = sqrt(5)), as PEFT initialises A.
     { name: `${name}.lora_A.weight`, shape: [rank, inputs], init: { uniform: 1 / Math.sqrt(inputs) }, decay: true },
     { name: `${name}.lora_B.weight`, shape: [outputs, rank], init: { value: 0 }, decay: true },
@@ -56,7 +65,8 @@ export function adapterOf(modules: readonly (Module & { readonly rank?: number }
   return {
     settings,
     ranks: new Map(modules.map(({ name, rank = settings.rank }) => [name, rank])),
-    parameters: layOut(specs),
+    scored: score !== undefined,
+    parameters: layOut([...matrices, ...(score === undefined ? [] : [scoreSpec(score)])]),
   };
 }
 

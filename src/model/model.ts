@@ -13,6 +13,7 @@ import {
   type ModelConfig,
   type Module,
   SCORE,
+  scoreSpec,
 } from "./architecture";
 import { architectureOf } from "./architectures";
 import { type HeadLoss, type RowLoss, rowLoss } from "./head";
@@ -36,6 +37,8 @@ export interface Model {
   loss(hidden: Tensor, loss: RowLoss, weights: Tensor, options?: HeadOptions): HeadLoss;
   /** The log-probabilities of targets [N] after rows [N, C], with gradients; the logits by chunks. */
   logProbs(hidden: Tensor, targets: Tensor, options?: HeadOptions & LogProbOptions): LogProbs;
+  /** Whether it has a scalar head, its own or an adapter's: it is a reward model. */
+  readonly scored: boolean;
   /** Rows [N, C] -> the scalar head's [N]. Throws where the model has none. */
   scores(hidden: Tensor): Tensor;
 }
@@ -65,12 +68,12 @@ export function withAdapters({ config, parameters }: Model, adapters: readonly A
   return over(config, parameters, adapters);
 }
 
-/** Of a head's own table, and of the scalar head: N(0, 0.02). */
+/** Of a head's own table, N(0, 0.02), and of the scalar head. */
 function headSpecs({ vocabulary, width, tied, scalar }: ModelConfig): ParameterSpec[] {
   const matrix = (name: string, rows: number) => ({ name, shape: [rows, width], init: { std: 0.02 }, decay: true });
   return [
     ...(tied === false && !scalar ? [matrix(`${HEAD}.weight`, vocabulary)] : []),
-    ...(scalar ? [matrix(SCORE, 1)] : []),
+    ...(scalar ? [scoreSpec(width)] : []),
   ];
 }
 
@@ -93,6 +96,7 @@ function over(config: ModelConfig, parameters: Parameters, adapters: readonly Ad
       return [{ x: narrow, parts: tableParts(parameter(adapter.parameters, `${HEAD}.lora_B.weight`).tensor) }];
     }),
   ];
+  const scorer = adapters.findLast(({ scored }) => scored)?.parameters ?? (config.scalar ? parameters : null);
   const inTraining = (x: Tensor, dropout: HiddenOptions["dropout"]) =>
     terms(x, { keep: keepWhole, drop: dropout && headDrop(dropout) });
   return {
@@ -107,9 +111,10 @@ function over(config: ModelConfig, parameters: Parameters, adapters: readonly Ad
     },
     loss: (rows, loss, weights, { dropout } = {}) => rowLoss(inTraining(rows, dropout), loss, weights),
     logProbs: (rows, targets, { dropout, ...options } = {}) => logProbs(inTraining(rows, dropout), targets, options),
+    scored: scorer !== null,
     scores(rows) {
-      if (!config.scalar) throw new Error("this model has no scalar head");
-      const y = matmul(rows, weight(SCORE), { transposeB: true });
+      if (!scorer) throw new Error("this model has no scalar head");
+      const y = matmul(rows, parameter(scorer, SCORE).tensor, { transposeB: true });
       return view(y, [sizeOf(y.shape)]);
     },
   };

@@ -41,7 +41,7 @@ export interface Method<T> {
   before?(step: number, items: readonly T[]): void;
   /** What else a resumed run must know, and what is saved beside the weights. */
   readonly state?: Stage["state"];
-  write?(directory: string): void;
+  write?(directory: string): void | Promise<void>;
   read?(directory: string): void;
   /** Of an evaluation: what is told of it, and how good it is. The loss, and its negative, if absent. */
   judged?(values: Readonly<Record<string, number>>): Evaluation;
@@ -141,7 +141,7 @@ export function comparedStage<T>({
     samples: shown.answers,
     async write(directory) {
       await trained.write(directory, tokenizer);
-      method.write?.(directory);
+      await method.write?.(directory);
     },
     read(directory) {
       trained.read(directory);

@@ -4,16 +4,24 @@ import * as dpo from "./dpo";
 import type { Kind } from "./kind";
 import * as merging from "./merge";
 import * as pretrain from "./pretrain";
+import * as reward from "./reward";
 import * as sft from "./sft";
 import { trainingKind } from "./training-kind";
 
 /** One `[[stage]]` table, told apart by its `kind`. */
-export const stageSchema = z.discriminatedUnion("kind", [pretrain.schema, sft.schema, dpo.schema, merging.schema]);
+export const stageSchema = z.discriminatedUnion("kind", [
+  pretrain.schema,
+  sft.schema,
+  reward.schema,
+  dpo.schema,
+  merging.schema,
+]);
 export type StageConfig = z.infer<typeof stageSchema>;
 
 const kinds = {
   pretrain: trainingKind({ ...pretrain, version: 1 }),
   sft: trainingKind({ ...sft, version: 2 }),
+  reward: trainingKind({ ...reward, version: 1 }),
   dpo: trainingKind({ ...dpo, version: 1 }),
   merge: merging.merge,
 };

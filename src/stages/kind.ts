@@ -62,9 +62,16 @@ export interface RunContext {
   /** Where a data file is: on disk, inside the executable, or fetched by name. */
   find(path: string): Promise<string>;
   /** A whole model that the stage reads, by the key of `reads`; adapters are merged into it. */
-  open(key: string, storage?: Storage): Promise<Source>;
+  open(key: string, as?: OpenAs): Promise<Source>;
   /** Where such a model's files are; null for a new one. */
   locate(key: string): Promise<string | null>;
+}
+
+export interface OpenAs {
+  /** f32 if absent. */
+  readonly storage?: Storage | undefined;
+  /** With a scalar head: a fresh one where it has none. */
+  readonly scored?: boolean | undefined;
 }
 
 export interface Source extends Disposable {

@@ -68,7 +68,7 @@ export const merge: Kind<MergeConfig> = {
       };
       await writeAside(join(directory, MODEL_FOLDER), async (temporary) => {
         mkdirSync(temporary);
-        await copyModel(temporary, { model: stored[0]!.model, values }, tokenizer.endOfText);
+        await copyModel(temporary, { model: stored[0]!.model, values }, tokenizer);
         await writeTokenizer(temporary, tokenizer.files);
       });
       console.note(`${name}: the mean of ${models.join(", ")}`);

@@ -75,7 +75,7 @@ export async function pairStage(
       train: prepared.slice(0, train.length),
       held: prepared.slice(train.length),
       tokenizer,
-      fingerprint: fingerprintOf([...train, ...held].flatMap(partsOf)),
+      fingerprint: pairFingerprint([...train, ...held]),
     },
     method: {
       rows: pairs,
@@ -111,8 +111,16 @@ export async function pairStage(
   }
 }
 
-function partsOf({ chosen, rejected, margin }: PairExample) {
-  return [chosen.ids, chosen.trained, rejected.ids, rejected.trained, String(margin)];
+export function pairFingerprint(pairs: readonly PairExample[]): string {
+  return fingerprintOf(
+    pairs.flatMap(({ chosen, rejected, margin, prompt }) => [
+      chosen.ids,
+      chosen.trained,
+      rejected.ids,
+      rejected.trained,
+      `${margin} ${prompt}`,
+    ]),
+  );
 }
 
 /** The best checkpoint is that of the least loss. */

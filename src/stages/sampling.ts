@@ -26,6 +26,9 @@ export interface Answering extends Disposable {
   answers(signal: AbortSignal): AsyncGenerator<string>;
 }
 
+/** Of a model that has nothing to say. */
+export const silentAnswering: Answering = { async *answers() {}, [Symbol.dispose]() {} };
+
 /** Questions that are too long for the model are refused at once, and not at the first evaluation. */
 export function answering({ settings, device, model, slabs, template, tokenizer, seed }: Shown): Answering {
   const engine = new Engine(device, model, slabs);

@@ -5,7 +5,7 @@ import { UserError } from "../errors";
 import { readModel, writeModel } from "../formats/checkpoint";
 import { readAdapter, writeAdapter } from "../formats/peft";
 import { weightsHash } from "../formats/weights-files";
-import { HEAD } from "../model/architecture";
+import { HEAD, SCORE } from "../model/architecture";
 import { type Adapter, adapterOf, columnNorms, targeted } from "../model/lora";
 import { type Model, withAdapters } from "../model/model";
 import { initialise, parameter } from "../model/parameters";
@@ -26,8 +26,17 @@ export interface TrainedModel extends Disposable {
   read(directory: string): void;
 }
 
-export function trainedParts(lora: LoraConfig | undefined, context: Context): TrainedModel {
-  return lora ? adapterParts(lora, context) : wholeModel(context);
+export interface TrainedOptions {
+  /** A scalar head is trained: an adapter has its own beside its matrices. */
+  readonly scored?: boolean;
+}
+
+export function trainedParts(
+  lora: LoraConfig | undefined,
+  context: Context,
+  { scored = false }: TrainedOptions = {},
+): TrainedModel {
+  return lora ? adapterParts(lora, context, scored) : wholeModel(context);
 }
 
 /** Nothing is frozen, and there is nothing to dispose of: the weights are the run's. */
@@ -38,7 +47,7 @@ export function wholeModel({ model, weights }: Context): TrainedModel {
     frozen: [],
     slabs: [weights],
     async write(directory, tokenizer) {
-      await writeModel(directory, model, weights, tokenizer.endOfText);
+      await writeModel(directory, model, weights, tokenizer);
       await writeTokenizer(directory, tokenizer.files);
     },
     read: (directory) => readModel(directory, model, weights),
@@ -68,14 +77,14 @@ export function checkLora(lora: LoraConfig | undefined, { model, base }: Pick<Co
     refuse("lora.dora does not go with the head", "leave head out of lora.targets");
 }
 
-function adapterParts(lora: LoraConfig, context: Context): TrainedModel {
+function adapterParts(lora: LoraConfig, context: Context, scored: boolean): TrainedModel {
   checkLora(lora, context);
   const { device, seed, model: base, weights: frozen } = context;
   const from = context.base!;
   const modules = targeted(base.modules, lora.targets);
   // A name on the Hub stands for the same weights for ever.
   const baseHash = isAbsolute(from) ? weightsHash(from) : undefined;
-  const adapter = adapterOf(modules, lora);
+  const adapter = adapterOf(modules, lora, { score: scored ? base.config.width : undefined });
   const weights = new Slab(device, adapter.parameters, { values: firstValues(adapter, base, frozen, seed) });
   return {
     model: withAdapters(base, [adapter]),
@@ -100,6 +109,9 @@ function adapterParts(lora: LoraConfig, context: Context): TrainedModel {
 /** A fresh adapter; DoRA's magnitudes are the lengths of the base's columns. */
 function firstValues(adapter: Adapter, base: Model, frozen: Slab, seed: number): Float32Array {
   const values = initialise(adapter.parameters, seed);
+  // A reward model that is trained on goes on from its own head.
+  if (adapter.scored && base.config.scalar)
+    values.set(frozen.read(parameter(base.parameters, SCORE)), parameter(adapter.parameters, SCORE).offset);
   if (!adapter.settings.dora) return values;
   for (const { name, inputs, outputs } of base.modules) {
     if (!adapter.ranks.has(name)) continue;

@@ -1,6 +1,7 @@
 /** Makes a kind of stage of a training stage: opens the model, builds the stage, sees whether it fits, trains. */
 import type { z } from "zod";
 import { UserError } from "../errors";
+import { scalarOf } from "../formats/checkpoint";
 import { duration, memory, short } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import { adapterOf, targeted } from "../model/lora";
@@ -39,6 +40,10 @@ export interface TrainingStage<C extends TrainingConfig> {
   files?(config: C): readonly string[];
   /** Models that it reads beside the one that it goes on from: `build` opens them by these keys. */
   reads?(config: C): Readonly<Record<string, string | undefined>>;
+  /** What is trained is a reward model, with a scalar head; else it is a policy, and none may be given. */
+  readonly scored?: boolean;
+  /** Rows of a micro-batch, where that is not `batch.rows`. */
+  rowsOf?(config: C): number;
   build(config: C, context: Context): Promise<Built>;
 }
 
@@ -48,6 +53,8 @@ export function trainingKind<C extends TrainingConfig>({
   settings,
   files = () => [],
   reads = () => ({}),
+  scored = false,
+  rowsOf = ({ batch }) => batch.rows,
   build,
 }: TrainingStage<C>): Kind<C> {
   return {
@@ -55,18 +62,21 @@ export function trainingKind<C extends TrainingConfig>({
     version,
     reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
-    check: (config, planned) => checkTraining(config, settings(config), planned),
-    outline: (config, model) => outline(config, settings(config), model),
+    check(config, planned) {
+      if (!scored) expectPolicies(config.name, planned);
+      checkTraining(config, settings(config), planned);
+    },
+    outline: (config, model) => outline(config, settings(config), model, { rows: rowsOf(config), scored }),
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
-      using source = await context.open("from", config.lora?.base ?? "f32");
+      using source = await context.open("from", { storage: config.lora?.base, scored: scored && !config.lora });
       using stage = await build(config, { ...context, ...source });
-      const { name, batch, recompute, activations, validation } = config;
+      const { name, recompute, activations, validation } = config;
       const given = settings(config);
       expectWarmup(name, given.optim.warmup, stage.steps);
       // Nothing to evaluate, and so nothing is ever due.
       const wanted = validation === NO_VALIDATION ? { ...given, evaluate: { ...given.evaluate, every: 0 } } : given;
-      const shape = { rows: batch.rows, tokens: stage.length, recompute, activations };
+      const shape = { rows: rowsOf(config), tokens: stage.length, recompute, activations };
       const needed = expectFits(context.device, stage, { name, model: stage.model, batch: shape });
       context.console.note(`${name}: ${trainedLine(stage.model, config.lora)}`);
       context.console.note(`${name}: training takes ${memory(needed)} of device memory`);
@@ -79,6 +89,17 @@ export function trainingKind<C extends TrainingConfig>({
 
 function dataOf({ data, validation }: TrainingConfig): readonly string[] {
   return [...[data].flat(), ...(typeof validation === "string" && validation !== NO_VALIDATION ? [validation] : [])];
+}
+
+/** A policy writes, and a reward model only scores what is written. */
+function expectPolicies(name: string, { models }: Planned): void {
+  for (const [key, { scalar }] of models) {
+    if (!scalar) continue;
+    throw new UserError(`stage ${name}: ${key} is a reward model, and a model that writes is wanted`, {
+      hint: "give the model that the reward model was made from, or any other without a scalar head",
+      exitCode: 2,
+    });
+  }
 }
 
 /** What `run` and `run --plan` refuse alike. */
@@ -156,11 +177,18 @@ function outcomeLines(name: string, { reason, progress }: Outcome, { directory }
   ];
 }
 
-function outline(config: TrainingConfig, { optim, evaluate, save }: Training, sizes: ModelConfig): Outline {
-  const { rows, tokens = Math.min(1024, sizes.context), accumulate } = config.batch;
+function outline(
+  config: TrainingConfig,
+  { optim, evaluate, save }: Training,
+  given: ModelConfig,
+  { rows, scored }: { readonly rows: number; readonly scored: boolean },
+): Outline {
+  const sizes = scored && !config.lora ? scalarOf(given) : given;
+  const { tokens = Math.min(1024, sizes.context), accumulate } = config.batch;
   const { recompute, activations, lora, epochs } = config;
   const plain = modelOf(sizes, lora?.base);
-  const model = lora ? withAdapters(plain, [adapterOf(targeted(plain.modules, lora.targets), lora)]) : plain;
+  const score = scored ? sizes.width : undefined;
+  const model = lora ? withAdapters(plain, [adapterOf(targeted(plain.modules, lora.targets), lora, { score })]) : plain;
   const batch = { rows, tokens, recompute, activations };
   const { steps } = config.optim;
   const each = rows * tokens * accumulate;

@@ -20,6 +20,8 @@ export interface Tokenizer {
   readonly size: number;
   /** The id that ends a document, if there is one. */
   readonly endOfText: number | null;
+  /** What rows may be padded with: no text ends with it. */
+  readonly padding: number;
   readonly files: TokenizerFiles;
   /** Tokens that are found in text before anything else is done with it. */
   readonly added: readonly AddedToken[];
@@ -45,10 +47,12 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
   const text = words ?? fromLibrary(file, where);
   const tokens: string[] = [];
   for (const [token, id] of file.vocabulary) tokens[id] = token;
+  const endOfText = file.vocabulary.get(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null;
   return {
     kind: file.model.type,
     size: tokens.length,
-    endOfText: file.vocabulary.get(tokenText(files.config.eos_token) ?? END_OF_TEXT) ?? null,
+    endOfText,
+    padding: paddingOf(file.vocabulary, tokenText(files.config.pad_token), endOfText),
     files,
     added: file.added,
     encode: (given, { special = false, shield = "" } = {}) => text.encode(given, special, shield),
@@ -57,6 +61,15 @@ export function tokenizerFrom(files: TokenizerFiles, where = "the tokenizer"): T
     token: (id) => tokens[id] ?? "",
     cutsAtSpaces: words !== null || cutsAtSpaces(file),
   };
+}
+
+/** How byte-level vocabularies write a byte of 0, which no text has. */
+const NUL = "\u0100";
+
+/** The tokenizer's own token for it, unless that ends a text too; else one that no text has; else any that does not end one. */
+function paddingOf(vocabulary: ReadonlyMap<string, number>, own: string | null, endOfText: number | null): number {
+  const known = [own ?? "", NUL].flatMap((token) => vocabulary.get(token) ?? []);
+  return known.find((id) => id !== endOfText) ?? (endOfText === 0 ? 1 : 0);
 }
 
 /** The same tokenizer, saved with this chat template. */

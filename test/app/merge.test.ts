@@ -45,7 +45,7 @@ async function write(
   const base = join(folder, "base");
   if (!existsSync(base)) {
     mkdirSync(base);
-    await writeModel(base, made.model, made.weights, tokenizer.endOfText);
+    await writeModel(base, made.model, made.weights, tokenizer);
     await writeTokenizer(base, tokenizer.files);
   }
   const directory = join(folder, name);

@@ -31,7 +31,7 @@ async function modelIn(path: string): Promise<string> {
     epsilon: 1e-5,
   });
   using weights = new Slab(device("cpu"), model.parameters, { values: initialise(model.parameters, 9) });
-  await writeModel(path, model, weights, tokenizer.endOfText);
+  await writeModel(path, model, weights, tokenizer);
   await writeTokenizer(path, tokenizer.files);
   return path;
 }

@@ -55,7 +55,7 @@ test("config.json, adapter_config.json and an index", async () => {
   const read = (path: string) => JSON.parse(readFileSync(path, "utf8"));
   const into = (path: string) => (value: unknown) => writeFileSync(path, JSON.stringify(value));
 
-  const whole = gpt2.toJson(config, 36);
+  const whole = gpt2.toJson(config, { endOfText: 36, padding: 0 });
   const model = await outcomes(changed(whole), into(at("openai", "config.json")), () => openModelFiles(at("openai")));
   const own = at("lora", "adapter_config.json");
   const adapter = await outcomes(changed(read(own)), into(own), () => openAdapter(at("lora"), modelOf(config)));

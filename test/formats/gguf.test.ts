@@ -38,7 +38,7 @@ async function made(folder: string, tokenizer = files, rows = vocabulary + 2): P
     epsilon: 1e-5,
   });
   using weights = new Slab(device("cpu"), model.parameters, { values: initialise(model.parameters, 9) });
-  await writeModel(folder, model, weights, vocabulary - 1);
+  await writeModel(folder, model, weights, { endOfText: vocabulary - 1, padding: 0 });
   await writeTokenizer(folder, tokenizer);
   return folder;
 }

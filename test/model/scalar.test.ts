@@ -47,7 +47,7 @@ onEachDevice(() => {
     using folder = temporaryFolder();
     const { model, weights } = await loadModel(device(), classifier);
     using _weights = weights;
-    await writeModel(folder.path, model, weights, 7);
+    await writeModel(folder.path, model, weights, { endOfText: 7, padding: 7 });
     using theirs = openSafetensors(join(classifier, "model.safetensors"));
     using ours = openSafetensors(join(folder.path, "model.safetensors"));
     expect([...ours.tensors.keys()].sort()).toEqual([...theirs.tensors.keys()].sort());
