@@ -12,7 +12,7 @@ export interface BatchArrays {
   /** [targets]: the place that each target is predicted from, then the target itself. */
   readonly places: Uint32Array;
   readonly targets: Uint32Array;
-  /** The row that each target is of. */
+  /** The row that each target is of; for flags of 2, those of prompts that are learned, the row's number behind all rows'. */
   readonly completions: Uint32Array;
 }
 
@@ -40,6 +40,7 @@ export function fillBatch(
   places.fill(0);
   targets.fill(IGNORE);
   completions.fill(IGNORE);
+  const rowCount = tokens.length / length;
   let target = 0;
   for (let row = 0; row * length < tokens.length; row++) {
     let at = 0;
@@ -54,7 +55,7 @@ export function fillBatch(
       for (let t = 1; t < ids.length; t++) {
         if (!trained[t]) continue;
         places[target] = first + t - 1;
-        completions[target] = row;
+        completions[target] = row + (trained[t]! - 1) * rowCount;
         targets[target++] = ids[t]!;
       }
       at += ids.length;

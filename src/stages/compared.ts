@@ -1,6 +1,6 @@
 /** A stage over answers that are compared or judged, whatever its loss: what it is dealt, fed, measured on and told. */
 import { Scratch } from "../autograd/scratch";
-import { type Dealt, dealOf } from "../data/deal";
+import { type Deal, type Dealt, dealOf } from "../data/deal";
 import type { Device } from "../device/device";
 import { expectFinite } from "../eval/perplexity";
 import type { Model } from "../model/model";
@@ -37,8 +37,8 @@ export interface Method<T> {
   feeding(model: Model, options: FeedingOptions): Feeding<T>;
   /** Read beside what is trained. */
   readonly frozen?: readonly Slab[];
-  /** Before a step's first micro-batch, with the items of the step; a step may be asked for again. */
-  before?(step: number, items: readonly T[]): void;
+  /** Before a step's first micro-batch, with the items of the step; a step may be asked for again. Null: before an evaluation. */
+  before?(step: number | null, items: readonly T[], scratch: Scratch): void;
   /** What else a resumed run must know, and what is saved beside the weights. */
   readonly state?: Stage["state"];
   write?(directory: string): void | Promise<void>;
@@ -74,8 +74,8 @@ export interface ComparedOptions<T> {
   readonly shown: Answering;
   /** Made part of the run's fingerprints. */
   readonly fingerprints?: Readonly<Record<string, string>>;
-  /** Lines before the first step, with what was measured and the steps of an epoch. */
-  start(found: Readonly<Record<string, number>>, stepsPerEpoch: number): readonly string[];
+  /** Lines before the first step: what was measured, on what, and the steps of an epoch. */
+  start(found: Readonly<Record<string, number>>, stepsPerEpoch: number, measured: readonly T[]): readonly string[];
   /** Disposed of with the stage. */
   readonly owned?: readonly Disposable[];
 }
@@ -93,13 +93,12 @@ export function comparedStage<T>({
   start,
   owned = [],
 }: ComparedOptions<T>): Built {
-  const { batch, shuffle, recompute, activations, optim, epochs, evaluate } = config;
-  const { rows, fixed = false, frozen = [] } = method;
-  const { accumulate } = batch;
+  const { recompute, activations, optim, epochs, evaluate } = config;
+  const { rows, frozen = [] } = method;
   const { model } = trained;
-  const deal = dealOf(
+  const deal = dealFor(
     train.map((item) => method.dealt(item)),
-    { rows, tokens: length, accumulate, shuffle, fixed, seed },
+    { config, method, length, seed },
   );
   const total = optim.steps ?? Math.max(1, Math.round(epochs * deal.stepsPerEpoch));
   const most = deal.mostTargets(total);
@@ -116,6 +115,7 @@ export function comparedStage<T>({
     rows,
     tokens: length,
     batches: evaluate.batches,
+    before: (all) => method.before?.(null, all, scratch),
   });
   const { judged = byLoss, state } = method;
   return {
@@ -137,7 +137,7 @@ export function comparedStage<T>({
       expectFinite(values.loss!, "what is held out");
       return judged(values);
     },
-    start: async () => [...start((await measured.values())!, deal.stepsPerEpoch)],
+    start: async () => [...start((await measured.values())!, deal.stepsPerEpoch, measured.all)],
     samples: shown.answers,
     async write(directory) {
       await trained.write(directory, tokenizer);
@@ -157,7 +157,7 @@ export function comparedStage<T>({
     const { micro } = deal.step(step);
     const batches = micro.map(({ rows }) => rows.flat().map((at) => train[at]!));
     const all = batches.flat();
-    method.before?.(step, all);
+    method.before?.(step, all, scratch);
     for (const [i, { graph, tokens }] of micro.entries()) {
       if (i % size !== rank) continue;
       yield {
@@ -168,6 +168,20 @@ export function comparedStage<T>({
       };
     }
   }
+}
+
+export interface DealtFor {
+  readonly config: Pick<ComparedConfig, "batch" | "shuffle">;
+  readonly method: Pick<Method<never>, "rows" | "fixed">;
+  readonly length: number;
+  readonly seed: number;
+}
+
+/** How such a stage deals. */
+export function dealFor(items: readonly Dealt[], { config, method, length, seed }: DealtFor): Deal {
+  const { shuffle, batch } = config;
+  const { rows, fixed = false } = method;
+  return dealOf(items, { rows, tokens: length, accumulate: batch.accumulate, shuffle, fixed, seed });
 }
 
 /** By the loss alone. */

@@ -150,6 +150,8 @@ function mixtureOf({ loss, weights }: Pick<DpoConfig, "loss" | "weights">): Mixt
 
 export const settings = (config: DpoConfig): Training => withRate(config, rates);
 
+export const rowsOf = ({ batch }: DpoConfig) => 2 * batch.rows;
+
 export const reads = ({ reference }: DpoConfig) => ({ reference });
 
 export function files({ template }: DpoConfig): readonly string[] {

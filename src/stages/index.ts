@@ -1,8 +1,11 @@
 /** The kinds of stage: a line each. Nothing else asks a stage for its kind. */
 import { z } from "zod";
+import * as cpo from "./cpo";
 import * as dpo from "./dpo";
 import type { Kind } from "./kind";
+import * as kto from "./kto";
 import * as merging from "./merge";
+import * as orpo from "./orpo";
 import * as pretrain from "./pretrain";
 import * as reward from "./reward";
 import * as sft from "./sft";
@@ -14,6 +17,9 @@ export const stageSchema = z.discriminatedUnion("kind", [
   sft.schema,
   reward.schema,
   dpo.schema,
+  kto.schema,
+  orpo.schema,
+  cpo.schema,
   merging.schema,
 ]);
 export type StageConfig = z.infer<typeof stageSchema>;
@@ -23,6 +29,9 @@ const kinds = {
   sft: trainingKind({ ...sft, version: 2 }),
   reward: trainingKind({ ...reward, version: 1 }),
   dpo: trainingKind({ ...dpo, version: 1 }),
+  kto: trainingKind({ ...kto, version: 1 }),
+  orpo: trainingKind({ ...orpo, version: 1 }),
+  cpo: trainingKind({ ...cpo, version: 1 }),
   merge: merging.merge,
 };
 

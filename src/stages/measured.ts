@@ -27,17 +27,21 @@ export interface Measuring<T> {
   readonly tokens: number;
   /** Micro-batches at most, spread evenly. */
   readonly batches: number;
+  /** Before the first of them, with all that is measured. */
+  before?(all: readonly T[]): void;
 }
 
-export interface Measured extends Disposable {
+export interface Measured<T> extends Disposable {
+  /** What is measured. */
+  readonly all: readonly T[];
   /** Means over the items, by the names of the metrics; null where `signal` was aborted first. */
   values(signal?: AbortSignal): Promise<Readonly<Record<string, number>> | null>;
 }
 
 export function measuredOn<T>(
   device: Device,
-  { items, dealt, feeding, slabs, scratch, rows, tokens, batches }: Measuring<T>,
-): Measured {
+  { items, dealt, feeding, slabs, scratch, rows, tokens, batches, before }: Measuring<T>,
+): Measured<T> {
   const deal = dealOf(items.map(dealt), { rows, tokens, accumulate: 1, shuffle: false, fixed: true, seed: 0 });
   const count = Math.min(deal.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
@@ -57,8 +61,10 @@ export function measuredOn<T>(
     return compiled.get(at)!;
   };
   return {
+    all,
     async values(signal) {
       const sums = new Map<string, number>();
+      before?.(all);
       for (const { graph: at, batch } of chosen) {
         await tick();
         if (signal?.aborted) return null;

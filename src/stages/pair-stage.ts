@@ -34,6 +34,8 @@ export interface PairMethod {
   readonly reference?: Reference;
   /** What each target of a pair counts for, where that is not 1: LD-DPO. */
   weigh?(pair: PairExample): NonNullable<Prepared["weights"]>;
+  /** The prompts of chosen answers are learned too. */
+  readonly prompts?: boolean;
   /** The loss at step 0, where that is a number whatever the model. */
   readonly expected: number | null;
   /** What is told of an evaluation beside the loss, by the means of all metrics. */
@@ -49,7 +51,7 @@ export async function pairStage(
 ): Promise<Built> {
   const { device, seed, console } = context;
   const { train, held, template, tokenizer, lines } = data;
-  const { objective, reference, weigh, expected } = method;
+  const { objective, reference, weigh, expected, prompts = false } = method;
   const pairs = config.batch.rows;
   const prepared = await prepare([...train, ...held]);
   const trained = trainedParts(config.lora, context);
@@ -79,9 +81,9 @@ export async function pairStage(
     },
     method: {
       rows: pairs,
-      dealt: dealtPair,
+      dealt: (one) => dealtPair(one, prompts),
       feeding: (model, options) =>
-        pairFeeding(model, objective, { ...options, pairs, reference: live, weighted: weigh !== undefined }),
+        pairFeeding(model, objective, { ...options, pairs, reference: live, weighted: weigh !== undefined, prompts }),
       frozen: reference?.frozen ?? [],
       judged: (values) => judged(values, method.told(values)),
       ...more,

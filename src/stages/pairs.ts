@@ -1,6 +1,7 @@
 /** A micro-batch of pairs as one forward pass: chosen answers in its first rows, rejected ones in as many behind, and a loss over both. */
 
 import type { Dealt } from "../data/deal";
+import type { Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import type { PairExample } from "../data/pairs";
 import type { HiddenOptions } from "../model/architecture";
@@ -22,6 +23,8 @@ import type { Feeding } from "./measured";
 export interface Compared extends Pairs {
   /** Both sides, chosen first: [2 P]. */
   readonly completions: Completions;
+  /** Of the chosen answers' prompts, where they are learned: [P]; and the mean length of a prompt with its answer: [1]. */
+  readonly prompts: { readonly logProbs: Tensor; readonly meanLength: Tensor } | null;
   /** [2 P]: the mean over each completion's tokens of log p - log(sum of p^2): how near it is to what the model itself would say. No gradient. */
   ownness(): Tensor;
 }
@@ -41,6 +44,8 @@ export interface PairGraphOptions extends Omit<HiddenOptions, "cache" | "starts"
   readonly reference?: Model | undefined;
   /** Tokens count differently: LD-DPO. */
   readonly weighted?: boolean;
+  /** The prompts of chosen answers are learned too. */
+  readonly prompts?: boolean;
 }
 
 export interface PairGraph extends Graph {
@@ -51,7 +56,7 @@ export interface PairGraph extends Graph {
 export function pairGraph(
   model: Model,
   objective: Objective,
-  { pairs: P, targets: count, reference: live, weighted = false, ...options }: PairGraphOptions,
+  { pairs: P, targets: count, reference: live, weighted = false, prompts = false, ...options }: PairGraphOptions,
 ): PairGraph {
   const asked = completionInputs(2 * P * options.length, count);
   const tokenWeights = weighted ? input("weights of the targets", [count]) : undefined;
@@ -59,7 +64,8 @@ export function pairGraph(
   const weights = input("weights", [P]);
   const meanLength = input("mean length", [1]);
   const perToken = input("1 / tokens", [3]);
-  const given = { count: 2 * P, weights: tokenWeights, ...options };
+  const meanWhole = input("mean length with the prompt", [1]);
+  const given = { count: (prompts ? 3 : 2) * P, weights: tokenWeights, ...options };
   const fed = live ? undefined : input("reference", [2 * P]);
   const reference = fed ?? detach(completions(live!, asked, given).logProbs);
   const found = completions(model, asked, given);
@@ -70,7 +76,15 @@ export function pairGraph(
     lengths: half(lengths, which),
   });
   const [chosen, rejected] = [side(0), side(1)];
-  const of = objective({ chosen, rejected, weights, meanLength, completions: found, ownness });
+  const of = objective({
+    chosen,
+    rejected,
+    weights,
+    meanLength,
+    completions: found,
+    prompts: prompts ? { logProbs: slice(found.logProbs, { first: 2 * P, count: P }), meanLength: meanWhole } : null,
+    ownness,
+  });
   const mean = (x: Tensor) => dot(x, weights);
   const [perChosen, perRejected, perAny] = [0, 1, 2].map((first) => slice(perToken, { first, count: 1 })) as [
     Tensor,
@@ -80,22 +94,22 @@ export function pairGraph(
   const ofTokens = (which: Parameters<typeof statistic>[1], side: 0 | 1, share: Tensor) =>
     scale(sum(half(statistic(found, which), side)), share);
   const loss = mean(of.loss);
+  // A loss that compares means of a token tells of these too.
+  const told = { "logps/chosen": chosen.logProbs, "logps/rejected": rejected.logProbs, ...of.told };
   const sums: readonly (readonly [string, Tensor])[] = [
     ["loss", loss],
-    ...Object.entries(of.told).map(([name, x]) => [name, mean(x)] as const),
-    ["logps/chosen", mean(chosen.logProbs)],
-    ["logps/rejected", mean(rejected.logProbs)],
+    ...Object.entries(told).map(([name, x]) => [name, mean(x)] as const),
     ["logits/chosen", ofTokens("mean logit", 0, perChosen)],
     ["logits/rejected", ofTokens("mean logit", 1, perRejected)],
     ["entropy", add(ofTokens("entropy", 0, perAny), ofTokens("entropy", 1, perAny))],
     ["mean_token_accuracy", ofTokens("likeliest", 0, perChosen)],
   ];
-  const told = concat(sums.map(([, x]) => detach(x)));
-  const inputs = { ...asked, lengths, weights, meanLength, perToken, reference: fed, tokenWeights };
+  const all = concat(sums.map(([, x]) => detach(x)));
+  const inputs = { ...asked, lengths, weights, meanLength, meanWhole, perToken, reference: fed, tokenWeights };
   return {
-    inputs: usedBy([loss, told], inputs),
+    inputs: usedBy([loss, all], inputs),
     loss,
-    sums: told,
+    sums: all,
     names: sums.map(([name]) => name),
     constants: {},
   };
@@ -109,7 +123,10 @@ export function pairGraph(
 }
 
 /** Those inputs that a graph reads: not every loss looks at everything. */
-function usedBy(outputs: readonly Tensor[], inputs: Readonly<Record<string, Tensor | undefined>>): Graph["inputs"] {
+export function usedBy(
+  outputs: readonly Tensor[],
+  inputs: Readonly<Record<string, Tensor | undefined>>,
+): Graph["inputs"] {
   const used = new Set(schedule(outputs));
   return Object.fromEntries(Object.entries(inputs).flatMap(([name, x]) => (x && used.has(x) ? [[name, x]] : [])));
 }
@@ -130,18 +147,23 @@ export interface Prepared {
 }
 
 /** Both sides in rows of one length. */
-export function dealtPair({ pair: { chosen, rejected, where } }: Prepared): Dealt {
+export function dealtPair({ pair: { chosen, rejected, where } }: Prepared, prompts = false): Dealt {
   return {
     size: Math.max(chosen.ids.length, rejected.ids.length),
     tokens: chosen.ids.length + rejected.ids.length,
-    targets: chosen.targets + rejected.targets,
+    targets: (prompts ? chosen.ids.length : chosen.targets) + rejected.targets,
     where,
   };
 }
 
+/** The same answer, its prompt learned with it. */
+function withPrompt(answer: Example): Example {
+  return { ...answer, trained: answer.trained.map((flag, i) => (flag || i === 0 ? flag : 2)) };
+}
+
 /** The graph of pairs of one length, and what it is fed. */
 export function pairFeeding(model: Model, objective: Objective, options: PairGraphOptions): Feeding<Prepared> {
-  const { pairs: P, length } = options;
+  const { pairs: P, length, prompts = false } = options;
   const targets = 8 * Math.ceil(options.targets / 8);
   const graph = pairGraph(model, objective, { ...options, targets });
   const arrays = {
@@ -149,6 +171,7 @@ export function pairFeeding(model: Model, objective: Objective, options: PairGra
     lengths: new Float32Array(2 * P),
     weights: new Float32Array(P),
     meanLength: new Float32Array(1),
+    meanWhole: new Float32Array(1),
     perToken: new Float32Array(3),
     reference: new Float32Array(2 * P),
     tokenWeights: new Float32Array(targets),
@@ -161,7 +184,7 @@ export function pairFeeding(model: Model, objective: Objective, options: PairGra
   function fill(batch: readonly Prepared[], all: readonly Prepared[]): Values {
     const tokens = (side: "chosen" | "rejected") => all.reduce((sum, { pair }) => sum + pair[side].targets, 0);
     const [chosen, rejected] = [tokens("chosen"), tokens("rejected")];
-    const sides = batch.flatMap(({ pair }) => [pair.chosen, pair.rejected]);
+    const sides = batch.flatMap(({ pair }) => [prompts ? withPrompt(pair.chosen) : pair.chosen, pair.rejected]);
     const rows = Array.from({ length: 2 * P }, (_, row) => {
       const at = row % P;
       return at < batch.length ? [2 * at + Math.floor(row / P)] : [];
@@ -172,6 +195,7 @@ export function pairFeeding(model: Model, objective: Objective, options: PairGra
     arrays.lengths.fill(1);
     arrays.reference.fill(0);
     arrays.meanLength[0] = chosen / all.length;
+    arrays.meanWhole[0] = all.reduce((sum, { pair }) => sum + pair.chosen.ids.length - 1, 0) / all.length;
     arrays.perToken.set([1 / chosen, 1 / rejected, 1 / (chosen + rejected)]);
     let target = 0;
     for (const [side, key] of (["chosen", "rejected"] as const).entries()) {

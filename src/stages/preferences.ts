@@ -1,5 +1,5 @@
 /** The preferences of a stage: its data files read, converted and encoded by one template, and split. */
-import type { PairExample } from "../data/pairs";
+import type { JudgedExample, PairExample } from "../data/pairs";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Context } from "./context";
@@ -16,6 +16,20 @@ export async function readPairs(
 ): Promise<{
   train: PairExample[];
   held: PairExample[];
+  template: ChatTemplate;
+  tokenizer: Tokenizer;
+  lines: string[];
+}> {
+  throw new Error("to come");
+}
+
+export async function readJudged(
+  _config: unknown,
+  _context: Context,
+  _tokens: number,
+): Promise<{
+  train: JudgedExample[];
+  held: JudgedExample[];
   template: ChatTemplate;
   tokenizer: Tokenizer;
   lines: string[];
