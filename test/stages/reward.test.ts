@@ -3,13 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { groupsOf } from "../../src/data/groups";
 import type { PairExample } from "../../src/data/pairs";
 import { scoresOf } from "../../src/eval/scores";
-import { scalarOf } from "../../src/formats/checkpoint";
-import { modelOf } from "../../src/model/model";
-import { initialise } from "../../src/model/parameters";
-import { Slab } from "../../src/model/slab";
 import { normalisationOf } from "../../src/stages/normalised";
 import { schema, stageOf } from "../../src/stages/reward";
-import { bytes, pairOf, smallContext, template, trainedSteps } from "../support/comparing";
+import { bytes, pairOf, scoredContext, template, trainedSteps } from "../support/comparing";
 import { device, onEachDevice } from "../support/device";
 
 const pairs: readonly PairExample[] = [
@@ -19,19 +15,6 @@ const pairs: readonly PairExample[] = [
   pairOf([20, 21, 22, 23, 24], [8, 35], [9, 10, 35]),
   pairOf([5], [14, 15, 16, 17, 18, 35], [19, 35]),
 ];
-
-/** The small model with a scalar head whose weights are `head(i)`. */
-async function scoredContext(head: (i: number) => number) {
-  using plain = await smallContext();
-  const model = modelOf(scalarOf(plain.model.config));
-  const values = initialise(model.parameters, 1);
-  for (const { name, offset, size } of model.parameters.list) {
-    const from = plain.model.parameters.list.find((p) => p.name === name);
-    values.set(from ? plain.weights.read(from) : Float32Array.from({ length: size }, (_, i) => head(i)), offset);
-  }
-  const weights = new Slab(device(), model.parameters, { values });
-  return { ...plain, model, weights, [Symbol.dispose]: () => weights[Symbol.dispose]() };
-}
 
 async function run(given: Record<string, unknown>, head: (i: number) => number, train = pairs, steps = 3) {
   const config = schema.parse({ kind: "reward", data: "-", shuffle: false, normalise: { samples: 0 }, ...given });

@@ -1,7 +1,10 @@
 /** Stages that compare answers, on the small model of test/golden/layouts/transformers, step by step. */
 import type { Example } from "../../src/data/examples";
 import type { PairExample } from "../../src/data/pairs";
-import { loadModel } from "../../src/formats/checkpoint";
+import { loadModel, scalarOf } from "../../src/formats/checkpoint";
+import { modelOf } from "../../src/model/model";
+import { initialise } from "../../src/model/parameters";
+import { Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
 import { learningRate } from "../../src/optim/schedule";
 import type { Built, Context } from "../../src/stages/context";
@@ -34,6 +37,19 @@ export async function smallContext(): Promise<Context & Disposable> {
     },
     [Symbol.dispose]: () => weights[Symbol.dispose](),
   };
+}
+
+/** The small model with a scalar head whose weights are `head(i)`. */
+export async function scoredContext(head: (i: number) => number): Promise<Context & Disposable> {
+  using plain = await smallContext();
+  const model = modelOf(scalarOf(plain.model.config));
+  const values = initialise(model.parameters, 1);
+  for (const { name, offset, size } of model.parameters.list) {
+    const from = plain.model.parameters.list.find((p) => p.name === name);
+    values.set(from ? plain.weights.read(from) : Float32Array.from({ length: size }, (_, i) => head(i)), offset);
+  }
+  const weights = new Slab(device(), model.parameters, { values });
+  return { ...plain, model, weights, [Symbol.dispose]: () => weights[Symbol.dispose]() };
 }
 
 /** A prompt's tokens and an answer's. */
