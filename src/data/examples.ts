@@ -7,7 +7,7 @@ import type { Tokenizer } from "../text/tokenizer";
 import { type cuts, cutTo } from "./cut";
 import type { Dealt } from "./deal";
 import { endsOpen, specialsIn, withoutEnds } from "./end-tokens";
-import type { Located } from "./formats";
+import type { Located, Sample } from "./formats";
 import { type Report, reportOf, stopped } from "./report";
 import type { BadRow } from "./row";
 import type { Loaded } from "./samples";
@@ -61,8 +61,7 @@ export function encodeSamples(
     };
     let whole: Encoded;
     try {
-      whole = encodeSample(sample, tokenizer, template);
-      if (endsOpen(given, sample, template)) whole = withEnd(whole, tokenizer);
+      whole = encodeWhole(given, tokenizer, template);
     } catch (error) {
       // A template without end would not end on the next record either.
       if (!(error instanceof UserError) || error instanceof TemplateLimitError) throw error;
@@ -96,7 +95,14 @@ export function encodeSamples(
   return { examples, report: { ...reportOf(read, taken, problems, told), cut, cutTokens, open } };
 }
 
-function encodeSample(sample: Located, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
+/** A sample as it is before it is cut, with its end. Throws a UserError where the template fails on it. */
+export function encodeWhole(given: Sample, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
+  const sample = withoutEnds(given, tokenizer, template);
+  const whole = encodeSample(sample, tokenizer, template);
+  return endsOpen(given, sample, template) ? withEnd(whole, tokenizer) : whole;
+}
+
+function encodeSample(sample: Sample, tokenizer: Tokenizer, template: ChatTemplate): Encoded {
   if (sample.kind === "messages") return withoutTail(template.encode(sample.messages, sample.unlearned));
   const prompt = sample.kind === "completion" ? tokenizer.encode(sample.prompt) : [];
   const answer = tokenizer.encode(sample.kind === "completion" ? sample.completion : sample.text);
@@ -115,7 +121,7 @@ function withoutTail({ ids, trained }: Encoded): Encoded {
   return { ids: ids.slice(0, end), trained: trained.slice(0, end) };
 }
 
-function exampleOf({ ids, trained }: Encoded, where: string): Example {
+export function exampleOf({ ids, trained }: Encoded, where: string): Example {
   const flags = Uint8Array.from(trained, (flag, i) => (flag && i > 0 ? 1 : 0));
   return { ids: Uint32Array.from(ids), trained: flags, targets: flags.reduce((sum, flag) => sum + flag, 0), where };
 }

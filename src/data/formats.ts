@@ -2,6 +2,7 @@
 
 import { UserError } from "../errors";
 import { nearest } from "../text/nearest";
+import type { Message } from "../text/template";
 import { conversationsOf, type TreeOptions } from "./oasst";
 import type { BadRow, Row } from "./row";
 import {
@@ -77,7 +78,7 @@ export function recognise(rows: readonly Row[]): Format {
   const names = Object.keys(fields);
   if ("chosen" in fields && "rejected" in fields) {
     throw new UserError(`${where} is a pair to prefer from (chosen, rejected), and not an example to follow`, {
-      hint: "fine-tuning needs instructions, conversations or text",
+      hint: "fine-tuning needs instructions, conversations or text; pairs are for reward, dpo, kto, orpo and cpo",
     });
   }
   const all = [...new Set(Object.values(required).flat())];
@@ -161,19 +162,24 @@ const converters: Readonly<Record<Exclude<Format, "oasst" | "oasst-messages">, C
 function instruction(fields: Fields, answer: "output" | "response", note: Note): Sample | string {
   const missing = problemOf(fields, ["instruction", answer]);
   if (missing) return missing;
-  const { instruction, system, history, input: given, context } = fields as Record<string, string>;
+  const turns = instructionTurns(fields, note);
+  if (typeof turns === "string") return turns;
+  const messages = [...turns, { role: "assistant", content: fields[answer] as string }] as const;
+  return told(fields.system, { messages, unlearned: [] }, note);
+}
+
+/** What is asked: the turns before, and the instruction with its input. */
+export function instructionTurns(fields: Fields, note: Note): Message[] | string {
+  const missing = problemOf(fields, ["instruction"]);
+  if (missing) return missing;
+  const { instruction, history, input: given, context } = fields as Record<string, string>;
   const input = [given, context].find((one) => one && (typeof one !== "string" || one.trim() !== "")) ?? "";
   if (typeof input !== "string") return `${input === given ? "input" : "context"} is not a text`;
   if (input === given && context && given !== context) note("context, beside input");
   const past = pastTurns(history);
   if (typeof past === "string") return past;
   const content = input ? `${instruction}\n\n${input}` : instruction!;
-  const messages = [
-    ...past,
-    { role: "user", content, ...(input && { instruction: instruction!, input }) },
-    { role: "assistant", content: fields[answer] as string },
-  ] as const;
-  return told(system, { messages, unlearned: [] }, note);
+  return [...past, { role: "user", content, ...(input && { instruction: instruction!, input }) }];
 }
 
 /** A conversation behind what the system is told, if anything. */

@@ -2,6 +2,7 @@
 import { UserError } from "../errors";
 import { formatOf } from "./formats";
 import { isObject, isTooDeep, listed, parsedJson, rowsOf } from "./json";
+import { preferenceFormatOf } from "./preferred";
 import type { Row, Rows } from "./row";
 
 /** Levels of objects in which the list of records is looked for: `data`, or `data.train`. */
@@ -10,7 +11,7 @@ const LEVELS = 3;
 /** Of a file that is one object and no record: the records of its one list of them. */
 export function unfolded({ rows, bad }: Rows, path: string): Rows {
   const [only, ...more] = rows;
-  if (!only || more.length > 0 || bad.length > 0 || formatOf(only.fields)) return { rows, bad };
+  if (!only || more.length > 0 || bad.length > 0 || isKnown(only.fields)) return { rows, bad };
   const found = listsIn(only.fields, "", LEVELS);
   if (found.length === 0) return { rows, bad };
   const [first, ...others] = found;
@@ -37,7 +38,10 @@ function listsIn(value: Readonly<Record<string, unknown>>, above: string, levels
   });
 }
 
-const isRecord = (value: unknown): boolean => isObject(value) && formatOf(value) !== undefined;
+const isKnown = (fields: Row["fields"]): boolean =>
+  formatOf(fields) !== undefined || preferenceFormatOf(fields) !== undefined;
+
+const isRecord = (value: unknown): boolean => isObject(value) && isKnown(value);
 
 const inWords = ({ name, list }: List): string => `${name} (${list.length})`;
 
@@ -51,12 +55,25 @@ export function withLists(row: Row): Row {
     const list = listOf(row.fields[name]);
     return list?.every(isTurn) ? [[name, list] as const] : [];
   });
-  const found = turns.length === TURNS.length ? [...lists, ...turns] : lists;
+  const sides = SIDES.flatMap((name) => {
+    const list = listOf(row.fields[name]);
+    return list?.every(isTurn) ? [[name, list] as const] : [];
+  });
+  const info = objectOf(row.fields.info);
+  const found = [
+    ...lists,
+    ...(turns.length === TURNS.length || (sides.length > 0 && turns.length > 0) ? turns : []),
+    ...sides,
+    ...(info ? [["info", info] as const] : []),
+  ];
   return found.length ? { ...row, fields: { ...row.fields, ...Object.fromEntries(found) } } : row;
 }
 
 /** Fields that are lists or nothing. */
-const LISTS = ["messages", "conversations", "history"];
+const LISTS = ["messages", "conversations", "history", "completions", "summaries"];
+
+/** Fields that are lists of turns or texts, each for itself. */
+const SIDES = ["chosen", "rejected"];
 
 /** Fields that are lists of turns both, or texts. */
 const TURNS = ["prompt", "completion"];
@@ -65,6 +82,12 @@ function listOf(cell: unknown): readonly unknown[] | null {
   if (typeof cell !== "string" || !cell.trimStart().startsWith("[")) return null;
   const value = parsedJson(cell);
   return Array.isArray(value) && !isTooDeep(value) ? value : null;
+}
+
+function objectOf(cell: unknown): object | null {
+  if (typeof cell !== "string" || !cell.trimStart().startsWith("{")) return null;
+  const value = parsedJson(cell);
+  return isObject(value) && !isTooDeep(value) ? value : null;
 }
 
 const isTurn = (value: unknown): boolean =>

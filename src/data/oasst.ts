@@ -56,15 +56,47 @@ interface Paths {
   readonly problems: readonly string[];
 }
 
-/** Conversations of a tree, each ending with an assistant's answer. Among siblings rank 0 is the best. */
-export function pathsOf(root: unknown, options: TreeOptions): Paths {
+/** Answers to one message that people have ranked, each with what was said before. */
+export interface RankedReplies {
+  readonly prompt: readonly Message[];
+  /** Rank 0 is the best. */
+  readonly replies: readonly { readonly text: string; readonly rank: number }[];
+  readonly where: string;
+}
+
+/** Of every message that has two answers with ranks at least. */
+export function rankedReplies(
+  rows: readonly Row[],
+  format: "oasst" | "oasst-messages",
+  options: TreeOptions,
+): { readonly groups: readonly RankedReplies[]; readonly read: number; readonly bad: readonly BadRow[] } {
+  const { trees, bad: lost } = format === "oasst-messages" ? treesFrom(rows) : wholeTrees(rows);
+  const bad = [...lost];
+  if (options.lang !== "") expectLanguage(trees, options.lang);
+  const groups = trees.flatMap(({ root, where }) => {
+    const { nodes, problems } = nodesOf(root, options);
+    const found = nodes.flatMap((node) => {
+      const replies = node.children.filter(({ role, rank }) => role === "assistant" && Number.isFinite(rank));
+      return node.role === "user" && replies.length > 1 ? [{ prompt: pathTo(node), replies, where }] : [];
+    });
+    const reasons = found.length > 0 ? problems : [...problems, "no message has two answers with ranks"];
+    bad.push(...reasons.map((problem) => ({ where, problem })));
+    return found;
+  });
+  return { groups, read: trees.length + lost.length, bad };
+}
+
+/** Messages of a tree that pass the filter, parents before children, and better siblings before worse. */
+function nodesOf(
+  root: unknown,
+  options: TreeOptions,
+): { readonly nodes: Node[]; readonly problems: readonly string[] } {
   const problems = new Set<string>();
   const saidOf = (value: unknown): Said[] => {
     const said = read(value, options);
     if (typeof said === "string") problems.add(said);
     return said === null || typeof said === "string" ? [] : [said];
   };
-  // Parents before children, and better siblings before worse.
   const nodes: Node[] = [];
   const waiting: Node[] = saidOf(root).map((said) => ({ ...said, parent: null, children: [] }));
   for (let node = waiting.pop(); node; node = waiting.pop()) {
@@ -74,13 +106,19 @@ export function pathsOf(root: unknown, options: TreeOptions): Paths {
     node.children.push(...replies.map((said) => ({ ...said, parent, children: [] })));
     for (const child of node.children.toReversed()) waiting.push(child);
   }
+  return { nodes, problems: [...problems] };
+}
+
+/** Conversations of a tree, each ending with an assistant's answer. Among siblings rank 0 is the best. */
+export function pathsOf(root: unknown, options: TreeOptions): Paths {
+  const { nodes, problems } = nodesOf(root, options);
   const answered = new Set<Node>();
   for (const node of nodes.toReversed())
     if (node.role === "assistant" || node.children.some((child) => answered.has(child))) answered.add(node);
   const last = nodes.filter((node) => answered.has(node) && !node.children.some((child) => answered.has(child)));
   // The best way is the best answer's, or the next one's where that has none.
   const chosen = options.paths === "best" ? last.slice(0, 1) : last;
-  return { paths: chosen.map(pathTo), problems: [...problems] };
+  return { paths: chosen.map(pathTo), problems };
 }
 
 function pathTo(last: Node): Message[] {

@@ -25,7 +25,7 @@ type Unread = ReadonlyMap<string, { readonly count: number; readonly where: stri
 /** What became of records of which none was cut. */
 export function reportOf(
   read: number,
-  used: readonly Located[],
+  used: readonly Pick<Located, "where" | "unread">[],
   bad: readonly BadRow[],
   told: readonly BadRow[] = [],
 ): Report {
@@ -60,13 +60,14 @@ function grouped(problems: readonly BadRow[]): Groups {
 export function reportLines(
   { read, used, cut, cutTokens, open, unread, skipped, told }: Report,
   what: string,
+  unit = "examples",
 ): string[] {
   const all = [...skipped.values()].reduce((sum, { count }) => sum + count, 0);
   const left = open > 0 ? `, ${open} answers left open` : "";
   const lost = cut > 0 ? `, ${cut} cut by ${cutTokens} tokens in all${left}` : "";
   const names = [...unread].map(([name, { count, where }]) => `${name} (in ${count}, first ${where})`);
   return [
-    `${what}: ${read} records read, ${used} examples${lost}${all > 0 ? `, ${all} skipped` : ""}`,
+    `${what}: ${read} records read, ${used} ${unit}${lost}${all > 0 ? `, ${all} skipped` : ""}`,
     ...(names.length > 0 ? [`  not read: ${names.join("; ")}`] : []),
     ...linesOf("skipped", skipped),
     ...linesOf("used", told),

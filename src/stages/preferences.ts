@@ -1,38 +1,152 @@
-/** The preferences of a stage: its data files read, converted and encoded by one template, and split. */
+/** The preferences of a stage: its data files read, converted and encoded by one template, and split by prompts. */
+import { z } from "zod";
+import { holdOut, subsetOf } from "../data/choose";
 import type { JudgedExample, PairExample } from "../data/pairs";
+import { encodePreferences, type PreferenceExamples } from "../data/preference-examples";
+import { type LoadedPreferences, loadPreferences } from "../data/preference-samples";
+import { preferenceFormats } from "../data/preferred";
+import { addReports, type Report, reportLines } from "../data/report";
+import { templateFor } from "../data/template-for";
+import { UserError } from "../errors";
+import { percentages } from "../log/console";
 import type { ChatTemplate } from "../text/template";
-import type { Tokenizer } from "../text/tokenizer";
+import { type Tokenizer, withTemplate } from "../text/tokenizer";
 import type { Context } from "./context";
 import { records } from "./examples";
+import { NO_VALIDATION } from "./model-settings";
 
-const { data, template, validation, subset, strict } = records;
-export const preferences = { data, template, validation, subset, strict };
+const { data, template, trees, validation, subset, strict } = records;
 
-export async function readPairs(
-  _config: unknown,
-  _context: Context,
-  _tokens: number,
-  _how: { readonly overlong: "cut" | "drop" },
-): Promise<{
-  train: PairExample[];
-  held: PairExample[];
-  template: ChatTemplate;
-  tokenizer: Tokenizer;
-  lines: string[];
-}> {
-  throw new Error("to come");
+/** The keys of a config that say what the records are and how they are rendered. */
+export const preferences = {
+  data: data.meta({
+    description:
+      "JSON, JSONL, CSV, TSV or Parquet (.gz too) of pairs of answers, or of answers with labels; or the name of a data set",
+    neutral: true,
+  }),
+  format: z
+    .enum(["auto", ...preferenceFormats])
+    .default("auto")
+    .meta({ description: "what the records are; auto goes by their fields" }),
+  template,
+  trees: trees.unwrap().omit({ paths: true }).prefault({}),
+  validation: validation.unwrap().default(0.05).meta({
+    description: "share of the prompts that is held out, by seed, or a data file; none evaluates nothing",
+  }),
+  subset,
+  strict,
+};
+
+type PreferencesConfig = z.infer<z.ZodObject<typeof preferences>>;
+
+export interface Read<T> {
+  readonly train: readonly T[];
+  readonly held: readonly T[];
+  readonly template: ChatTemplate;
+  readonly tokenizer: Tokenizer;
+  /** What became of the records. */
+  readonly lines: readonly string[];
 }
 
-export async function readJudged(
-  _config: unknown,
-  _context: Context,
-  _tokens: number,
-): Promise<{
-  train: JudgedExample[];
-  held: JudgedExample[];
-  template: ChatTemplate;
-  tokenizer: Tokenizer;
-  lines: string[];
-}> {
-  throw new Error("to come");
+export interface Overlong {
+  /** What is done with a pair that is longer than a row: it is cut and left open, or left out. */
+  readonly overlong: "cut" | "drop";
+}
+
+/** Pairs. Answers with labels are none, and are refused. */
+export function readPairs(
+  config: PreferencesConfig,
+  context: Context,
+  tokens: number,
+  { overlong }: Overlong,
+): Promise<Read<PairExample>> {
+  return read(config, context, {
+    tokens,
+    overlong,
+    unit: "pairs",
+    take({ pairs, judged }, path) {
+      if (judged.length === 0) return pairs;
+      throw new UserError(`${path} has answers with labels, and pairs of answers are wanted`, {
+        hint: "kto learns from answers that are good or bad alone",
+        exitCode: 2,
+      });
+    },
+  });
+}
+
+/** Answers that are good or bad; of pairs one of each. The same answer of a prompt counts once, whatever pairs it is in. */
+export function readJudged(config: PreferencesConfig, context: Context, tokens: number): Promise<Read<JudgedExample>> {
+  return read(config, context, { tokens, overlong: "cut", unit: "pairs or answers", take: judgedOf });
+}
+
+function judgedOf({ pairs, judged }: PreferenceExamples): readonly JudgedExample[] {
+  const found = new Map<string, JudgedExample>();
+  const add = (one: JudgedExample) => {
+    const key = `${one.good} ${one.answer.ids.join()}`;
+    if (!found.has(key)) found.set(key, one);
+  };
+  for (const { chosen, rejected, prompt, where } of pairs) {
+    add({ answer: chosen, good: true, prompt, where });
+    add({ answer: rejected, good: false, prompt, where });
+  }
+  return [...judged, ...found.values()];
+}
+
+interface How<T> extends Overlong {
+  readonly tokens: number;
+  readonly unit: string;
+  take(found: PreferenceExamples, path: string): readonly T[];
+}
+
+async function read<T extends { readonly prompt: string }>(
+  config: PreferencesConfig,
+  { tokenizer, console, find, seed }: Context,
+  { tokens, overlong, unit, take }: How<T>,
+): Promise<Read<T>> {
+  const { strict, validation, subset } = config;
+  const trees = { ...config.trees, paths: "all" as const };
+  const format = config.format === "auto" ? undefined : config.format;
+  const load = async (path: string) => loadPreferences(await find(path), { format, trees, strict, name: path });
+  const files: (LoadedPreferences & { readonly path: string })[] = [];
+  for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
+  const template = templateFor(config.template, "messages", tokenizer);
+  const lines: string[] = [];
+  const encode = async (loaded: LoadedPreferences, path: string) => {
+    const onProgress = percentages(console, `tokenising ${path}`);
+    const found = await encodePreferences(loaded, { tokenizer, template, tokens, overlong, strict, onProgress });
+    const taken = take(found, path);
+    if (taken.length > 0) return { taken, report: found.report };
+    throw new UserError(`${path}: no preference is left`, {
+      hint: reportLines(found.report, path)
+        .slice(1)
+        .map((line) => line.trim())
+        .join("; "),
+    });
+  };
+  const parts: { readonly taken: readonly T[]; readonly report: Report }[] = [];
+  for (const { path, ...loaded } of files) {
+    const share = Math.ceil(subset / files.length);
+    const chosen = subset ? subsetOf(loaded.preferences, share, seed, ({ where }) => where) : loaded.preferences;
+    const part = await encode({ ...loaded, preferences: chosen }, path);
+    const some = chosen.length < loaded.preferences.length ? `, ${chosen.length} chosen by seed` : "";
+    lines.push(...reportLines(part.report, `${path} (${loaded.format}${some})`, unit));
+    parts.push(part);
+  }
+  if (parts.length > 1)
+    lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all", unit).slice(0, 1));
+  console.done();
+  const all = parts.flatMap(({ taken }) => taken);
+  const made = { template, tokenizer: withTemplate(tokenizer, template.source), lines };
+  if (validation === NO_VALIDATION) return { train: all, held: [], ...made };
+  if (typeof validation === "string") {
+    const { taken, report } = await encode(await load(validation), validation);
+    lines.push(...reportLines(report, validation, unit));
+    return { train: all, held: taken, ...made };
+  }
+  if (new Set(all.map(({ prompt }) => prompt)).size < 2)
+    throw new UserError("the preferences are all about one prompt, and cannot be split", {
+      hint: "give validation a file, or more data",
+    });
+  const { train, held } = holdOut(all, validation, seed, ({ prompt }) => prompt);
+  return { train, held, ...made };
 }

@@ -1,0 +1,321 @@
+/** What records of preferences say, whichever way they say it: pairs of answers, or answers that are good or bad. */
+import { UserError } from "../errors";
+import { nearest } from "../text/nearest";
+import type { Message } from "../text/template";
+import { instructionTurns, type Sample } from "./formats";
+import { isObject } from "./json";
+import { rankedReplies, type TreeOptions } from "./oasst";
+import type { BadRow, Row } from "./row";
+import {
+  dialogueOf,
+  messagesOf,
+  type Side,
+  type Sides,
+  sampleOf,
+  sidesOf,
+  sidesOfText,
+  sidesOfWhole,
+  wordsOf,
+} from "./sides";
+import { afterSystem, type Note, unreadOf } from "./turns";
+
+export const preferenceFormats = ["pairs", "ultrafeedback", "summaries", "oasst", "oasst-messages", "labels"] as const;
+export type PreferenceFormat = (typeof preferenceFormats)[number];
+
+export type Pair = Sides & { readonly kind: "pair"; readonly margin: number | null };
+export interface Labelled {
+  readonly kind: "labelled";
+  readonly prompt: string;
+  readonly answer: Sample;
+  readonly good: boolean;
+}
+export type Preference = Pair | Labelled;
+
+export type LocatedPreference = Preference & {
+  readonly where: string;
+  /** What its record says besides, and nobody reads: names of fields. */
+  readonly unread?: readonly string[];
+};
+
+/** The fields by which each format is known, the first that fits; of `labels` one of several. */
+const known: readonly (readonly [PreferenceFormat, readonly string[]])[] = [
+  ["oasst", ["message_tree_id", "prompt"]],
+  ["oasst-messages", ["message_id", "parent_id", "role", "text"]],
+  ["summaries", ["info", "summaries", "choice"]],
+  ["ultrafeedback", ["instruction", "completions"]],
+  ["pairs", ["chosen", "rejected"]],
+  ["labels", ["label", "completion"]],
+  ["labels", ["label", "output"]],
+  ["labels", ["label", "response"]],
+  ["labels", ["label", "messages"]],
+  ["labels", ["label", "conversations"]],
+];
+
+export function preferenceFormatOf(fields: Row["fields"]): PreferenceFormat | undefined {
+  return known.find(([, names]) => names.every((name) => name in fields))?.[0];
+}
+
+/** The format of records like these; the first ones decide. Throws a UserError that names their fields. */
+export function recognisePreferences(rows: readonly Row[]): PreferenceFormat {
+  for (const { fields } of rows.slice(0, 20)) {
+    const found = preferenceFormatOf(fields);
+    if (found) return found;
+  }
+  const { fields, where } = rows[0]!;
+  const names = Object.keys(fields);
+  const all = [...new Set(known.flatMap(([, names]) => names))];
+  const meant = names.filter((name) => !all.includes(name)).flatMap((name) => nearest(name, all) ?? []);
+  throw new UserError(
+    `${where} has the fields ${names.join(", ") || "(none)"}, and says of no answer that it is better`,
+    {
+      hint: meant.length
+        ? `did you mean ${meant.join(", ")}?`
+        : `known are ${known.map(([format, names]) => `${format} (${names.join(", ")})`).join("; ")}`,
+    },
+  );
+}
+
+export interface ConvertedPreferences {
+  readonly preferences: readonly LocatedPreference[];
+  readonly read: number;
+  readonly bad: readonly BadRow[];
+}
+
+/** Every record as what it prefers, or as the reason why it says nothing. A record with several answers may give several pairs. */
+export function convertPreferences(
+  rows: readonly Row[],
+  format: PreferenceFormat,
+  trees: TreeOptions,
+): ConvertedPreferences {
+  if (format === "oasst" || format === "oasst-messages") return convertTrees(rows, format, trees);
+  const preferences: LocatedPreference[] = [];
+  const bad: BadRow[] = [];
+  for (const { fields, where } of rows) {
+    const unread = new Set(unreadOf(fields, read[format]));
+    const result = converters[format](fields, (name) => unread.add(name));
+    if (typeof result === "string") {
+      bad.push({ where, problem: result });
+      continue;
+    }
+    for (const one of result) preferences.push({ ...one, where, ...(unread.size > 0 && { unread: [...unread] }) });
+  }
+  return { preferences, read: rows.length, bad };
+}
+
+type Fields = Row["fields"];
+type Converter = (fields: Fields, note: Note) => readonly Preference[] | string;
+
+const asked = ["instruction", "prompt", "question", "input", "context", "system", "history"];
+
+/** What of a record is read. */
+const read: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-messages">, readonly string[]>> = {
+  pairs: [...asked, "chosen", "rejected", "margin"],
+  ultrafeedback: ["instruction", "completions"],
+  summaries: ["info", "summaries", "choice"],
+  labels: [...asked, "completion", "output", "response", "messages", "conversations", "label"],
+};
+
+const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-messages">, Converter>> = {
+  pairs(fields, note) {
+    const sides = pairOf(fields, note);
+    if (typeof sides === "string") return sides;
+    const { margin } = fields;
+    if (margin === undefined || margin === null || margin === "") return [{ kind: "pair", ...sides, margin: null }];
+    const by = Number(margin);
+    if (typeof margin === "boolean" || !Number.isFinite(by)) return "margin is not a number";
+    return [{ kind: "pair", ...sides, margin: by }];
+  },
+  ultrafeedback({ instruction, completions }, note) {
+    if (typeof instruction !== "string" || instruction.trim() === "") return "instruction is not a text";
+    if (!Array.isArray(completions)) return "completions is not a list";
+    const answers = completions.flatMap((one: unknown) => {
+      if (!isObject(one) || typeof one.response !== "string") return [];
+      const score = scoreOf(one);
+      return score === null ? [] : [{ content: one.response, score }];
+    });
+    if (answers.length < completions.length) note("completions without a response or a score");
+    const prompt: Message[] = [{ role: "user", content: instruction }];
+    return rankedPairs(answers, (better, worse) => sidesOf(prompt, better.content, worse.content, note));
+  },
+  summaries({ info, summaries, choice }, note) {
+    if (!isObject(info)) return "info is no object";
+    const prompt = postOf(info);
+    if (prompt === null) return "info has neither a post nor an article";
+    const texts = Array.isArray(summaries) ? summaries.map((one: unknown) => (isObject(one) ? one.text : one)) : [];
+    if (texts.length !== 2 || !texts.every((text) => typeof text === "string")) return "summaries are not two texts";
+    const better = Number(choice);
+    if (better !== 0 && better !== 1) return "choice is neither 0 nor 1";
+    const text = (i: number) => ` ${(texts[i] as string).trim()}`;
+    const sides = sidesOf(prompt, text(better), text(1 - better), note);
+    return typeof sides === "string" ? sides : [{ kind: "pair", ...sides, margin: null }];
+  },
+  labels(fields, note) {
+    const good = labelOf(fields.label);
+    if (good === null) return `label is ${JSON.stringify(fields.label)}, expected true or false, good or bad, 1 or 0`;
+    const found = answered(fields, note);
+    if (typeof found === "string") return found;
+    const answer = sampleOf(found.prompt, found.answer, note);
+    return typeof answer === "string" ? answer : [{ kind: "labelled", prompt: wordsOf(found.prompt), answer, good }];
+  },
+};
+
+function pairOf(fields: Fields, note: Note): Sides | string {
+  const { chosen, rejected } = fields;
+  const [better, worse] = [sideOf(chosen, note), sideOf(rejected, () => {})];
+  if (better === null) return "chosen is neither a text nor a list of turns";
+  if (worse === null) return "rejected is neither a text nor a list of turns";
+  if ("problem" in better) return `chosen: ${better.problem}`;
+  if ("problem" in worse) return `rejected: ${worse.problem}`;
+  const whole = !("instruction" in fields || "question" in fields) && wholeSides(fields, better.side, worse.side);
+  if (whole) {
+    const [first, second] = whole.map((turns) => afterSystem(fields.system, { messages: turns, unlearned: [] }, note));
+    if (typeof first === "string" || typeof second === "string") return "system is not a text";
+    return sidesOfWhole(first!.messages, second!.messages, note);
+  }
+  const prompt = promptOf(fields, note);
+  if ("problem" in prompt) return prompt.problem;
+  if (prompt.prompt !== null) return sidesOf(prompt.prompt, better.side, worse.side, note);
+  if (typeof better.side !== "string" || typeof worse.side !== "string")
+    return "one side is a text, and the other turns";
+  return sidesOfText(better.side, worse.side, note);
+}
+
+/** Both sides as whole conversations, where they are: turns that begin with a user's or a system's, or dialogues as text. */
+function wholeSides({ prompt }: Fields, better: Side, worse: Side): (readonly Message[])[] | null {
+  if (typeof better === "string" && typeof worse === "string") {
+    const [first, second] = [dialogueOf(better), dialogueOf(worse)];
+    return (prompt === undefined || prompt === null) && first && second ? [first, second] : null;
+  }
+  if (typeof better === "string" || typeof worse === "string") return null;
+  // What a prompt of turns says already stands in no answer.
+  if (Array.isArray(prompt) && prompt.length > 0 && better[0]?.role === "assistant") return null;
+  return better[0]?.role === "assistant" ? null : [better, worse];
+}
+
+type Found<K extends string, T> = { readonly [P in K]: T } | { readonly problem: string };
+
+function sideOf(value: unknown, note: Note): Found<"side", Side> | null {
+  if (typeof value === "string") return { side: value };
+  if (!Array.isArray(value)) return null;
+  const turns = messagesOf(value, note);
+  return typeof turns === "string" ? { problem: turns } : { side: turns };
+}
+
+/** What comes before the answer: turns of an instruction, a question or a list; a text as it is; null where nothing is given. */
+function promptOf(fields: Fields, note: Note): Found<"prompt", readonly Message[] | string | null> {
+  const { prompt, instruction, question, system } = fields;
+  const within = (turns: readonly Message[]): Found<"prompt", readonly Message[]> => {
+    const whole = afterSystem(system, { messages: turns, unlearned: [] }, note);
+    return typeof whole === "string" ? { problem: whole } : { prompt: whole.messages };
+  };
+  if (instruction !== undefined || question !== undefined) {
+    const turns = instructionTurns(instruction === undefined ? { ...fields, instruction: question } : fields, note);
+    return typeof turns === "string" ? { problem: turns } : within(turns);
+  }
+  if (Array.isArray(prompt)) {
+    const turns = messagesOf(prompt, note);
+    return typeof turns === "string" ? { problem: `prompt: ${turns}` } : within(turns);
+  }
+  if (prompt === undefined || prompt === null) return { prompt: null };
+  if (typeof prompt !== "string") return { problem: "prompt is neither a text nor a list of turns" };
+  const answers = [fields.chosen, fields.completion].filter((value) => value !== undefined);
+  if (answers.some((value) => Array.isArray(value))) return within([{ role: "user", content: prompt }]);
+  const dialogue = dialogueOf(prompt);
+  if (dialogue) return { prompt: dialogue.filter(({ content }, i) => content !== "" || i < dialogue.length - 1) };
+  return { prompt };
+}
+
+/** A prompt and its one answer. */
+function answered(
+  fields: Fields,
+  note: Note,
+): { readonly prompt: readonly Message[] | string; readonly answer: Side } | string {
+  const { messages, conversations } = fields;
+  const list = messages ?? conversations;
+  if (list !== undefined) {
+    const turns = messagesOf(list, note);
+    if (typeof turns === "string") return turns;
+    const whole = afterSystem(fields.system, { messages: turns, unlearned: [] }, note);
+    if (typeof whole === "string") return whole;
+    const last = whole.messages.findLastIndex(({ role }) => role === "assistant");
+    if (last < 1) return "there is no answer";
+    return { prompt: whole.messages.slice(0, last), answer: whole.messages.slice(last, last + 1) };
+  }
+  const answer = sideOf(fields.completion ?? fields.output ?? fields.response, note);
+  if (answer === null) return "the answer is neither a text nor a list of turns";
+  if ("problem" in answer) return answer.problem;
+  const prompt = promptOf(fields, note);
+  if ("problem" in prompt) return prompt.problem;
+  return prompt.prompt === null ? "there is no prompt" : { prompt: prompt.prompt, answer: answer.side };
+}
+
+const labels: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
+  ...["true", "1", "good", "desirable", "chosen", "thumbs_up"].map((name) => [name, true] as const),
+  ...["false", "0", "bad", "undesirable", "rejected", "thumbs_down"].map((name) => [name, false] as const),
+]);
+
+function labelOf(label: unknown): boolean | null {
+  return labels.get(String(label).trim().toLowerCase()) ?? null;
+}
+
+interface Scored {
+  readonly content: string;
+  readonly score: number;
+}
+
+/** Every pair of answers that differ in their score, the higher one chosen. */
+function rankedPairs<T extends Scored>(
+  answers: readonly T[],
+  pair: (better: T, worse: T) => Sides | string,
+): Preference[] | string {
+  const found: Preference[] = [];
+  let problem = "no two answers differ in their score";
+  for (const better of answers) {
+    for (const worse of answers) {
+      if (better.score <= worse.score) continue;
+      const sides = pair(better, worse);
+      if (typeof sides === "string") problem = sides;
+      else found.push({ kind: "pair", ...sides, margin: null });
+    }
+  }
+  return found.length > 0 ? found : problem;
+}
+
+/** UltraFeedback's (https://arxiv.org/abs/2310.01377): the score of the answer as a whole, or the mean of its parts. */
+function scoreOf(completion: Readonly<Record<string, unknown>>): number | null {
+  for (const name of ["overall_score", "fine-grained_score", "score", "rating"]) {
+    const score = completion[name];
+    if (score === undefined || score === null || score === "") continue;
+    return Number.isFinite(Number(score)) ? Number(score) : null;
+  }
+  return null;
+}
+
+/** As https://arxiv.org/abs/2009.01325 puts a post before its summary, table 6. */
+function postOf({ subreddit, title, post, article }: Readonly<Record<string, unknown>>): string | null {
+  const text = [post, article].find((one) => typeof one === "string" && one.trim() !== "");
+  if (typeof text !== "string") return null;
+  const head = [
+    typeof subreddit === "string" && subreddit !== "" && `SUBREDDIT: r/${subreddit.replace(/^r\//, "")}\n\n`,
+    typeof title === "string" && title !== "" && `TITLE: ${title}\n\n`,
+  ];
+  return `${head.filter(Boolean).join("")}POST: ${text.trim()}\n\nTL;DR:`;
+}
+
+/** Sibling answers of message trees that differ in their rank. */
+function convertTrees(
+  rows: readonly Row[],
+  format: "oasst" | "oasst-messages",
+  options: TreeOptions,
+): ConvertedPreferences {
+  const { groups, read, bad: lost } = rankedReplies(rows, format, options);
+  const preferences: LocatedPreference[] = [];
+  const bad = [...lost];
+  for (const { prompt, replies, where } of groups) {
+    const answers = replies.map(({ text, rank }) => ({ content: text, score: -rank }));
+    const found = rankedPairs(answers, (better, worse) => sidesOf(prompt, better.content, worse.content, () => {}));
+    if (typeof found === "string") bad.push({ where, problem: found });
+    else for (const one of found) preferences.push({ ...one, where });
+  }
+  return { preferences, read, bad };
+}
