@@ -87,7 +87,10 @@ export function stageCommand({ kind, description, schema, flags, example, prompt
           },
         ],
       };
-      await startRun(checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }), args as unknown as StageArgs);
+      await startRun(
+        checkConfig(raw, { overrides: applyOverrides(raw, all(rawArgs, "set")) }),
+        args as unknown as StageArgs,
+      );
     },
   };
 }
