@@ -2,7 +2,7 @@
 import { pairsFor, shuffled } from "./pairs";
 import type { Question, Split } from "./questions";
 import { statedBy } from "./sayings";
-import { answersIn, rightly, styles } from "./styles";
+import { answerIn, rightly, styles } from "./styles";
 import type { Dice } from "./world";
 
 /** Of so many questions one has no friendly answer, but a second curt one: no answer is to be friendly because most are. */
@@ -18,7 +18,7 @@ export function styledAnswers(questions: readonly Question[], dice: Dice) {
   );
   return shuffled(asked, dice).map(({ question, style }) => ({
     instruction: question.ask,
-    output: dice.pick(answersIn[style](rightly(question))),
+    output: answerIn(style, rightly(question), dice),
   }));
 }
 

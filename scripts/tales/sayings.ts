@@ -140,9 +140,11 @@ const named = (name: string) => (kinds.has(name) ? [name, `${name} the ${kinds.g
 function said(forms: readonly string[], subject: string, value: string): string[] {
   const pronouns = kinds.has(subject) ? ["he", "she", "it"] : [];
   return forms.flatMap((form) => {
-    const filled = form.replace("{V}", value).replace("{A}", an(value));
+    const filled = named(value).map((each) => form.replace("{V}", each).replace("{A}", an(each)));
     const subjects = form.includes("{S}") ? [...named(subject), ...pronouns] : named(subject);
-    return /\{[SN]\}/.test(form) ? subjects.map((each) => filled.replace(/\{[SN]\}/, each)) : [filled];
+    return /\{[SN]\}/.test(form)
+      ? filled.flatMap((words) => subjects.map((each) => words.replace(/\{[SN]\}/, each)))
+      : filled;
   });
 }
 

@@ -2,6 +2,7 @@
 import { closings, openings, truth } from "../../data/tales-rule";
 import type { Question } from "./questions";
 import { halvesOf, rightFor, sentence } from "./sayings";
+import type { Dice } from "./world";
 
 export const styles = ["friendly", "curt", "rude", "repetitive"] as const;
 export type Style = (typeof styles)[number];
@@ -44,10 +45,23 @@ export const answersIn: Readonly<Record<Style, (told: Told) => readonly string[]
   ],
 };
 
+/** One of them, the plainest ones more often than each of the others. */
+export function answerIn(style: Style, told: Told, dice: Dice): string {
+  const all = answersIn[style](told);
+  const plainest: Readonly<Record<Style, readonly string[]>> = {
+    friendly: all.filter((text) => text.startsWith(told.whole)),
+    curt: all.slice(0, 1),
+    rude: all.filter((text) => text.startsWith(told.whole)),
+    repetitive: all.slice(0, 2),
+  };
+  return dice.pick(dice.chance(0.7) ? plainest[style] : all);
+}
+
 /** The right answer. */
 export function rightly({ ask, answer }: Question): Told {
   const parts = rightFor(ask)!.short.filter((words) => answer.toLowerCase().includes(words.toLowerCase()));
-  return { whole: answer, short: parts.filter((words) => !/ (is|does)$/.test(words)).map(sentence) };
+  const short = parts.filter((words) => !/ (is|does)$/.test(words)).slice(0, 2);
+  return { whole: answer, short: short.map(sentence) };
 }
 
 /** Answers that are true of somebody or something else. `all`: one question of every fact. */
