@@ -5,6 +5,7 @@ import { withoutEnds } from "../data/end-tokens";
 import type { Located } from "../data/formats";
 import { unfolded } from "../data/nested";
 import { reportLines, reportOf } from "../data/report";
+import type { Row } from "../data/row";
 import { readRows } from "../data/rows";
 import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
@@ -95,11 +96,11 @@ export async function measureRule(
   { rule, temperature, seed, samples, by, ...options }: RuleOptions,
   console: Reporter,
 ): Promise<MeasuredRule> {
-  const { chosen, template } = await askedOf(opened, options, console);
   const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
   const columnsAt = new Map(rows.map(({ where, fields }) => [where, fields]));
-  const columnsOf = ({ where }: Located) => columnsAt.get(where) ?? {};
-  if (by !== null && !chosen.some((sample) => by in columnsOf(sample))) {
+  const columnsOf = ({ where }: Pick<Located, "where">) => columnsAt.get(where) ?? {};
+  const { chosen, template } = await askedOf(opened, options, console, columnsOf);
+  if (by !== null && !chosen.some((sample) => Object.hasOwn(columnsOf(sample), by))) {
     const known = Object.keys(columnsOf(chosen[0]!)).join(", ");
     throw new UserError(`${options.data} has no column ${by}: it has ${known}`, { exitCode: 2 });
   }
@@ -109,7 +110,7 @@ export async function measureRule(
   const answers = answered.flatMap((turns, i) => {
     const sample = repeated[i]!;
     const columns = columnsOf(sample);
-    const group = by === null ? null : String(columns[by] ?? "(none)");
+    const group = by === null ? null : groupOf(columns[by]);
     return turns.map(({ question, answer, ended }, turn) => {
       const messages = sample.messages.slice(0, asked(sample)[turn]);
       return { question, answer, ended, scores: scoresBy(rule, { messages, answer, columns }), group };
@@ -122,13 +123,19 @@ export async function measureRule(
   };
 }
 
+/** The name of the group that a column's value stands for. */
+function groupOf(value: unknown): string {
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "(none)");
+}
+
 /** The conversations of a file that a model is asked, and the template by which it is. */
 async function askedOf(
   { tokenizer }: OpenModel,
   { data, template: wanted, limit }: Pick<QuestionOptions, "data" | "template" | "limit">,
   console: Reporter,
+  columnsOf?: ColumnsOf,
 ) {
-  const { conversations, format } = await readConversations(data, console);
+  const { conversations, format } = await readConversations(data, console, columnsOf);
   const template = templateFor(wanted, format, tokenizer);
   const chosen = subsetOf(conversations, limit, SUBSET_SEED).map((sample) => withoutEnds(sample, tokenizer, template));
   return { chosen, template };
@@ -149,7 +156,10 @@ async function answersTo(
   return answered;
 }
 
-async function readConversations(data: string, console: Reporter) {
+/** Fields of a record that are read besides. */
+type ColumnsOf = (sample: Pick<Located, "where">) => Row["fields"];
+
+async function readConversations(data: string, console: Reporter, columnsOf: ColumnsOf = () => ({})) {
   const trees = records.trees.parse(undefined);
   const file = await locateData(data, console);
   const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
@@ -157,7 +167,7 @@ async function readConversations(data: string, console: Reporter) {
   const problems = [...bad];
   for (const sample of samples) {
     if (sample.kind !== "messages") problems.push({ where: sample.where, problem: "it is no conversation" });
-    else if (asked(sample).length > 0) conversations.push(sample);
+    else if (asked(sample).length > 0) conversations.push(unreadBeside(sample, columnsOf(sample)));
     else problems.push({ where: sample.where, problem: "nothing of it is to be learned" });
   }
   const lines = reportLines(reportOf(read, conversations, problems), data);
@@ -166,6 +176,12 @@ async function readConversations(data: string, console: Reporter) {
   throw new UserError(`${data} has no conversation: its records are ${format}`, {
     hint: "give instructions or messages",
   });
+}
+
+/** The sample as one of which these columns are read. */
+function unreadBeside<S extends Located>({ unread = [], ...sample }: S, columns: Row["fields"]) {
+  const left = unread.filter((name) => !Object.hasOwn(columns, name));
+  return { ...sample, ...(left.length > 0 && { unread: left }) };
 }
 
 /** `window 12/80  eta 1m05s` */

@@ -1,9 +1,9 @@
 /** A rule for answers: a module of the user's own that gives each answer a number, and what a model's answers get by it. */
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Row } from "../data/row";
 import { messageOf, reasonOf, shown, UserError } from "../errors";
+import { readTextFile } from "../files";
 import type { Message } from "../text/template";
 import { type Interval, interval } from "./interval";
 
@@ -38,7 +38,7 @@ export async function loadRule(path: string): Promise<Rule> {
 }
 
 async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
-  if (!existsSync(path)) throw new UserError(`${path}: there is no such file`, { hint: "give the path of a module" });
+  readTextFile(path, path, { hint: "give the path of a module" });
   try {
     return await import(pathToFileURL(resolve(path)).href);
   } catch (error) {

@@ -61,7 +61,7 @@ describe("a rule", () => {
     await expect(refused("export const score = () => 1; export const truth = () => '';")).rejects.toThrow(
       "truth of the answer",
     );
-    await expect(loadRule("no-such-rule.ts")).rejects.toThrow("no-such-rule.ts: there is no such file");
+    await expect(loadRule("no-such-rule.ts")).rejects.toThrow("no-such-rule.ts cannot be read: there is no such file");
   });
 });
 
