@@ -8,12 +8,18 @@ import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file
 import smoke from "../../configs/smoke.toml" with { type: "file" };
 import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
 import talesLora from "../../configs/tales-lora.toml" with { type: "file" };
+import talesStyled from "../../configs/tales-styled.toml" with { type: "file" };
 import dialogues from "../../data/dialogues.jsonl" with { type: "file" };
 import dialoguesTest from "../../data/dialogues-test.jsonl" with { type: "file" };
 import general from "../../data/general.jsonl" with { type: "file" };
+import preferences from "../../data/preferences.jsonl" with { type: "file" };
+import preferencesGeneral from "../../data/preferences-general.jsonl" with { type: "file" };
+import preferencesTest from "../../data/preferences-test.jsonl" with { type: "file" };
 import questions from "../../data/questions.jsonl" with { type: "file" };
 import questionsTest from "../../data/questions-test.jsonl" with { type: "file" };
 import questionsValidation from "../../data/questions-validation.jsonl" with { type: "file" };
+import ruleTest from "../../data/rule-test.jsonl" with { type: "file" };
+import styled from "../../data/styled.jsonl" with { type: "file" };
 import tales from "../../data/tales.txt" with { type: "file" };
 
 const embedded: Readonly<Record<string, string>> = {
@@ -25,12 +31,18 @@ const embedded: Readonly<Record<string, string>> = {
   "configs/smoke.toml": smoke as unknown as string,
   "configs/tales-assistant.toml": talesAssistant as unknown as string,
   "configs/tales-lora.toml": talesLora as unknown as string,
+  "configs/tales-styled.toml": talesStyled as unknown as string,
   "data/dialogues.jsonl": dialogues,
   "data/dialogues-test.jsonl": dialoguesTest,
   "data/general.jsonl": general,
+  "data/preferences.jsonl": preferences,
+  "data/preferences-general.jsonl": preferencesGeneral,
+  "data/preferences-test.jsonl": preferencesTest,
   "data/questions.jsonl": questions,
   "data/questions-test.jsonl": questionsTest,
   "data/questions-validation.jsonl": questionsValidation,
+  "data/rule-test.jsonl": ruleTest,
+  "data/styled.jsonl": styled,
   "data/tales.txt": tales,
 };
 

@@ -1,17 +1,21 @@
-/** Measuring an open model on a data file: the text that it predicts, and the answers that it gives. */
+/** Measuring an open model on a data file: the text that it predicts, and the answers that it gives, by the data's or by a rule. */
 import { subsetOf } from "../data/choose";
 import { readText, tokensIn } from "../data/corpus";
 import { withoutEnds } from "../data/end-tokens";
 import type { Located } from "../data/formats";
+import { unfolded } from "../data/nested";
 import { reportLines, reportOf } from "../data/report";
+import type { Row } from "../data/row";
+import { readRows } from "../data/rows";
 import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
 import type { Conversation } from "../data/turns";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
-import { type Answer, answerAll, asked } from "../eval/answers";
+import { type Answer, type Answering, type AnswerOptions, answerAll, asked } from "../eval/answers";
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
+import { type Rule, type RuleFigures, ruleFigures, type Scores, scoresBy } from "../eval/rule";
 import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
 import { locateData } from "./locate";
@@ -56,30 +60,106 @@ export interface MeasuredAnswers {
   readonly figures: AnswerFigures;
 }
 
+export interface RuleOptions extends Omit<QuestionOptions, "ownHistory"> {
+  readonly rule: Rule;
+  /** 0 for greedy. */
+  readonly temperature: number;
+  readonly seed: number;
+  /** Answers of each question. */
+  readonly samples: number;
+  /** A column by whose values the answers are told apart. */
+  readonly by: string | null;
+}
+
+export interface MeasuredRule {
+  readonly answers: readonly (Pick<Answer, "question" | "answer" | "ended"> & { readonly scores: Scores })[];
+  readonly figures: RuleFigures;
+}
+
 const SUBSET_SEED = 1337;
 
 /** How often a model's greedy answers are those of the data. */
 export async function measureAnswers(
   opened: OpenModel,
-  { data, template: wanted, limit, batch, maxTokens, ownHistory }: QuestionOptions,
+  options: QuestionOptions,
   console: Reporter,
 ): Promise<MeasuredAnswers> {
-  const { conversations, format } = await readConversations(data, console);
-  const template = templateFor(wanted, format, opened.tokenizer);
-  const chosen = subsetOf(conversations, limit, SUBSET_SEED).map((sample) =>
-    withoutEnds(sample, opened.tokenizer, template),
-  );
-  const answered = await answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
-    batch: Math.min(chosen.length, batch),
-    maxTokens,
-    ownHistory,
-    onProgress: countdown(console, "answer"),
-  });
-  console.done();
+  const { ownHistory } = options;
+  const { chosen, template } = await askedOf(opened, options, console);
+  const answered = await answersTo(opened, chosen, { ...options, template }, console);
   return { answers: answered.flat(), figures: answerFigures(answered, { ownHistory }) };
 }
 
-async function readConversations(data: string, console: Reporter) {
+/** What a model's answers get by a rule. */
+export async function measureRule(
+  opened: OpenModel,
+  { rule, temperature, seed, samples, by, ...options }: RuleOptions,
+  console: Reporter,
+): Promise<MeasuredRule> {
+  const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
+  const columnsAt = new Map(rows.map(({ where, fields }) => [where, fields]));
+  const columnsOf = ({ where }: Pick<Located, "where">) => columnsAt.get(where) ?? {};
+  const { chosen, template } = await askedOf(opened, options, console, columnsOf);
+  if (by !== null && !chosen.some((sample) => Object.hasOwn(columnsOf(sample), by))) {
+    const known = Object.keys(columnsOf(chosen[0]!)).join(", ");
+    throw new UserError(`${options.data} has no column ${by}: it has ${known}`, { exitCode: 2 });
+  }
+  const repeated = chosen.flatMap((sample) => Array<(typeof chosen)[number]>(samples).fill(sample));
+  const sampled = { temperature, seed };
+  const answered = await answersTo(opened, repeated, { ...options, template, ownHistory: false, sampled }, console);
+  const answers = answered.flatMap((turns, i) => {
+    const sample = repeated[i]!;
+    const columns = columnsOf(sample);
+    const group = by === null ? null : groupOf(columns[by]);
+    return turns.map(({ question, answer, ended }, turn) => {
+      const messages = sample.messages.slice(0, asked(sample)[turn]);
+      return { question, answer, ended, scores: scoresBy(rule, { messages, answer, columns }), group };
+    });
+  });
+  const method = temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`;
+  return {
+    answers: answers.map(({ group: _, ...answer }) => answer),
+    figures: ruleFigures(answers, method),
+  };
+}
+
+/** The name of the group that a column's value stands for. */
+function groupOf(value: unknown): string {
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "(none)");
+}
+
+/** The conversations of a file that a model is asked, and the template by which it is. */
+async function askedOf(
+  { tokenizer }: OpenModel,
+  { data, template: wanted, limit }: Pick<QuestionOptions, "data" | "template" | "limit">,
+  console: Reporter,
+  columnsOf?: ColumnsOf,
+) {
+  const { conversations, format } = await readConversations(data, console, columnsOf);
+  const template = templateFor(wanted, format, tokenizer);
+  const chosen = subsetOf(conversations, limit, SUBSET_SEED).map((sample) => withoutEnds(sample, tokenizer, template));
+  return { chosen, template };
+}
+
+async function answersTo(
+  opened: OpenModel,
+  chosen: readonly Conversation[],
+  { template, batch, ...options }: Omit<AnswerOptions, "onProgress"> & Pick<Answering, "template">,
+  console: Reporter,
+): Promise<Answer[][]> {
+  const answered = await answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
+    ...options,
+    batch: Math.min(chosen.length, batch),
+    onProgress: countdown(console, "answer"),
+  });
+  console.done();
+  return answered;
+}
+
+/** Fields of a record that are read besides. */
+type ColumnsOf = (sample: Pick<Located, "where">) => Row["fields"];
+
+async function readConversations(data: string, console: Reporter, columnsOf: ColumnsOf = () => ({})) {
   const trees = records.trees.parse(undefined);
   const file = await locateData(data, console);
   const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
@@ -87,7 +167,7 @@ async function readConversations(data: string, console: Reporter) {
   const problems = [...bad];
   for (const sample of samples) {
     if (sample.kind !== "messages") problems.push({ where: sample.where, problem: "it is no conversation" });
-    else if (asked(sample).length > 0) conversations.push(sample);
+    else if (asked(sample).length > 0) conversations.push(unreadBeside(sample, columnsOf(sample)));
     else problems.push({ where: sample.where, problem: "nothing of it is to be learned" });
   }
   const lines = reportLines(reportOf(read, conversations, problems), data);
@@ -96,6 +176,12 @@ async function readConversations(data: string, console: Reporter) {
   throw new UserError(`${data} has no conversation: its records are ${format}`, {
     hint: "give instructions or messages",
   });
+}
+
+/** The sample as one of which these columns are read. */
+function unreadBeside<S extends Located>({ unread = [], ...sample }: S, columns: Row["fields"]) {
+  const left = unread.filter((name) => !Object.hasOwn(columns, name));
+  return { ...sample, ...(left.length > 0 && { unread: left }) };
 }
 
 /** `window 12/80  eta 1m05s` */

@@ -1,7 +1,11 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { defineCommand } from "citty";
 import { z } from "zod";
-import { measureAnswers, measureText } from "../app/evaluate";
+import { measureAnswers, measureRule, measureText } from "../app/evaluate";
+import { UserError } from "../errors";
+import type { Interval } from "../eval/interval";
+import { loadRule, type RuleFigures } from "../eval/rule";
+import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
 import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
@@ -96,7 +100,84 @@ const answers = defineCommand({
   },
 });
 
+const sampledFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 0 });
+
+const rule = defineCommand({
+  meta: {
+    name: "rule",
+    description:
+      "what a model's answers get by a rule: a module with a function score, and perhaps more that are told beside it",
+  },
+  args: {
+    model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
+    data: { type: "string", required: true, description: "instructions or conversations" },
+    rule: {
+      type: "string",
+      required: true,
+      description: "a TypeScript or JavaScript module: score(messages, answer, columns) returns a number or null",
+    },
+    ...recordFlags.args,
+    ...sampledFlags.args,
+    seed: { ...sampledFlags.args.seed, needs: ["temperature"] },
+    samples: { type: "string", default: "1", needs: ["temperature"], description: "answers of each question" },
+    by: { type: "string", description: "a column of the records: the means of each of its values too" },
+    limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
+    batch: { type: "string", default: "16", description: "conversations that run together" },
+    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
+    out: { type: "string", description: "a JSONL file for every question and answer with its scores" },
+    json: { type: "boolean", description: "prints one JSON object" },
+    ...modelArgs,
+  },
+  async run({ args, rawArgs }) {
+    const console = openConsole();
+    const samples = whole("samples", args.samples);
+    const { temperature, seed } = sampledFlags.parse(args, rawArgs);
+    if (samples > 1 && temperature === 0)
+      throw new UserError(`--samples ${samples} are all the same at temperature 0`, {
+        hint: "give --temperature 1 with it",
+        exitCode: 2,
+      });
+    const rule = await loadRule(args.rule);
+    using opened = await openFromArgs(args, rawArgs, console);
+    const { answers, figures } = await measureRule(
+      opened,
+      {
+        data: args.data,
+        rule,
+        template: recordFlags.parse(args, rawArgs).template,
+        limit: whole("limit", args.limit, { least: 0 }),
+        batch: whole("batch", args.batch, { most: 4096 }),
+        maxTokens: whole("max-tokens", args["max-tokens"], { most: opened.model.config.context }),
+        temperature,
+        seed,
+        samples,
+        by: args.by ?? null,
+      },
+      console,
+    );
+    if (args.out !== undefined)
+      await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    print(args.json ? `${JSON.stringify(figures)}\n` : `${ruleTable(figures).join("\n")}\n`);
+  },
+});
+
+/** A line for every function, and under it one for every group. */
+function ruleTable({ method, answers, unjudged, means, groups = {} }: RuleFigures): string[] {
+  const number = (value: number) => value.toFixed(3);
+  const line = (name: string, got: Interval | null | undefined) =>
+    got
+      ? `${name.padEnd(24)} ${number(got.mean)}  (95%: ${number(got.low)} to ${number(got.high)}; ${got.count} answers)`
+      : `${name.padEnd(24)} none is judged`;
+  return [
+    ...Object.entries(means).flatMap(([name, all]) => [
+      line(name, all),
+      ...Object.entries(groups).map(([group, { means }]) => line(`  ${group}`, means[name])),
+    ]),
+    `${answers} answers, ${method}${unjudged ? `; ${unjudged} of them are not judged by score` : ""}`,
+  ];
+}
+
 export default defineCommand({
   meta: { name: "eval", description: "measures a model" },
-  subCommands: { perplexity, answers },
+  subCommands: { perplexity, answers, rule },
 });

@@ -1,7 +1,7 @@
-/** How often a model's greedy answer is the expected one, word for word, and how often it ends its answer by itself. */
+/** What a model answers, how often that is the expected answer, word for word, and how often it ends its answer by itself. */
 import type { Conversation } from "../data/turns";
 import type { Engine } from "../generate/engine";
-import { sampling } from "../generate/sampling";
+import { type Sampling, sampling } from "../generate/sampling";
 import { answerReader } from "../text/answer";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
@@ -22,6 +22,8 @@ export interface AnswerOptions {
   readonly maxTokens: number;
   /** Later turns follow the model's own answers, and not those of the data. */
   readonly ownHistory: boolean;
+  /** Greedy if absent. Equal prompts are sampled by random numbers of their own. */
+  readonly sampled?: Pick<Sampling, "temperature" | "seed"> | undefined;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -45,7 +47,7 @@ export function asked({ messages, unlearned = [] }: Asked): number[] {
 export async function answerAll(
   on: Answering,
   conversations: readonly Asked[],
-  { batch, maxTokens, ownHistory, onProgress = () => {} }: AnswerOptions,
+  { batch, maxTokens, ownHistory, sampled = { temperature: 0, seed: 0 }, onProgress = () => {} }: AnswerOptions,
 ): Promise<Answer[][]> {
   const answers: Answer[][] = conversations.map(() => []);
   const places = conversations.map(asked);
@@ -64,7 +66,7 @@ export async function answerAll(
       });
       return on.template.prompt(before);
     });
-    for await (const { which, text, ended } of write(on, prompts, { batch, maxTokens })) {
+    for await (const { which, text, ended } of write(on, prompts, { batch, maxTokens, sampled })) {
       const { i, at, messages } = open[which]!;
       const expected = messages[at]!.content.trim();
       answers[i]!.push({
@@ -84,7 +86,7 @@ export async function answerAll(
 async function* write(
   { engine, tokenizer, template, context }: Answering,
   prompts: readonly number[][],
-  { batch, maxTokens }: { readonly batch: number; readonly maxTokens: number },
+  { batch, maxTokens, sampled }: Required<Pick<AnswerOptions, "batch" | "maxTokens" | "sampled">>,
 ) {
   const fitting: number[] = [];
   for (const [which, prompt] of prompts.entries()) {
@@ -93,7 +95,7 @@ async function* write(
   }
   const readers = fitting.map((which) => answerReader(tokenizer, template, prompts[which]!));
   const options = {
-    ...sampling.parse({ temperature: 0, maxTokens }),
+    ...sampling.parse({ ...sampled, maxTokens }),
     together: batch,
     slide: true,
     ends: (index: number, id: number) => readers[index]!.push(id),

@@ -525,6 +525,31 @@ describe("fine-tuning", () => {
     expect(again.stderr).toMatch(/^error: merged-model is there already\nhint: /m);
     expect(again.code).toBe(2);
   });
+  test("is measured by a module that lies on the disk, and imports another one", async () => {
+    writeFileSync(join(folder, "words.ts"), "export const words = (text: string): number => text.split(' ').length;\n");
+    writeFileSync(
+      join(folder, "rule.ts"),
+      `import { words } from "./words";
+      type Columns = Readonly<Record<string, string>>;
+      export const score = (_: unknown, answer: string) => Math.min(1, words(answer));
+      export const asked = (messages: { content: string }[], _: string, { instruction }: Columns) =>
+        messages.at(-1)?.content === instruction ? 1 : 0;`,
+    );
+    const measure = ["eval", "rule", "--model", "stages/sft", "--data", "data/rule-test.jsonl", "--max-tokens", "4"];
+    const more = ["--limit", "4", "--temperature", "1", "--samples", "2", "--by", "kind", "--out", "scored.jsonl"];
+    const { stdout, stderr, code } = await run([...measure, "--rule", "rule.ts", ...more, "--json"]);
+    expect([code, stderr]).toEqual([0, expect.not.stringContaining("not read")]);
+    const { means, groups } = JSON.parse(stdout);
+    expect(means).toMatchObject({ score: { mean: 1, count: 8 }, asked: { mean: 1, count: 8 } });
+    expect(Object.keys(groups)).toContain("wording");
+    expect(readFileSync(join(folder, "scored.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(8);
+    writeFileSync(join(folder, "rule.ts"), "export const judge = () => 1;");
+    const refused = await run([...measure, "--rule", "rule.ts"]);
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^error: rule\.ts has no function score: it has judge\nhint: .+\n$/),
+    ]);
+  });
   test("from an adapter goes on from it merged, which the run keeps", async () => {
     const train = ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--tokens", "64", "--rows", "4"];
     const more = [...train, "--lora", "--rank", "2", "--steps", "2", "--out", "tuned-more"];

@@ -67,3 +67,24 @@ test("answers without weight are read as they are, also where later turns follow
     "User: a\nAssistant: b<|endoftext|>\nUser: c\nAssistant: own<|endoftext|>\nUser: e\nAssistant:",
   ]);
 });
+
+test("answers are greedy, or sampled as they are asked to be", async () => {
+  const sample = conversationOf("messages", { messages: [turn("user", "a"), turn("assistant", "b")] });
+  const asked: object[] = [];
+  const { on } = asking("d");
+  const engine = {
+    rolloutSteps: (
+      given: number[][],
+      { temperature, seed, maxTokens, ...more }: Parameters<Engine["rolloutSteps"]>[1],
+    ) => {
+      asked.push({ prompts: given.length, temperature, seed, maxTokens });
+      return on.engine.rolloutSteps(given, { temperature, seed, maxTokens, ...more });
+    },
+  } as unknown as Engine;
+  await answerAll({ ...on, engine }, [sample], options);
+  await answerAll({ ...on, engine }, [sample, sample], { ...options, sampled: { temperature: 1, seed: 5 } });
+  expect(asked).toMatchObject([
+    { prompts: 1, temperature: 0, maxTokens: 9 },
+    { prompts: 2, temperature: 1, seed: 5, maxTokens: 9 },
+  ]);
+});

@@ -1,0 +1,102 @@
+/** A rule for answers: a module of the user's own that gives each answer a number, and what a model's answers get by it. */
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Row } from "../data/row";
+import { messageOf, reasonOf, shown, UserError } from "../errors";
+import { readTextFile } from "../files";
+import type { Message } from "../text/template";
+import { type Interval, interval } from "./interval";
+
+/** What an answer is scored by. */
+export interface Scorable {
+  /** Everything before the answer. */
+  readonly messages: readonly Message[];
+  readonly answer: string;
+  /** The fields of the record. */
+  readonly columns: Row["fields"];
+}
+
+export interface Rule {
+  readonly path: string;
+  /** `score`, then the other functions of the module, which are told beside it. */
+  readonly functions: readonly (readonly [string, (...args: unknown[]) => unknown])[];
+}
+
+/** Loads a rule: a TypeScript or JavaScript module with a function `score(messages, answer, columns)`, by that name or as its default. */
+export async function loadRule(path: string): Promise<Rule> {
+  const module = await load(path);
+  const functions = Object.entries(module).filter(
+    (entry): entry is [string, Rule["functions"][number][1]] => typeof entry[1] === "function",
+  );
+  const score = functions.find(([name]) => name === "score") ?? functions.find(([name]) => name === "default");
+  if (!score)
+    throw new UserError(`${path} has no function score: it has ${Object.keys(module).join(", ") || "nothing"}`, {
+      hint: "export function score(messages, answer, columns), which returns a number, or null for what it does not judge",
+    });
+  const parts = functions.filter(([name]) => name !== "score" && name !== "default");
+  return { path, functions: [["score", score[1]], ...parts] };
+}
+
+async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
+  readTextFile(path, path, { hint: "give the path of a module" });
+  try {
+    return await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    throw new UserError(`${path} cannot be loaded: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** By the name of each function its number, or null where it does not judge. */
+export type Scores = Readonly<Record<string, number | null>>;
+
+export function scoresBy({ path, functions }: Rule, { messages, answer, columns }: Scorable): Scores {
+  return Object.fromEntries(
+    functions.map(([name, judge]) => {
+      const of = () => `${path}: ${name} of the answer ${shown(answer)}`;
+      let value: unknown;
+      try {
+        value = judge(messages, answer, columns);
+      } catch (error) {
+        throw new UserError(`${of()} threw: ${messageOf(error)}`, { cause: error });
+      }
+      if (value === null || (typeof value === "number" && Number.isFinite(value))) return [name, value];
+      throw new UserError(
+        `${of()} is ${value instanceof Promise ? "a promise" : typeof value === "number" ? value : shown(value)}, expected a number or null`,
+      );
+    }),
+  );
+}
+
+export interface RuleFigures {
+  readonly method: string;
+  readonly answers: number;
+  /** Answers that `score` does not judge. */
+  readonly unjudged: number;
+  /** By function. Null where nothing is judged. */
+  readonly means: Readonly<Record<string, Interval | null>>;
+  /** The same by the value of a column. */
+  readonly groups?: Readonly<Record<string, Omit<RuleFigures, "method" | "groups">>>;
+}
+
+export interface Scored {
+  readonly scores: Scores;
+  /** The value of the column that groups them. */
+  readonly group: string | null;
+}
+
+/** The means of what answers got, all together and by group. */
+export function ruleFigures(scored: readonly Scored[], method: string): RuleFigures {
+  const names = [...new Set(scored.map(({ group }) => group))].filter((group) => group !== null).sort();
+  const groups = names.map((name) => [name, meansOf(scored.filter(({ group }) => group === name))] as const);
+  return { method, ...meansOf(scored), ...(groups.length > 0 && { groups: Object.fromEntries(groups) }) };
+}
+
+function meansOf(scored: readonly Scored[]): Omit<RuleFigures, "method" | "groups"> {
+  const names = Object.keys(scored[0]?.scores ?? {});
+  const judged = (name: string) => scored.map(({ scores }) => scores[name]!).filter((value) => value !== null);
+  return {
+    answers: scored.length,
+    unjudged: scored.length - judged("score").length,
+    means: Object.fromEntries(names.map((name) => [name, interval(judged(name))])),
+  };
+}
