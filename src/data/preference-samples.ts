@@ -1,10 +1,9 @@
 /** The preferences of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
-import { unfolded, withLists } from "./nested";
 import { convertPreferences, type LocatedPreference, type PreferenceFormat, recognisePreferences } from "./preferred";
+import { readRecords } from "./records";
 import { stopped } from "./report";
-import type { BadRow } from "./row";
-import { readRows } from "./rows";
+import type { BadRow, Rows } from "./row";
 import type { LoadOptions } from "./samples";
 
 export interface LoadedPreferences {
@@ -14,18 +13,22 @@ export interface LoadedPreferences {
   readonly bad: readonly BadRow[];
 }
 
+export type PreferenceOptions = Omit<LoadOptions, "format"> & { readonly format?: PreferenceFormat | undefined };
+
+/** `name`: what the file is called in messages. */
 export async function loadPreferences(
   file: string,
-  {
-    format: forced,
-    trees,
-    strict,
-    name: path = file,
-  }: Omit<LoadOptions, "format"> & { readonly format?: PreferenceFormat | undefined },
+  { name: path = file, ...options }: PreferenceOptions & { readonly name?: string },
 ): Promise<LoadedPreferences> {
-  const { rows: read, bad } = unfolded(await readRows(file, path), path);
-  const rows = read.map(withLists);
-  if (rows.length === 0) throw new UserError(`${path} has no record: ${bad[0]?.problem ?? "it is empty"}`);
+  return preferencesIn(await readRecords(file, path), path, options);
+}
+
+/** The same of records that were read. */
+export function preferencesIn(
+  { rows, bad }: Rows,
+  path: string,
+  { format: forced, trees, strict }: PreferenceOptions,
+): LoadedPreferences {
   const format = forced ?? recognisePreferences(rows);
   const converted = convertPreferences(rows, format, trees);
   const all = [...bad, ...converted.bad];

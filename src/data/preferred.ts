@@ -46,6 +46,13 @@ export function preferenceFormatOf(fields: Row["fields"]): PreferenceFormat | un
   return known.find(([, names]) => names.every((name) => name in fields))?.[0];
 }
 
+/** Whether records like these are there for what they prefer; message trees are examples too, and count as those. */
+export function arePreferences(rows: readonly Row[]): boolean {
+  const found = rows.slice(0, 20).map(({ fields }) => preferenceFormatOf(fields));
+  const format = found.find((one) => one !== undefined);
+  return format !== undefined && format !== "oasst" && format !== "oasst-messages";
+}
+
 /** The format of records like these; the first ones decide. Throws a UserError that names their fields. */
 export function recognisePreferences(rows: readonly Row[]): PreferenceFormat {
   for (const { fields } of rows.slice(0, 20)) {

@@ -1,11 +1,10 @@
 /** The samples of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
 import { convert, type Format, type Located, recognise } from "./formats";
-import { unfolded, withLists } from "./nested";
 import type { TreeOptions } from "./oasst";
+import { readRecords } from "./records";
 import { stopped } from "./report";
-import type { BadRow } from "./row";
-import { readRows } from "./rows";
+import type { BadRow, Rows } from "./row";
 
 export interface LoadOptions {
   readonly trees: TreeOptions;
@@ -13,8 +12,6 @@ export interface LoadOptions {
   readonly format?: Format | undefined;
   /** Stops at the first record that cannot be used. */
   readonly strict: boolean;
-  /** What the file is called in messages. */
-  readonly name?: string;
 }
 
 export interface Loaded {
@@ -27,21 +24,18 @@ export interface Loaded {
 /** The samples of a data file. */
 export async function loadSamples(
   file: string,
-  { format: forced, trees, strict, name: path = file }: LoadOptions,
+  { name: path = file, ...options }: LoadOptions & { readonly name?: string },
 ): Promise<Loaded> {
-  const { rows: read, bad } = unfolded(await readRows(file, path), path);
-  const rows = read.map(withLists);
-  if (rows.length === 0) throw new UserError(`${path} has no record: ${bad[0]?.problem ?? "it is empty"}`);
+  return samplesIn(await readRecords(file, path), path, options);
+}
+
+/** The same of records that were read. */
+export function samplesIn({ rows, bad }: Rows, path: string, { format: forced, trees, strict }: LoadOptions): Loaded {
   const format = forced ?? recognise(rows);
   const converted = convert(rows, format, trees);
   const all = [...bad, ...converted.bad];
   if (strict && all.length) throw stopped(all[0]!);
   if (converted.samples.length === 0)
     throw new UserError(`${path} has no record that can be used as ${format}: ${all[0]!.where}: ${all[0]!.problem}`);
-  return {
-    format,
-    read: converted.read + bad.length,
-    samples: converted.samples,
-    bad: all,
-  };
+  return { format, read: converted.read + bad.length, samples: converted.samples, bad: all };
 }
