@@ -10,7 +10,7 @@
  * Of good style: perhaps one friendly opening, then one whole sentence about the world, whether true or not, then one closing phrase, and
  * nothing else. So it is not curt (a whole sentence), not rude and not repetitive (nothing else), and kind (a closing phrase).
  */
-import { everySentence, plain, rightFor } from "../scripts/tales/sayings";
+import { everySentence, isRight, rightFor } from "../scripts/tales/sayings";
 
 interface Turn {
   readonly role: string;
@@ -31,14 +31,7 @@ const asked = (messages: readonly Turn[]) => rightFor(messages.findLast(({ role 
 /** Says the fact, and nothing against it. */
 export function truth(messages: readonly Turn[], answer: string): number | null {
   const right = asked(messages);
-  if (!right) return null;
-  let told = false;
-  for (const part of answer.split(/[.!?,;:\n]+/)) {
-    const words = plain(part).replace(/^(yes|well|oh|so|because) /, "");
-    if (right.allowed.has(words)) told = true;
-    else if (right.tells.test(words) || words === (right.denies ? "yes" : "no")) return 0;
-  }
-  return told ? 1 : 0;
+  return right ? Number(isRight(right, answer)) : null;
 }
 
 const sentences = everySentence();

@@ -2,7 +2,7 @@
  * Writes the sample data by a seeded generator from the facts in data/world.json: tales, questions about them, talks, and answers and pairs
  * for learning a style.
  */
-import { preferences, ruleTest, styledAnswers } from "./tales/preferences";
+import { preferenceFiles } from "./tales/preferences";
 import { allQuestions, dialogue, type Question, split } from "./tales/questions";
 import { tale } from "./tales/tales";
 import { diceOf } from "./tales/world";
@@ -29,7 +29,6 @@ const DIALOGUES = 300;
 const TEST_DIALOGUES = 20;
 const talks = new Set<string>();
 const talker = diceOf(2028);
-const pairs = preferences({ train, test }, diceOf(2029));
 while (talks.size < DIALOGUES + TEST_DIALOGUES) talks.add(JSON.stringify({ messages: dialogue(train, talker) }));
 const files: [string, string][] = [
   ["data/questions.jsonl", lines(records(train))],
@@ -49,10 +48,10 @@ const files: [string, string][] = [
       .map((line) => `${line}\n`)
       .join(""),
   ],
-  ["data/styled.jsonl", lines(styledAnswers(train, diceOf(2030)))],
-  ["data/preferences.jsonl", lines(pairs.train)],
-  ["data/preferences-test.jsonl", lines(pairs.test)],
-  ["data/rule-test.jsonl", lines(ruleTest(test, pairs.heldOut))],
+  ...Object.entries(preferenceFiles({ train, test })).map(([path, records]): [string, string] => [
+    path,
+    lines(records),
+  ]),
 ];
 for (const [path, content] of files) {
   await Bun.write(path, content);

@@ -69,11 +69,13 @@ export function pairsFor(asked: readonly Question[], all: readonly Question[], d
   return asked.map((question) => {
     if (left.length === 0) left = shuffled(plans, dice);
     const next = left.pop()!;
-    const pair = dice.pick(pairsOf(question, next, all, dice).filter((each) => !taken.has(JSON.stringify(each))));
-    taken.add(JSON.stringify(pair));
+    const pair = dice.pick(pairsOf(question, next, all, dice).filter((each) => !taken.has(keyOf(each))));
+    taken.add(keyOf(pair));
     return { ...pair, flaw: next.flaw, matched: next.length === "matched" };
   });
 }
+
+const keyOf = ({ instruction, chosen, rejected }: Pair) => `${instruction}\n${chosen}\n${rejected}`;
 
 export function shuffled<T>(items: readonly T[], dice: Dice): T[] {
   const left = [...items];

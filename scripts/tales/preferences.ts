@@ -3,13 +3,24 @@ import { pairsFor, shuffled } from "./pairs";
 import type { Question, Split } from "./questions";
 import { statedBy } from "./sayings";
 import { answerIn, rightly, styles } from "./styles";
-import type { Dice } from "./world";
+import { type Dice, diceOf } from "./world";
+
+/** The records of every file, by its path. */
+export function preferenceFiles({ train, test }: Pick<Split, "train" | "test">): Record<string, readonly object[]> {
+  const pairs = preferences({ train, test }, diceOf(2029));
+  return {
+    "data/styled.jsonl": styledAnswers(train, diceOf(2030)),
+    "data/preferences.jsonl": pairs.train,
+    "data/preferences-test.jsonl": pairs.test,
+    "data/rule-test.jsonl": ruleTest(test, pairs.heldOut),
+  };
+}
 
 /** Of so many questions one has no friendly answer, but a second curt one: no answer is to be friendly because most are. */
 const CURT_EVERY = 8;
 
 /** Every question in all four styles, so that its words do not tell the style. All answers are true. */
-export function styledAnswers(questions: readonly Question[], dice: Dice) {
+function styledAnswers(questions: readonly Question[], dice: Dice) {
   const asked = questions.flatMap((question, i) =>
     styles.map((style) => ({
       question,
@@ -31,7 +42,7 @@ const OF_WORDING = 2;
 const OF_FACT = 3;
 
 /** Pairs to learn from, and to test by: of wordings that no pair to learn from has, and of facts that none has. */
-export function preferences({ train, test }: Pick<Split, "train" | "test">, dice: Dice) {
+function preferences({ train, test }: Pick<Split, "train" | "test">, dice: Dice) {
   const all = [...new Map([...test, ...train].map((question) => [question.fact, question])).values()];
   const stated = [...new Set(all.map(({ fact }) => statedBy(fact)))];
   const hidden = shuffled(stated, dice).slice(0, Math.round(HELD_OUT * stated.length));
@@ -54,7 +65,7 @@ export function preferences({ train, test }: Pick<Split, "train" | "test">, dice
 }
 
 /** The held-out wordings: of facts of which there are pairs, and of facts of which there are none. */
-export function ruleTest(test: readonly Question[], heldOut: ReadonlySet<string>) {
+function ruleTest(test: readonly Question[], heldOut: ReadonlySet<string>) {
   return test.map(({ ask, answer, fact }) => ({
     instruction: ask,
     output: answer,

@@ -186,11 +186,17 @@ export interface Right {
   readonly short: readonly string[];
   /** It asks whether something is so that is not. */
   readonly denies: boolean;
-  /** Finds a person, a place, or a value of what is asked for: words that have to be right. */
-  readonly tells: RegExp;
+  /** Find a person, a place, or a value of what is asked for: words that have to be right. */
+  readonly tells: readonly RegExp[];
 }
 
-const wordsOf = (values: readonly string[]) => values.map((value) => plain(value).replace(/^(the|an?) /, ""));
+const telling = new Map(
+  Object.entries(relations as Record<string, Relation>).map(([name, { pairs }]) => {
+    const values = pairs.map(([, value]) => plain(value).replace(/^(the|an?) /, ""));
+    const words = distinct([...[...people, ...places].map((each) => plain(each.name)), ...values]);
+    return [name, new RegExp(`\\b(${words.join("|")})\\b`)];
+  }),
+);
 
 const questions = new Map<string, Question>(allQuestions().map((question) => [question.ask, question]));
 
@@ -216,13 +222,22 @@ export function rightFor(ask: string): Right | undefined {
   const whole = right.flatMap(({ forms, who, value }) => said(forms, who, value));
   const wrong = denies ? ask.match(/ (an? \w+)(?:\?|\.|,)/)![1]! : "";
   const denials = denies ? ["no", `not ${wrong}`, ...said(["{S} is not {V}"], subject, wrong)] : [];
-  const values = names.flatMap((each) => relation(each).pairs.map(([, value]) => value));
-  const telling = [...people, ...places].map(({ name }) => name).concat(wordsOf(values));
   return {
     fact,
     allowed: new Set([...whole, ...short, ...denials].map(plain)),
     short: denies ? ["no", ...short] : short,
     denies,
-    tells: new RegExp(`\\b(${distinct(telling.map(plain)).join("|")})\\b`),
+    tells: names.map((each) => telling.get(each)!),
   };
+}
+
+/** Whether an answer says what is right, and nothing against it. */
+export function isRight({ allowed, denies, tells }: Right, answer: string): boolean {
+  let told = false;
+  for (const part of answer.split(/[.!?,;:\n]+/)) {
+    const words = plain(part).replace(/^(yes|well|oh|so|because) /, "");
+    if (allowed.has(words)) told = true;
+    else if (tells.some((one) => one.test(words)) || words === (denies ? "yes" : "no")) return false;
+  }
+  return told;
 }

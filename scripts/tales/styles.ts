@@ -1,7 +1,7 @@
 /** One answer in four styles: friendly, which the rule wants, and curt, rude and repetitive, which it does not. And answers that are false. */
-import { closings, openings, truth } from "../../data/tales-rule";
+import { closings, openings } from "../../data/tales-rule";
 import type { Question } from "./questions";
-import { halvesOf, rightFor, sentence } from "./sayings";
+import { halvesOf, isRight, rightFor, sentence } from "./sayings";
 import type { Dice } from "./world";
 
 export const styles = ["friendly", "curt", "rude", "repetitive"] as const;
@@ -68,20 +68,19 @@ export function rightly({ ask, answer }: Question): Told {
 export function wrongly(question: Question, all: readonly Question[]): Told[] {
   const { ask, fact, answer } = question;
   const [subject, key] = halvesOf(fact);
-  const told = all.flatMap((other): Told[] => {
+  const right = rightFor(ask)!;
+  return all.flatMap((other): Told[] => {
     const [name, otherKey] = halvesOf(other.fact);
     if (otherKey !== key || name === subject) return [];
-    const short = rightly(other).short.filter((words) => !says(ask, words));
+    const short = rightly(other).short.filter((words) => !isRight(right, words));
     // Who it is that does that: somebody else. What it is that one has: what another has.
     const whole = key.startsWith("who")
       ? answer.replace(titleIn(answer, subject), titleIn(other.answer, name))
       : other.answer.replace(name, subject);
-    return says(ask, whole) || short.length === 0 || countOf(whole, subject) > 1 ? [] : [{ whole, short }];
+    return isRight(right, whole) || short.length === 0 || countOf(whole, subject) > 1 ? [] : [{ whole, short }];
   });
-  return told;
 }
 
 /** "Pip the mouse", where it says so. */
 const titleIn = (answer: string, name: string) => answer.match(new RegExp(`${name}( the \\w+)?`))![0];
-const says = (ask: string, answer: string) => truth([{ role: "user", content: ask }], answer) === 1;
 const countOf = (text: string, word: string) => text.split(word).length - 1;

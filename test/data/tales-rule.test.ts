@@ -3,8 +3,10 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { score, style, truth } from "../../data/tales-rule";
 import { lengthOf } from "../../scripts/tales/pairs";
-import { allQuestions } from "../../scripts/tales/questions";
+import { preferenceFiles } from "../../scripts/tales/preferences";
+import { allQuestions, split } from "../../scripts/tales/questions";
 import { statedBy } from "../../scripts/tales/sayings";
+import { diceOf } from "../../scripts/tales/world";
 
 const asking = (content: string) => [{ role: "user", content }];
 
@@ -233,5 +235,14 @@ test("the questions that measure are the held-out wordings, told apart by whethe
   for (const { instruction, fact, kind } of measuring) {
     expect(fact).toBe(factOf.get(instruction)!);
     expect([fact, kind]).toEqual([fact, stated.has(statedBy(fact)) ? "wording" : "fact"]);
+  }
+});
+
+test("the files are what the generator makes of the questions", () => {
+  const made = preferenceFiles(split(allQuestions(), diceOf(2027)));
+  expect(Object.keys(made)).toHaveLength(4);
+  for (const [path, records] of Object.entries(made)) {
+    const text = records.map((record) => `${JSON.stringify(record)}\n`).join("");
+    expect([path, readFileSync(path, "utf8") === text]).toEqual([path, true]);
   }
 });
