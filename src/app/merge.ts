@@ -5,10 +5,11 @@ import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { writeNew } from "../files";
-import { copyModel, openModelFiles, type StoredModel } from "../formats/checkpoint";
+import { copyModel, openModelFiles, type StoredModel, scalarOf } from "../formats/checkpoint";
+import { readNormalisation, writeNormalisation } from "../formats/normalisation";
 import { openAdapter, type StoredAdapter } from "../formats/peft";
 import { expectUsable } from "../formats/slabs";
-import { HEAD } from "../model/architecture";
+import { HEAD, SCORE } from "../model/architecture";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../model/half";
 import { mergeInto } from "../model/lora";
 import { type Model, modelOf } from "../model/model";
@@ -45,6 +46,8 @@ export async function mergeModel(parts: ModelParts, out: string, mark?: (folder:
       await mkdir(temporary);
       await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer);
       await writeTokenizer(temporary, tokenizer.files);
+      const normalisation = parts.adapters.map(readNormalisation).findLast((one) => one !== null);
+      if (normalisation) writeNormalisation(temporary, normalisation);
       mark?.(temporary);
     });
     return { adapters: adapters.length, trainedOn };
@@ -74,11 +77,13 @@ function mergedModel(
 ): Pick<StoredModel, "model" | "values"> {
   const { config, parameters } = base.model;
   const untied = adapters.some(({ adapter }) => adapter.ranks.has(HEAD));
-  const model = modelOf({ ...config, ...(untied && { tied: false }) });
+  const scorer = adapters.findLast(({ adapter }) => adapter.scored);
+  const model = modelOf(scorer ? scalarOf(config) : { ...config, ...(untied && { tied: false }) });
   const { modules } = base.model;
   return {
     model,
     values(wanted) {
+      if (scorer && wanted.name === SCORE) return scorer.values(SCORE);
       const own = parameters.list.some(({ name }) => name === wanted.name);
       const source = parameter(parameters, own ? wanted.name : "wte.weight");
       const values = asTrained(base.values(source), source, trainedOn);

@@ -22,6 +22,7 @@ const root = defineCommand({
     kto: () => import("./kto").then((m) => m.default as CommandDef),
     orpo: () => import("./orpo").then((m) => m.default as CommandDef),
     cpo: () => import("./cpo").then((m) => m.default as CommandDef),
+    score: () => import("./score").then((m) => m.default as CommandDef),
     merge: () => import("./merge").then((m) => m.default as CommandDef),
     data: () => import("./data").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),

@@ -2,6 +2,7 @@
 import { locateParts } from "../app/locate";
 import { type OpenModel, openModel } from "../app/model";
 import type { Device } from "../device/device";
+import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import type { Storage } from "../model/parameters";
 import { all, deviceArg, openFor, storageArg } from "./options";
@@ -30,7 +31,12 @@ export interface Opened extends OpenModel {
   readonly device: Device;
 }
 
-export async function openFromArgs(args: Args, rawArgs: readonly string[], console: Reporter): Promise<Opened> {
+export async function openFromArgs(
+  args: Args,
+  rawArgs: readonly string[],
+  console: Reporter,
+  wanted: "policy" | "reward" = "policy",
+): Promise<Opened> {
   const parts = await locateParts(args.model, console, {
     adapters: all(rawArgs, "adapter"),
     baseOnly: args["base-only"] === true,
@@ -38,6 +44,7 @@ export async function openFromArgs(args: Args, rawArgs: readonly string[], conso
   const device = openFor(args, console);
   try {
     const opened = await openModel(device, parts, args.storage === "auto" ? undefined : (args.storage as Storage));
+    expectKind(opened, args.model, wanted);
     return {
       ...opened,
       device,
@@ -50,4 +57,20 @@ export async function openFromArgs(args: Args, rawArgs: readonly string[], conso
     device[Symbol.dispose]();
     throw error;
   }
+}
+
+/** A reward model scores what is written, and a policy writes. */
+function expectKind(opened: OpenModel, name: string, wanted: "policy" | "reward"): void {
+  const { scored } = opened.model;
+  if (scored === (wanted === "reward")) return;
+  opened[Symbol.dispose]();
+  throw scored
+    ? new UserError(`${name} is a reward model, and a model that writes is wanted`, {
+        hint: "dawngrad score asks reward models",
+        exitCode: 2,
+      })
+    : new UserError(`${name} has no scalar head: it is no reward model`, {
+        hint: "dawngrad reward trains one",
+        exitCode: 2,
+      });
 }

@@ -70,6 +70,7 @@ export function trainingKind<C extends TrainingConfig>({
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
       using source = await context.open("from", { storage: config.lora?.base, scored: scored && !config.lora });
+      if (!scored && source.model.scored) throw rewardModel(config.name, "what it goes on from");
       using stage = await build(config, { ...context, ...source });
       const { name, recompute, activations, validation } = config;
       const given = settings(config);
@@ -94,12 +95,15 @@ function dataOf({ data, validation }: TrainingConfig): readonly string[] {
 /** A policy writes, and a reward model only scores what is written. */
 function expectPolicies(name: string, { models }: Planned): void {
   for (const [key, { scalar }] of models) {
-    if (!scalar) continue;
-    throw new UserError(`stage ${name}: ${key} is a reward model, and a model that writes is wanted`, {
-      hint: "give the model that the reward model was made from, or any other without a scalar head",
-      exitCode: 2,
-    });
+    if (scalar) throw rewardModel(name, key);
   }
+}
+
+function rewardModel(name: string, what: string): UserError {
+  return new UserError(`stage ${name}: ${what} is a reward model, and a model that writes is wanted`, {
+    hint: "give the model that the reward model was made from, or any other without a scalar head",
+    exitCode: 2,
+  });
 }
 
 /** What `run` and `run --plan` refuse alike. */
