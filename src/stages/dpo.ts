@@ -201,7 +201,7 @@ function optionsOf({ beta = 0.1, labelSmoothing = 0, divergence, alpha = 0.5, ta
 }
 
 /** The losses added up, each pair's weighted where that is asked for. */
-function objectiveOf(config: DpoConfig): Objective {
+export function objectiveOf(config: DpoConfig): Objective {
   const options = optionsOf(config);
   return (pairs) => {
     const losses = mixtureOf(config).map(([name, weight]) => scale(pairLoss(name, pairs, options), weight));
