@@ -182,6 +182,7 @@ export async function stageOf(
       objective: objectiveOf(config),
       reference: held,
       ...(ldAlpha !== undefined && { weigh: (pair) => lengthWeights(pair, ldAlpha) }),
+      lines: linesOf(config),
       expected: config.reference === undefined ? expectedLoss(config) : null,
       told: (means) => ({
         "rewards/accuracies": means["rewards/accuracies"]!,
@@ -194,6 +195,23 @@ export async function stageOf(
       }),
     },
   });
+}
+
+/** What may surprise of a loss. */
+function linesOf(config: DpoConfig): string[] {
+  const names = mixtureOf(config).map(([name]) => name);
+  const { rows, accumulate } = config.batch;
+  return [
+    ...(names.some((name) => name === "aot" || name === "aot_unpaired")
+      ? [
+          `aot sorts within a micro-batch of ${rows} pairs${accumulate > 1 ? `, and not over the ${accumulate} of a step` : ""}`,
+        ]
+      : []),
+    ...(names.includes("discopop")
+      ? ["discopop's slope where policy and reference are one has the wrong sign: at first the margins may fall"]
+      : []),
+    ...(names.includes("apo_down") ? ["apo_down makes chosen answers less likely too, by its design"] : []),
+  ];
 }
 
 function optionsOf({ beta = 0.1, labelSmoothing = 0, divergence, alpha = 0.5, tau = 0.05 }: DpoConfig): PairOptions {

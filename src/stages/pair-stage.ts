@@ -38,6 +38,8 @@ export interface PairMethod {
   readonly prompts?: boolean;
   /** The loss at step 0, where that is a number whatever the model. */
   readonly expected: number | null;
+  /** What is to be known of the loss, said before the first step. */
+  readonly lines?: readonly string[];
   /** What is told of an evaluation beside the loss, by the means of all metrics. */
   told(values: Means): Means;
   /** More of the stage, such as a reference that moves. */
@@ -96,6 +98,7 @@ export async function pairStage(
       ...lines,
       dataLine(config.name, data, stepsPerEpoch),
       startLine(config.name, found.loss!, { expected, held: held.length > 0 }),
+      ...(method.lines ?? []).map((line) => `${config.name}: ${line}`),
       ...exampleLines(config.name, data, console.colour),
     ],
     owned: [more, reference].filter((one) => one !== undefined),
