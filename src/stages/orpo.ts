@@ -95,8 +95,11 @@ function objectiveOf({ beta, nll }: OrpoConfig): Objective {
 /** log(1 - e^x) for x < 0. Near 0 by the series of 1 - e^x, which would be lost beside 1. */
 export function log1mexp(x: Tensor): Tensor {
   const y = clamp(scale(x, -1), 1e-7, 100);
-  const near = multiply(y, shift(multiply(y, shift(multiply(y, shift(scale(y, -1 / 24), 1 / 6)), -1 / 2)), 1));
+  const near = [1 / 120, -1 / 24, 1 / 6, -1 / 2, 1].reduce(
+    (sum: Tensor | null, term) => (sum ? shift(multiply(sum, y), term) : fill(y.shape, term)),
+    null,
+  )!;
   const far = shift(scale(exp(scale(y, -1)), -1), 1);
   const isFar = above(y, fill([1], 0.1));
-  return log(add(multiply(far, isFar), multiply(near, shift(scale(isFar, -1), 1))));
+  return log(add(multiply(far, isFar), multiply(multiply(near, y), shift(scale(isFar, -1), 1))));
 }
