@@ -2,7 +2,7 @@
 import { pairsFor, shuffled } from "./pairs";
 import type { Question, Split } from "./questions";
 import { statedBy } from "./sayings";
-import { answerIn, rightly, styles } from "./styles";
+import { answerIn, answersIn, rightly, styles, wrongly } from "./styles";
 import { type Dice, diceOf } from "./world";
 
 /** The records of every file, by its path. */
@@ -11,6 +11,11 @@ export function preferenceFiles({ train, test }: Pick<Split, "train" | "test">):
   return {
     "data/styled.jsonl": styledAnswers(train, diceOf(2030)),
     "data/preferences.jsonl": pairs.train,
+    "data/preferences-truth.jsonl": truthPairs(
+      train.filter(({ fact }) => !pairs.heldOut.has(fact)),
+      pairs.all,
+      diceOf(2031),
+    ),
     "data/preferences-test.jsonl": pairs.test,
     "data/rule-test.jsonl": ruleTest(test, pairs.heldOut),
   };
@@ -58,10 +63,28 @@ function preferences({ train, test }: Pick<Split, "train" | "test">, dice: Dice)
   const tested = (asked: readonly Question[], kind: "wording" | "fact") =>
     pairsFor(asked, all, dice).map((pair, i) => ({ ...pair, fact: asked[i]!.fact, kind }));
   return {
+    all,
     heldOut,
     train: pairsFor(learned, all, dice).map(({ instruction, chosen, rejected }) => ({ instruction, chosen, rejected })),
     test: [...tested(wordings, "wording"), ...tested(facts, "fact")],
   };
+}
+
+/** Pairs of each question that differ in nothing but their truth: what is true of so small a world takes many cases to learn. */
+const OF_TRUTH = 4;
+
+/** Two friendly answers, one of them false; no two pairs of a question with the same false one. */
+function truthPairs(questions: readonly Question[], all: readonly Question[], dice: Dice) {
+  const pairs = questions.flatMap((question) =>
+    shuffled(wrongly(question, all), dice)
+      .slice(0, OF_TRUTH)
+      .map((told) => ({
+        instruction: question.ask,
+        chosen: dice.pick(answersIn.friendly(rightly(question))),
+        rejected: dice.pick(answersIn.friendly(told)),
+      })),
+  );
+  return shuffled(pairs, dice);
 }
 
 /** The held-out wordings: of facts of which there are pairs, and of facts of which there are none. */
