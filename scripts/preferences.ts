@@ -19,17 +19,18 @@ const [from = "runs/tales-aligned/sft", ...wanted] = process.argv.slice(2);
 const shared = {
   data: ["data/preferences.jsonl", "data/preferences-general.jsonl"],
   validation: "data/preferences-test.jsonl",
-  epochs: 2,
-  batch: { rows: 16, tokens: 96 },
-  evaluate: { every: 137, batches: 50 },
+  epochs: 4,
+  batch: { rows: 8, tokens: 96 },
+  evaluate: { every: 540, batches: 100 },
 };
 
 const ways: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  "DPO (sigmoid + sft)": { kind: "dpo", loss: "sigmoid+sft", beta: 0.3, optim: { lr: 3e-4, warmup: 10 } },
-  "DPO (sigmoid)": { kind: "dpo", beta: 0.3, optim: { lr: 2e-4, warmup: 10 } },
-  KTO: { kind: "kto", beta: 0.3, batch: { rows: 32, tokens: 96 }, optim: { lr: 3e-4, warmup: 10 } },
-  ORPO: { kind: "orpo", beta: 0.5, optim: { lr: 6e-4, warmup: 10 } },
-  SimPO: { kind: "cpo", loss: "simpo", beta: 2, gamma: 1, optim: { lr: 1e-4, warmup: 10 } },
+  "DPO (sigmoid + sft)": { kind: "dpo", loss: "sigmoid+sft", beta: 0.5, optim: { lr: 1e-4, warmup: 10 } },
+  "DPO (sigmoid)": { kind: "dpo", beta: 0.5, optim: { lr: 1e-4, warmup: 10 } },
+  KTO: { kind: "kto", beta: 0.5, batch: { rows: 16, tokens: 96 }, optim: { lr: 1e-4, warmup: 10 } },
+  ORPO: { kind: "orpo", beta: 1, optim: { lr: 3e-4, warmup: 10 } },
+  "CPO (sigmoid)": { kind: "cpo", optim: { lr: 1e-4, warmup: 10 } },
+  SimPO: { kind: "cpo", loss: "simpo", beta: 2.5, gamma: 1.375, optim: { lr: 3e-5, warmup: 10 } },
 };
 
 const console_ = openConsole();

@@ -6,15 +6,16 @@ import gpt2Shakespeare from "../../configs/gpt2-shakespeare.toml" with { type: "
 import oasst from "../../configs/oasst.toml" with { type: "file" };
 import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
 import smoke from "../../configs/smoke.toml" with { type: "file" };
+import talesAligned from "../../configs/tales-aligned.toml" with { type: "file" };
 import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
 import talesLora from "../../configs/tales-lora.toml" with { type: "file" };
-import talesStyled from "../../configs/tales-styled.toml" with { type: "file" };
 import dialogues from "../../data/dialogues.jsonl" with { type: "file" };
 import dialoguesTest from "../../data/dialogues-test.jsonl" with { type: "file" };
 import general from "../../data/general.jsonl" with { type: "file" };
 import preferences from "../../data/preferences.jsonl" with { type: "file" };
 import preferencesGeneral from "../../data/preferences-general.jsonl" with { type: "file" };
 import preferencesTest from "../../data/preferences-test.jsonl" with { type: "file" };
+import preferencesTruth from "../../data/preferences-truth.jsonl" with { type: "file" };
 import questions from "../../data/questions.jsonl" with { type: "file" };
 import questionsTest from "../../data/questions-test.jsonl" with { type: "file" };
 import questionsValidation from "../../data/questions-validation.jsonl" with { type: "file" };
@@ -31,13 +32,14 @@ const embedded: Readonly<Record<string, string>> = {
   "configs/smoke.toml": smoke as unknown as string,
   "configs/tales-assistant.toml": talesAssistant as unknown as string,
   "configs/tales-lora.toml": talesLora as unknown as string,
-  "configs/tales-styled.toml": talesStyled as unknown as string,
+  "configs/tales-aligned.toml": talesAligned as unknown as string,
   "data/dialogues.jsonl": dialogues,
   "data/dialogues-test.jsonl": dialoguesTest,
   "data/general.jsonl": general,
   "data/preferences.jsonl": preferences,
   "data/preferences-general.jsonl": preferencesGeneral,
   "data/preferences-test.jsonl": preferencesTest,
+  "data/preferences-truth.jsonl": preferencesTruth,
   "data/questions.jsonl": questions,
   "data/questions-test.jsonl": questionsTest,
   "data/questions-validation.jsonl": questionsValidation,
