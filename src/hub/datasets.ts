@@ -64,6 +64,23 @@ export const dataSets: Readonly<Record<string, DataSet>> = {
     licence: "MIT",
     about: "61,135 prompts with a chosen and a rejected answer",
   },
+  "kto-mix": {
+    files: onHub(
+      "trl-lib/kto-mix-14k",
+      ["train", "data/train-00000-of-00001.parquet"],
+      ["test", "data/test-00000-of-00001.parquet"],
+    ),
+    licence: "MIT",
+    about: "15,000 answers that are good or bad",
+  },
+  "summarize-from-feedback": {
+    files: Array.from({ length: 8 }, (_, i) => ({
+      split: "train" as const,
+      path: `https://openaipublic.blob.core.windows.net/summarize-from-feedback/dataset/comparisons/batch${i + 3}.json`,
+    })),
+    licence: "modified MIT",
+    about: "posts with two summaries, one preferred",
+  },
   tinystories: {
     files: onHub(
       "roneneldan/TinyStories",

@@ -1,15 +1,21 @@
 /** Words behind a command: what belongs to no option is refused with what was probably meant, and nothing is thrown away. */
 import { describe, expect, test } from "bun:test";
 import type { ArgsDef, CommandDef } from "citty";
+import cpo from "../../src/cli/cpo";
 import data from "../../src/cli/data";
+import dpo from "../../src/cli/dpo";
 import evaluate from "../../src/cli/eval";
 import exported from "../../src/cli/export";
 import fetched from "../../src/cli/fetch";
 import generate from "../../src/cli/generate";
 import inspect from "../../src/cli/inspect";
+import kto from "../../src/cli/kto";
 import merge from "../../src/cli/merge";
+import orpo from "../../src/cli/orpo";
 import pretrain from "../../src/cli/pretrain";
+import reward from "../../src/cli/reward";
 import run from "../../src/cli/run";
+import score from "../../src/cli/score";
 import selfcheck from "../../src/cli/selfcheck";
 import sft from "../../src/cli/sft";
 import tokenizer from "../../src/cli/tokenizer";
@@ -21,6 +27,12 @@ const commands: Record<string, unknown> = {
   fetch: fetched,
   pretrain,
   sft,
+  reward,
+  dpo,
+  kto,
+  orpo,
+  cpo,
+  score,
   merge,
   "data show": of(data, "show"),
   run,

@@ -839,3 +839,48 @@ describe("bad input gets one sentence, a hint and an exit code", () => {
     expect(result.code).toBe(code);
   });
 });
+
+describe("preferences", () => {
+  const few = ["--steps", "4", "--rows", "2", "--tokens", "64", "--validation", "none", "--device", "cpu"];
+  const pairs = ["--data", "data/preferences-general.jsonl"];
+  const last = ({ stderr }: Result) => stderr.trimEnd().split("\n").slice(-2).join("\n");
+
+  test("align a model, by every command", async () => {
+    await run(["run", "configs/smoke.toml", "--out", "base", "--device", "cpu"]);
+    const ways: [string, string[]][] = [
+      ["dpo", ["--loss", "sigmoid+sft"]],
+      ["kto", []],
+      ["orpo", []],
+      ["cpo", ["--loss", "simpo"]],
+    ];
+    for (const [way, more] of ways) {
+      const trained = await run([way, "--model", "base", ...pairs, ...few, ...more, "--out", way]);
+      expect([way, trained.code, last(trained)]).toEqual([way, 0, expect.stringContaining("finished after step 4")]);
+    }
+    const answered = await run(["generate", "--model", "dpo", "--chat", "--prompt", "Hello.", "--device", "cpu"]);
+    expect(answered.code).toBe(0);
+  });
+
+  test("train a reward model that scores, and is no policy", async () => {
+    const adapter = ["--lora", "--set", "stage.0.normalise.samples=8", "--set", "stage.0.normalise.tokens=4"];
+    const trained = await run(["reward", "--model", "base", ...pairs, ...few, ...adapter, "--out", "rewards"]);
+    expect(trained.stderr).toContain("reward: step 0: loss ");
+    const scored = await run(["score", "--model", "rewards", ...pairs, "--out", "scores.jsonl", "--device", "cpu"]);
+    expect(scored.stdout).toMatch(/174 scores, [\d.]+ x raw [+-] [\d.]+: mean .*\nthe chosen one is higher +\d/);
+    expect(readFileSync(join(folder, "scores.jsonl"), "utf8").trim().split("\n")).toHaveLength(87);
+    const refusals: [string[], string][] = [
+      [["generate", "--model", "rewards", "--prompt", "a"], "is a reward model"],
+      [["score", "--model", "base", ...pairs], "has no scalar head"],
+      [["dpo", "--model", "rewards", ...pairs, ...few, "--out", "none"], "is a reward model"],
+      [["dpo", "--model", "base", ...pairs, "--loss", "hinge", "--smoothing", "0.1"], "is not used by hinge"],
+      [["kto", "--model", "base", ...pairs, "--rows", "1"], "a step of one answer"],
+      [["dpo", "--model", "base", "--data", "data/questions.jsonl"], "says of no answer that it is better"],
+    ];
+    for (const [args, sentence] of refusals) {
+      const refused = await run([...args, "--device", "cpu"]);
+      expect(refused.stderr).toContain(sentence);
+      expect(refused.stderr).not.toContain("    at ");
+      expect(refused.code).not.toBe(0);
+    }
+  });
+});

@@ -134,6 +134,8 @@ test("every data set says where it is from and under which licence", () => {
     "oasst2",
     "hh-rlhf",
     "ultrafeedback",
+    "kto-mix",
+    "summarize-from-feedback",
     "tinystories",
     "tinyshakespeare",
     "wikitext2",
