@@ -877,7 +877,7 @@ describe("preferences", () => {
       [["dpo", "--model", "base", "--data", "data/questions.jsonl"], "says of no answer that it is better"],
     ];
     for (const [args, sentence] of refusals) {
-      const refused = await run([...args, "--device", "cpu"]);
+      const refused = await run(args);
       expect(refused.stderr).toContain(sentence);
       expect(refused.stderr).not.toContain("    at ");
       expect(refused.code).not.toBe(0);
