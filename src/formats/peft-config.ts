@@ -61,7 +61,7 @@ const schema = z
     if (json.peft_type !== "LORA") say(`peft_type ${shown(json.peft_type)} is not supported, only LORA is`);
     const whole = json.modules_to_save ?? [];
     if (whole.some((name) => !SAVED_WHOLE.includes(name)))
-      say(`modules_to_save is supported for the scalar head alone (score): it is ${shown(whole)}`);
+      say(`modules_to_save is not supported: it is ${shown(whole)}, and only score, the scalar head, is`);
     for (const [key, values] of unsupported)
       if (!isOff(json[key], values)) say(`${key} is not supported: it is ${shown(json[key])}`);
   });

@@ -150,6 +150,7 @@ interface Answered {
 }
 
 const train = read("preferences");
+const truths = read("preferences-truth");
 const held = read("preferences-test");
 const factOf = new Map(allQuestions().map(({ ask, fact }) => [ask, fact]));
 const share = <T>(items: readonly T[], is: (item: T) => boolean) => items.filter(is).length / items.length;
@@ -200,6 +201,16 @@ describe("the pairs", () => {
     const facts = new Set(held.filter(({ kind }) => kind === "fact").map(({ fact }) => fact));
     expect(facts.size / new Set(factOf.values()).size).toBeCloseTo(0.15, 1.5);
   });
+  test("that differ in their truth alone are friendly on both sides, and of no question or fact that is held out", () => {
+    const asked = new Set(train.map(({ instruction }) => instruction));
+    for (const { instruction, chosen, rejected } of truths) {
+      const messages = asking(instruction);
+      const judged = [score(messages, chosen), style(messages, rejected), truth(messages, rejected)];
+      expect([instruction, asked.has(instruction), ...judged]).toEqual([instruction, true, 1, 1, 0]);
+    }
+    expect(longerWins(truths)).toBeGreaterThan(0.4);
+    expect(longerWins(truths)).toBeLessThan(0.6);
+  });
   test("about anything else are 200, all different, of which the rule judges none", () => {
     const general = read("preferences-general");
     expect(general.length).toBeGreaterThanOrEqual(200);
@@ -240,7 +251,7 @@ test("the questions that measure are the held-out wordings, told apart by whethe
 
 test("the files are what the generator makes of the questions", () => {
   const made = preferenceFiles(split(allQuestions(), diceOf(2027)));
-  expect(Object.keys(made)).toHaveLength(4);
+  expect(Object.keys(made)).toHaveLength(5);
   for (const [path, records] of Object.entries(made)) {
     const text = records.map((record) => `${JSON.stringify(record)}\n`).join("");
     expect([path, readFileSync(path, "utf8") === text]).toEqual([path, true]);
