@@ -35,13 +35,35 @@ onEachDevice(() => {
     { loss: "aot", batch: { rows: 3, accumulate: 2 } },
     { loss: "sigmoid", ldAlpha: 0.5 },
     { loss: "sigmoid", divergence: "forward_kl" },
-  ])("%o begins where policy and reference are one", async (given) => {
+  ])("%o begins where policy and reference are one, and learns", async (given) => {
     const logged = await run(given);
     const wanted = expectedLoss(schema.parse({ kind: "dpo", data: "-", ...given }))!;
-    expect(logged[0]!.loss).toBeCloseTo(wanted, 4);
-    console.log(
-      given,
-      logged.map(({ loss, grad_norm }) => [loss, grad_norm]),
-    );
+    expect(Math.abs(logged[0]!.loss! - wanted)).toBeLessThan(1e-5 * wanted);
+    expect(logged[2]!.loss).toBeLessThan(wanted);
+    expect(logged[2]!["rewards/accuracies"]).toBe(1);
+  });
+
+  test.each([
+    [{ precompute: false }, 0],
+    [{ precompute: false, lora: {}, batch: { rows: 2, accumulate: 2 } }, 0],
+    [{ batch: { rows: 4 } }, 1e-4],
+    [{ batch: { rows: 1, accumulate: 4 } }, 1e-4],
+    [{ batch: { rows: 3, accumulate: 2 }, shuffle: true }, 1e-4],
+  ])("%o: rewards begin at 0, however the reference was computed", async (given, most) => {
+    const [first] = await run(given, pairs, 1);
+    for (const side of ["chosen", "rejected"]) expect(Math.abs(first![`rewards/${side}`]!)).toBeLessThanOrEqual(most);
+  });
+
+  test("a longer prompt changes no length that a loss divides by", async () => {
+    const longer = pairs.map(({ chosen, rejected, ...pair }) => {
+      const on = (side: typeof chosen) => ({
+        ...side,
+        ids: Uint32Array.from([2, 2, ...side.ids]),
+        trained: Uint8Array.from([0, 0, ...side.trained]),
+      });
+      return { ...pair, chosen: on(chosen), rejected: on(rejected) };
+    });
+    const [first] = await run({ loss: "ipo", beta: 0.5 }, longer, 1);
+    expect(first!.loss).toBeCloseTo(1, 4);
   });
 });

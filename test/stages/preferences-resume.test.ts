@@ -44,11 +44,13 @@ interface Trial {
   readonly signal?: AbortSignal;
   readonly change?: (stage: Stage) => Stage;
   readonly notes?: string[];
+  /** Draws the model's values. */
+  readonly seed?: number;
 }
 
 async function train(folder: string, kind: string, more: object, trial: Trial = {}): Promise<Float32Array> {
   const { schema, settings, build, scored = false } = kinds[kind]! as Kind;
-  const { signal = new AbortController().signal, change = (stage) => stage, notes = [] } = trial;
+  const { signal = new AbortController().signal, change = (stage) => stage, notes = [], seed = 1 } = trial;
   const path = join(folder, "data.jsonl");
   writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
   const config = schema.parse({
@@ -64,7 +66,7 @@ async function train(folder: string, kind: string, more: object, trial: Trial = 
   });
   const plain = modelOf(size);
   const scalar = scored && !("lora" in more) ? modelOf(scalarOf(size)) : plain;
-  using weights = new Slab(device(), scalar.parameters, { values: initialise(scalar.parameters, 1) });
+  using weights = new Slab(device(), scalar.parameters, { values: initialise(scalar.parameters, seed) });
   const console = { colour: false, note: (text: string) => notes.push(text), status() {}, done() {} };
   const open = async () => {
     const weights = new Slab(device(), plain.parameters, { values: initialise(plain.parameters, 1) });
@@ -154,10 +156,10 @@ onEachDevice(() => {
 
 test("the reference is computed once, kept by row, and computed again for what has changed", async () => {
   process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
-  const kept = async (given: object) => {
+  const kept = async (given: object, seed = 1) => {
     using folder = temporaryFolder();
     const notes: string[] = [];
-    await train(folder.path, "dpo", { optim: { steps: 1 }, ...given }, { notes });
+    await train(folder.path, "dpo", { optim: { steps: 1 }, ...given }, { notes, seed });
     return Number(notes.find((note) => note.includes("kept on disk"))?.match(/(\d+) of/)?.[1] ?? 0);
   };
   // Validation asks for the same pairs again: each is computed once.
@@ -167,4 +169,7 @@ test("the reference is computed once, kept by row, and computed again for what h
   // An answer that is cut is another row, and so is one whose tokens count differently.
   expect(await kept({ batch: { rows: 3, tokens: 37 } })).toBeLessThan(56);
   expect(await kept({ ldAlpha: 0.5 })).toBeLessThan(56);
+  // Another model has other numbers, and leaves these alone.
+  expect(await kept({}, 2)).toBe(28);
+  expect(await kept({})).toBe(56);
 });
