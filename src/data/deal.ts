@@ -24,6 +24,8 @@ export interface DealOptions {
   /** Several examples a row, by best fit, instead of one and padding. */
   readonly packing?: boolean;
   readonly shuffle: boolean;
+  /** Rows are padded to eighths of the whole length, and not to halves of halves: less padding, more programs. */
+  readonly fine?: boolean;
   /** Epochs differ in the order of their steps, and not in what goes together in a step. */
   readonly fixed?: boolean;
   readonly seed: number;
@@ -53,11 +55,12 @@ export interface Deal {
   mostTargets(steps: number): number[];
 }
 
-/** Lengths into which rows are padded: the whole, and halves of it down to an eighth, as far as they are of use. */
-const BUCKETS = 4;
+/** Lengths into which rows are padded, as shares of the whole, as far as they are of use. */
+const HALVES = [1 / 8, 1 / 4, 1 / 2, 1];
+const EIGHTHS = [1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1];
 
 export function dealOf(items: readonly Dealt[], options: DealOptions): Deal {
-  const { rows, tokens, accumulate, packing = false, shuffle, fixed = false, seed } = options;
+  const { rows, tokens, accumulate, packing = false, shuffle, fine = false, fixed = false, seed } = options;
   const sizes = items.map(({ size }) => size);
   const widths = items.map(({ width = 1 }) => width);
   const read = items.map(({ size, tokens = size }) => tokens);
@@ -66,7 +69,7 @@ export function dealOf(items: readonly Dealt[], options: DealOptions): Deal {
   const wide = items.find(({ width = 1 }) => width > rows);
   if (wide) throw new UserError(`${wide.where} takes ${wide.width} rows, and a micro-batch has ${rows}`);
   const packed = packing ? bestFit(sizes, tokens) : items.map((_, i) => [i]);
-  const lengths = packing ? [tokens] : bucketLengths(sizes, tokens);
+  const lengths = packing ? [tokens] : bucketLengths(sizes, tokens, fine ? EIGHTHS : HALVES);
   const graphOf = packed.map((row) => lengths.findIndex((length) => sumOf(row, sizes) <= length));
   const inGraph = lengths.map((_, graph) => packed.flatMap((_, row) => (graphOf[row] === graph ? [row] : [])));
 
@@ -141,8 +144,8 @@ function chunks<T>(items: readonly T[], size: number): T[][] {
 }
 
 /** The lengths that at least one example needs, ascending. */
-function bucketLengths(sizes: readonly number[], tokens: number): number[] {
-  const all = Array.from({ length: BUCKETS }, (_, i) => Math.ceil(tokens / 2 ** (BUCKETS - 1 - i)));
+function bucketLengths(sizes: readonly number[], tokens: number, shares: readonly number[]): number[] {
+  const all = shares.map((share) => Math.ceil(tokens * share));
   const distinct = [...new Set(all)].filter((length) => length >= Math.min(16, tokens));
   return distinct.filter((length, i) => sizes.some((size) => size <= length && size > (distinct[i - 1] ?? 0)));
 }

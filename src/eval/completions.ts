@@ -36,7 +36,14 @@ export async function* completionLogProbs(
 ): AsyncGenerator<readonly [at: number, logProb: number]> {
   if (asked.length === 0) return;
   const examples = asked.map(({ example }) => example);
-  const deal = dealOf(examples.map(dealt), { rows, tokens: length, accumulate: 1, shuffle: false, seed: 0 });
+  const deal = dealOf(examples.map(dealt), {
+    rows,
+    tokens: length,
+    accumulate: 1,
+    shuffle: false,
+    fine: true,
+    seed: 0,
+  });
   const most = deal.mostTargets(deal.stepsPerEpoch);
   using scratch = new Scratch(device);
   const bind = bindAll(slabs);

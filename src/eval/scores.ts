@@ -15,7 +15,7 @@ export async function* scoresOf(
 ): AsyncGenerator<readonly [at: number, score: number]> {
   if (sequences.length === 0) return;
   const items = sequences.map((ids, at) => ({ size: ids.length, targets: 1, where: `sequence ${at + 1}` }));
-  const deal = dealOf(items, { rows, tokens: length, accumulate: 1, shuffle: false, seed: 0 });
+  const deal = dealOf(items, { rows, tokens: length, accumulate: 1, shuffle: false, fine: true, seed: 0 });
   using scratch = new Scratch(device);
   const bind = bindAll(slabs);
   const passes = new Map<number, ReturnType<typeof passOf>>();

@@ -181,7 +181,7 @@ export interface DealtFor {
 export function dealFor(items: readonly Dealt[], { config, method, length, seed }: DealtFor): Deal {
   const { shuffle, batch } = config;
   const { rows, fixed = false } = method;
-  return dealOf(items, { rows, tokens: length, accumulate: batch.accumulate, shuffle, fixed, seed });
+  return dealOf(items, { rows, tokens: length, accumulate: batch.accumulate, shuffle, fine: true, fixed, seed });
 }
 
 /** By the loss alone. */

@@ -42,7 +42,15 @@ export function measuredOn<T>(
   device: Device,
   { items, dealt, feeding, slabs, scratch, rows, tokens, batches, before }: Measuring<T>,
 ): Measured<T> {
-  const deal = dealOf(items.map(dealt), { rows, tokens, accumulate: 1, shuffle: false, fixed: true, seed: 0 });
+  const deal = dealOf(items.map(dealt), {
+    rows,
+    tokens,
+    accumulate: 1,
+    shuffle: false,
+    fine: true,
+    fixed: true,
+    seed: 0,
+  });
   const count = Math.min(deal.stepsPerEpoch, batches);
   const chosen = Array.from({ length: count }, (_, i) =>
     deal.step(Math.floor(((i + 0.5) * deal.stepsPerEpoch) / count)),

@@ -97,7 +97,8 @@ export async function stageOf(config: RewardConfig, context: Context, data: Pair
       feeding: (model, options) => scoredFeeding(model, { ...options, rows, centring }),
       judged: ({ loss, accuracy }) => ({
         values: { validation_loss: loss!, validation_accuracy: accuracy! },
-        score: -loss!,
+        // The loss grows with certainty where the order is right already: it only decides between equals.
+        score: accuracy! - 1e-6 * loss!,
       }),
       async write(directory) {
         const normalisation = await normalised();
