@@ -188,7 +188,9 @@ export async function stageOf(config: KtoConfig, context: Context, data: JudgedD
       ...(ratio >= 1 && ratio <= 4 / 3
         ? []
         : [
-            `${name}: good answers weigh ${ratio.toFixed(2)} times what bad ones do; between 1 and 1.33 is advised: set desirable and undesirable`,
+            bad === 0
+              ? `${name}: no answer is bad: nothing says what is to become less likely`
+              : `${name}: good answers weigh ${ratio.toFixed(2)} times what bad ones do; between 1 and 1.33 is advised: set desirable and undesirable`,
           ]),
       startLine(name, loss, { expected: config.reference === undefined ? expected : null, held: held.length > 0 }),
       `${name}: ${first!.good ? "a good" : "a bad"} answer as the model sees it`,

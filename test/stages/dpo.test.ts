@@ -67,3 +67,19 @@ onEachDevice(() => {
     expect(first!.loss).toBeCloseTo(1, 4);
   });
 });
+
+test("a reference of another tokenizer, or with too little context, is refused", async () => {
+  using context = await smallContext();
+  const other = { ...bytes, files: { ...bytes.files, tokenizer: { ...bytes.files.tokenizer, version: "2.0" } } };
+  const config = schema.parse({ kind: "dpo", data: "-", reference: "somebody/else" });
+  const opened = (tokenizer: typeof bytes) => ({
+    ...context,
+    open: async () => ({ ...context, tokenizer, [Symbol.dispose]() {} }),
+  });
+  await expect(stageOf(config, opened(other), dataOf(pairs), 12)).rejects.toThrow(
+    "the reference somebody/else has another tokenizer than the policy",
+  );
+  await expect(stageOf(config, opened(bytes), dataOf(pairs), 500)).rejects.toThrow(
+    "the reference somebody/else has a context of",
+  );
+});
