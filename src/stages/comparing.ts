@@ -1,7 +1,7 @@
 /** The keys of a config that all stages have which learn from answers that are compared or judged. */
 import { z } from "zod";
 import { UserError } from "../errors";
-import { batch, kept, lora, optim, stageName, steps, type Training, training } from "../train/settings";
+import { batch, kept, lora, type Rates, stageName, training, tuning } from "../train/settings";
 import { source } from "./model-settings";
 import { preferences } from "./preferences";
 
@@ -16,11 +16,11 @@ export interface Own {
   /** What `batch.rows` counts. */
   readonly rows: string;
   /** Learning rates, of whole models and of adapters. */
-  readonly rates: readonly [whole: number, adapter: number];
+  readonly rates: Rates;
   readonly epochs: number;
 }
 
-export function comparing({ name, rows, rates: [whole, adapter], epochs }: Own) {
+export function comparing({ name, rows, rates, epochs }: Own) {
   return {
     name: stageName(name),
     ...source,
@@ -39,36 +39,8 @@ export function comparing({ name, rows, rates: [whole, adapter], epochs }: Own) 
         }),
       })
       .prefault({}),
-    optim: optim
-      .extend({
-        steps: steps.optional(),
-        lr: z
-          .number()
-          .gt(0)
-          .max(10)
-          .optional()
-          .meta({ description: `peak learning rate; ${whole} if absent, with lora ${adapter}` }),
-        schedule: optim.shape.schedule.unwrap().default("linear"),
-        floor: optim.shape.floor.unwrap().default(0),
-        beta2: optim.shape.beta2.unwrap().default(0.999),
-        weightDecay: optim.shape.weightDecay.unwrap().default(0),
-      })
-      .prefault({}),
+    optim: tuning(rates),
   };
-}
-
-interface WithRate {
-  readonly lora?: unknown;
-  readonly optim: { readonly lr?: number | undefined };
-}
-
-/** The settings with the rate that belongs to what is trained. */
-export function withRate<C extends WithRate & Omit<Training, "optim">>(
-  config: C,
-  [whole, adapter]: Own["rates"],
-): Training {
-  const optim = config.optim as Training["optim"];
-  return { ...config, optim: { ...optim, lr: optim.lr ?? (config.lora ? adapter : whole) } };
 }
 
 /** Tokens of a row: what was given, or what the model has room for. */

@@ -15,7 +15,7 @@ import { fingerprintOf } from "../fingerprint";
 import { input } from "../tensor/tensor";
 import type { ChatTemplate } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
-import { batch, dropout, kept, lora, optim, stageName, steps, type Training, training } from "../train/settings";
+import { batch, dropout, kept, lora, stageName, type Training, training, tuning, withRate } from "../train/settings";
 import type { Batch } from "../train/stage";
 import type { Share } from "../train/world";
 import { answerGraph, heldOutLoss, lossAsEvaluation, valuesOf } from "./answers";
@@ -25,6 +25,8 @@ import { readExamples, records } from "./examples";
 import { source } from "./model-settings";
 import { answering } from "./sampling";
 import { checkLora, trainedParts } from "./trained";
+
+const rates = [2e-5, 2e-4] as const;
 
 export const schema = z.strictObject({
   kind: z.literal("sft").meta({ description: "answers to instructions, and conversations" }),
@@ -53,29 +55,12 @@ export const schema = z.strictObject({
       }),
     })
     .prefault({}),
-  optim: optim
-    .extend({
-      steps: steps.optional(),
-      lr: z
-        .number()
-        .gt(0)
-        .max(10)
-        .optional()
-        .meta({ description: "peak learning rate; 2e-5 if absent, with lora 2e-4" }),
-      schedule: optim.shape.schedule.unwrap().default("linear"),
-      floor: optim.shape.floor.unwrap().default(0),
-      beta2: optim.shape.beta2.unwrap().default(0.999),
-      weightDecay: optim.shape.weightDecay.unwrap().default(0),
-    })
-    .prefault({}),
+  optim: tuning(rates),
 });
 
 export type SftConfig = z.infer<typeof schema>;
 
-export const settings = (config: SftConfig): Training => ({
-  ...config,
-  optim: { ...config.optim, lr: config.optim.lr ?? (config.lora ? 2e-4 : 2e-5) },
-});
+export const settings = (config: SftConfig): Training => withRate(config, rates);
 
 export function files({ template }: SftConfig): readonly string[] {
   const file = templateFile(template);

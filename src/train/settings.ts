@@ -45,6 +45,39 @@ export const optim = z.strictObject({
   clip: z.number().min(0).default(1).meta({ description: "largest global norm of the gradients; 0 does not clip" }),
 });
 
+/** Learning rates, of whole models and of adapters. */
+export type Rates = readonly [whole: number, adapter: number];
+
+/** The optimizer of stages that go on from a model with examples: TRL's defaults, and a rate by what is trained. */
+export const tuning = ([whole, adapter]: Rates) =>
+  optim
+    .extend({
+      steps: steps.optional(),
+      lr: z
+        .number()
+        .gt(0)
+        .max(10)
+        .optional()
+        .meta({
+          description: `peak learning rate; ${whole.toExponential()} if absent, with lora ${adapter.toExponential()}`,
+        }),
+      schedule: optim.shape.schedule.unwrap().default("linear"),
+      floor: optim.shape.floor.unwrap().default(0),
+      beta2: optim.shape.beta2.unwrap().default(0.999),
+      weightDecay: optim.shape.weightDecay.unwrap().default(0),
+    })
+    .prefault({});
+
+interface Tuned {
+  readonly lora?: unknown;
+  readonly optim: z.infer<ReturnType<typeof tuning>>;
+}
+
+/** The settings with the rate that belongs to what is trained. */
+export function withRate<C extends Tuned & Omit<Training, "optim">>(config: C, [whole, adapter]: Rates): Training {
+  return { ...config, optim: { ...config.optim, lr: config.optim.lr ?? (config.lora ? adapter : whole) } };
+}
+
 export const lora = z.strictObject({
   rank: z.int().min(1).max(4096).default(16).meta({ description: "columns of the two narrow matrices" }),
   alpha: z.number().gt(0).max(1e6).default(32).meta({ description: "what they add is multiplied by alpha / rank" }),
