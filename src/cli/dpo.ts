@@ -1,5 +1,5 @@
 /** `dawngrad dpo --model RUN --data FILE`: a config of one stage from the command line. */
-import { schema } from "../stages/dpo";
+import { lossNames, mixtureNames, schema } from "../stages/dpo";
 import { learning, stageCommand } from "./stage-command";
 
 export default stageCommand({
@@ -9,7 +9,10 @@ export default stageCommand({
   flags: {
     ...learning,
     format: { path: "format", open: true },
-    loss: "loss",
+    loss: {
+      path: "loss",
+      says: `${lossNames.join(", ")}; or a mixture: ${mixtureNames.join(", ")}; sigmoid if absent`,
+    },
     beta: "beta",
     reference: "reference",
     smoothing: "labelSmoothing",

@@ -48,8 +48,8 @@ const mixtures = {
   ],
 } as const satisfies Readonly<Record<string, Mixture>>;
 
-const lossNames = Object.keys(pairLosses) as [PairLossName, ...PairLossName[]];
-const mixtureNames = Object.keys(mixtures) as [keyof typeof mixtures];
+export const lossNames = Object.keys(pairLosses) as [PairLossName, ...PairLossName[]];
+export const mixtureNames = Object.keys(mixtures) as [keyof typeof mixtures];
 
 export const schema = z
   .strictObject({
