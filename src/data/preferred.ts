@@ -119,8 +119,8 @@ const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-mes
     if (typeof sides === "string") return sides;
     const { margin } = fields;
     if (margin === undefined || margin === null || margin === "") return [{ kind: "pair", ...sides, margin: null }];
-    const by = Number(margin);
-    if (typeof margin === "boolean" || !Number.isFinite(by)) return "margin is not a number";
+    const by = numberIn(margin);
+    if (by === null) return "margin is not a number";
     return [{ kind: "pair", ...sides, margin: by }];
   },
   ultrafeedback({ instruction, completions }, note) {
@@ -141,7 +141,7 @@ const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-mes
     if (prompt === null) return "info has neither a post nor an article";
     const texts = Array.isArray(summaries) ? summaries.map((one: unknown) => (isObject(one) ? one.text : one)) : [];
     if (texts.length !== 2 || !texts.every((text) => typeof text === "string")) return "summaries are not two texts";
-    const better = Number(choice);
+    const better = numberIn(choice);
     if (better !== 0 && better !== 1) return "choice is neither 0 nor 1";
     const text = (i: number) => ` ${(texts[i] as string).trim()}`;
     const sides = sidesOf(prompt, text(better), text(1 - better), note);
@@ -162,7 +162,14 @@ const labels: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
   ...["false", "0", "bad", "undesirable", "rejected", "thumbs_down"].map((name) => [name, false] as const),
 ]);
 
+/** A number, or in a table its digits. */
+function numberIn(value: unknown): number | null {
+  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) ? number : null;
+}
+
 function labelOf(label: unknown): boolean | null {
+  if (typeof label === "object") return null;
   return labels.get(String(label).trim().toLowerCase()) ?? null;
 }
 
@@ -194,7 +201,7 @@ function scoreOf(completion: Readonly<Record<string, unknown>>): number | null {
   for (const name of ["overall_score", "fine-grained_score", "score", "rating"]) {
     const score = completion[name];
     if (score === undefined || score === null || score === "") continue;
-    return Number.isFinite(Number(score)) ? Number(score) : null;
+    return numberIn(score);
   }
   return null;
 }

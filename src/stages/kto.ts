@@ -43,7 +43,9 @@ export const schema = z
     desirable: z.number().min(0).max(1000).default(1).meta({ description: "what a good answer counts for" }),
     undesirable: z.number().min(0).max(1000).default(1).meta({ description: "what a bad answer counts for" }),
   })
-  .superRefine(({ loss, batch }, context) => {
+  .superRefine(({ loss, batch, desirable, undesirable }, context) => {
+    if (desirable === 0 && undesirable === 0)
+      context.addIssue({ code: "custom", path: ["desirable"], message: "with undesirable 0 too nothing is learned" });
     if (loss === "kto" && batch.rows * batch.accumulate < 2)
       context.addIssue({
         code: "custom",

@@ -232,6 +232,11 @@ describe("what cannot be used is counted with its reason", () => {
     [{ prompt: 7, chosen: "a", rejected: "b" }, "prompt is neither a text nor a list of turns"],
     [{ prompt: "a", chosen: "b", rejected: "c", margin: "much" }, "margin is not a number"],
     [{ prompt: "a", chosen: "b", rejected: "c", margin: Number.NaN }, "margin is not a number"],
+    [{ prompt: "a", chosen: "b", rejected: "c", margin: [] }, "margin is not a number"],
+    [{ prompt: "a", chosen: "b", rejected: "c", margin: true }, "margin is not a number"],
+    [{ prompt: "a", completion: "b", label: [true] }, "label is [true], expected true or false"],
+    [{ prompt: "a", completion: "b", label: null }, "label is null, expected true or false"],
+    [{ info: { post: "a" }, summaries: [{ text: "a" }, { text: "b" }], choice: [] }, "choice is neither 0 nor 1"],
     [
       { chosen: [user("a"), assistant("b")], rejected: [user("c"), assistant("d")] },
       "the two sides do not begin with the same prompt",

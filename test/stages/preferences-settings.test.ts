@@ -58,6 +58,7 @@ describe("an option that the loss does not use is refused", () => {
     [{}, null],
     [{ batch: { rows: 1 } }, "batch.rows: a step of one answer"],
     [{ batch: { rows: 1, accumulate: 2 } }, null],
+    [{ desirable: 0, undesirable: 0 }, "desirable: with undesirable 0 too nothing is learned"],
     [{ batch: { rows: 1 }, loss: "apo_zero_unpaired" }, null],
   ])("kto %o", (given, wanted) => {
     const found = problems(kto.schema, { kind: "kto", ...given });
