@@ -25,6 +25,8 @@ import { type Tensor, view } from "../tensor/tensor";
 /** One side of every pair, [P] each: sums over a completion's tokens. */
 export interface Side {
   readonly logProbs: Tensor;
+  /** The same where every token counts whole, if that is another. */
+  readonly whole?: Tensor | undefined;
   readonly reference: Tensor;
   /** Tokens of the completion, as floats. */
   readonly lengths: Tensor;
@@ -191,7 +193,7 @@ export const pairLosses = {
   },
   /** The cross-entropy of a token of the chosen side: a pair's part of it, so that the mean over pairs is the mean over tokens. */
   sft: {
-    loss: ({ chosen, meanLength }) => divide(negative(chosen.logProbs), meanLength),
+    loss: ({ chosen, meanLength }) => divide(negative(chosen.whole ?? chosen.logProbs), meanLength),
     divergent: true,
     smoothing: "none",
   },

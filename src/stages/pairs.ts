@@ -70,8 +70,10 @@ export function pairGraph(
   const reference = fed ?? detach(completions(live!, asked, given).logProbs);
   const found = completions(model, asked, given);
   const half = (x: Tensor, which: 0 | 1) => slice(x, { first: which * P, count: P });
+  const whole = weighted ? segmentSum(found.ofTokens, asked.completions, 2 * P) : undefined;
   const side = (which: 0 | 1): Side => ({
     logProbs: half(found.logProbs, which),
+    whole: whole && half(whole, which),
     reference: half(reference, which),
     lengths: half(lengths, which),
   });

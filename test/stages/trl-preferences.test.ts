@@ -149,6 +149,11 @@ onEachDevice(() => {
     },
   );
 
+  test("dpo: sft is of whole answers, whatever their tokens count for in the other losses", async () => {
+    const [first] = await runDpo({ loss: "sigmoid+sft", ldAlpha: 0.5 });
+    expect(first!.loss).toBeCloseTo(Math.LN2 + golden.dpo.sft[0]!.loss, 4);
+  });
+
   test.each([
     ["kto", {}],
     ["apo_zero_unpaired", { loss: "apo_zero_unpaired" }],
