@@ -1,4 +1,4 @@
-/** Adapters with a scalar head: PEFT's own read (test/golden/peft_reward.py), ours written, read, and merged with their normalisation. */
+/** Reward models in Hugging Face's files: a classifier of transformers' (test/golden/scores.py); adapters with a scalar head: PEFT's own read (test/golden/peft_reward.py), ours written, read, and merged with their normalisation. */
 import { expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -14,6 +14,7 @@ import { parameter } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { writeTokenizer } from "../../src/text/tokenizer";
 import golden from "../golden/peft/reward/scores.json";
+import whole from "../golden/scores.json";
 import { bytes } from "../support/comparing";
 import { device, onEachDevice } from "../support/device";
 import { temporaryFolder } from "../support/folder";
@@ -22,9 +23,10 @@ const BASE = "test/golden/layouts/transformers";
 const REWARD = "test/golden/peft/reward";
 const sequences = golden.rows.map((row) => Uint32Array.from(row));
 
-async function scored(model: Model, slabs: readonly Slab[]): Promise<number[]> {
+async function scored(model: Model, slabs: readonly Slab[], given = sequences): Promise<number[]> {
   const found: number[] = [];
-  for await (const [at, score] of scoresOf({ device: device(), model, slabs, rows: 4, length: 12 }, sequences))
+  const length = Math.max(...given.map(({ length }) => length));
+  for await (const [at, score] of scoresOf({ device: device(), model, slabs, rows: 4, length }, given))
     found[at] = score;
   return found;
 }
@@ -34,6 +36,18 @@ function expectClose(found: readonly number[], wanted: readonly number[]): void 
 }
 
 onEachDevice(() => {
+  test("a classifier of transformers' has its scores of sequences of unequal length, alone and padded", async () => {
+    const { model, weights } = await loadModel(device(), "test/golden/classifier");
+    using slab = weights;
+    const found = await scored(
+      model,
+      [slab],
+      whole.ids.map((row) => Uint32Array.from(row)),
+    );
+    expectClose(found, whole.alone);
+    expectClose(found, whole.padded);
+  });
+
   test("PEFT's adapter of a sequence classifier gives the scores that transformers gives, alone and padded", async () => {
     const { model, weights } = await loadModel(device(), BASE);
     using base = weights;

@@ -28,6 +28,13 @@ pairs = [  # prompt, chosen, rejected: the end token is TRL's to add
     ([20, 21, 22, 23, 24], [8], [9, 10]),
     ([5], [14, 15, 16, 17, 18], [19]),
 ]
+# With these a sorted margin of the policy meets another pair's of the reference: on the others aot is sigmoid.
+crossed = [
+    ([5, 25, 29, 31], [9, 3], [9]),
+    ([25], [6, 18, 5, 6, 13], [25, 11, 33]),
+    ([17, 21, 11, 25], [11, 10, 5], [33, 22]),
+    ([5, 21, 33, 27], [29, 3, 8], [11, 31, 14]),
+]
 judged = [  # prompt, answer, whether it is good
     ([3, 9, 12], [4, 5, 6], True),
     ([8, 9], [7], False),
@@ -94,18 +101,23 @@ def set_first_matrices(model):
                 p.copy_(torch.sin(torch.arange(p.numel(), dtype=torch.float32) * 0.37).view_as(p) * 0.2)
 
 
-pair_rows = Dataset.from_list([{"prompt": text(p), "chosen": " " + text(c), "rejected": " " + text(r)} for p, c, r in pairs])
+def rows_of(pairs):
+    return Dataset.from_list([{"prompt": text(p), "chosen": " " + text(c), "rejected": " " + text(r)} for p, c, r in pairs])
 
 
-def dpo(lora=False, **more):
+pair_rows = rows_of(pairs)
+
+
+def dpo(lora=False, of=None, **more):
+    of = of or pairs
     trainer = DPOTrainer(
-        model=policy(), ref_model=None if lora else policy(), args=settings(DPOConfig, **more), train_dataset=pair_rows,
+        model=policy(), ref_model=None if lora else policy(), args=settings(DPOConfig, **more), train_dataset=rows_of(of),
         processing_class=tokenizer(), peft_config=adapter(task_type="CAUSAL_LM") if lora else None,
     )
     if lora:
         set_first_matrices(trainer.model)
     first = trainer.train_dataset[0]
-    assert (first["prompt_ids"] + first["chosen_ids"])[-4:] == [4, 5, 6, EOS], first
+    assert first["prompt_ids"] + first["chosen_ids"] == of[0][0] + of[0][1] + [EOS], first
     return logged(trainer)
 
 
@@ -119,8 +131,7 @@ def kto(**more):
 
 def older(trainer_kind, config_kind, **more):
     trainer = trainer_kind(
-        model=policy(), args=settings(config_kind, max_completion_length=12, **more) if False else settings(config_kind, **more),
-        train_dataset=pair_rows, processing_class=tokenizer(),
+        model=policy(), args=settings(config_kind, **more), train_dataset=pair_rows, processing_class=tokenizer(),
     )
     return logged(trainer)
 
@@ -148,14 +159,17 @@ def sine(i):
 
 
 losses = [
-    "sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft",
+    "sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down", "discopop", "sft",
     "sigmoid_norm",
 ]
 runs = {name: dpo(loss_type=[name]) for name in losses}
 runs["exo_pair"] = dpo(loss_type=["exo_pair"], label_smoothing=1e-3)
 runs["robust"] = dpo(loss_type=["robust"], label_smoothing=0.1)
-runs["aot, smoothed"] = dpo(loss_type=["aot"], label_smoothing=0.1)
-runs["aot_unpaired, smoothed"] = dpo(loss_type=["aot_unpaired"], label_smoothing=0.1)
+runs["crossed"] = dpo(of=crossed, loss_type=["sigmoid"])
+for name in ("aot", "aot_unpaired"):
+    runs[name] = dpo(of=crossed, loss_type=[name])
+    runs[f"{name}, smoothed"] = dpo(of=crossed, loss_type=[name], label_smoothing=0.1)
+assert all(abs(runs["aot"][step]["loss"] - runs["crossed"][step]["loss"]) > 1e-3 for step in (1, 2))
 for divergence in ("forward_kl", "js_divergence", "alpha_divergence"):
     runs[f"sigmoid, {divergence}"] = dpo(loss_type=["sigmoid"], f_divergence_type=divergence)
 runs["ipo, js_divergence"] = dpo(loss_type=["ipo"], f_divergence_type="js_divergence")
@@ -165,9 +179,11 @@ runs["mpo"] = dpo(loss_type=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0
 runs["sigmoid+sft"] = dpo(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 1.0])
 runs["synced"] = dpo(loss_type=["sigmoid"], sync_ref_model=True, ref_model_mixup_alpha=0.6, ref_model_sync_steps=1)
 runs["adapter"] = dpo(lora=True, loss_type=["sigmoid"])
+runs["adapter, accumulated"] = dpo(lora=True, loss_type=["sigmoid"], rows=1, accumulate=4)
 runs["accumulated"] = dpo(loss_type=["sigmoid"], rows=1, accumulate=4)
 result = {
     "pairs": [{"prompt": p, "chosen": c + [EOS], "rejected": r + [EOS]} for p, c, r in pairs],
+    "crossed": [{"prompt": p, "chosen": c + [EOS], "rejected": r + [EOS]} for p, c, r in crossed],
     "judged": [{"prompt": p, "answer": a + [EOS], "good": good} for p, a, good in judged],
     "margins": margins,
     "dpo": runs,

@@ -28,6 +28,7 @@ import { onEachDevice } from "../support/device";
 process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
 
 const pairs = golden.pairs.map(({ prompt, chosen, rejected }) => pairOf(prompt, chosen, rejected));
+const crossed = golden.crossed.map(({ prompt, chosen, rejected }) => pairOf(prompt, chosen, rejected));
 const answers = golden.judged.map(({ prompt, answer, good }) => ({
   answer: example(prompt, answer),
   good,
@@ -56,13 +57,10 @@ async function steps(stage: Built, lora: boolean): Promise<Logged[]> {
 
 const lora = { rank: 4, alpha: 8, targets: ["c_attn", "c_fc"] };
 
-async function runDpo(given: Record<string, unknown>): Promise<Logged[]> {
+async function runDpo(given: Record<string, unknown>, train = pairs): Promise<Logged[]> {
   const config = dpo.schema.parse({ kind: "dpo", ...common, batch: { rows: 4 }, ...given });
   using context = await smallContext();
-  return await steps(
-    await dpo.stageOf(config, context, { ...shared, train: pairs }, LENGTH),
-    config.lora !== undefined,
-  );
+  return await steps(await dpo.stageOf(config, context, { ...shared, train }, LENGTH), config.lora !== undefined);
 }
 
 /** Within 1e-5 of losses and what is told, and 1e-4 of gradient norms, of their size. */
@@ -119,11 +117,15 @@ onEachDevice(() => {
     ["synced", { precompute: false, sync: { every: 1, share: 0.6 } }],
     ["adapter", { lora }],
     ["accumulated", { batch: { rows: 1, accumulate: 4 } }],
+    ["adapter, accumulated", { lora, batch: { rows: 1, accumulate: 4 } }],
+    ["crossed", {}],
   ];
   test.each(runs)("dpo: %s", async (name, given) => {
     const wanted = golden.dpo[name];
     // TRL tells means of micro-batches' means of a token.
-    expectLogged(await runDpo(given), wanted, name === "accumulated" ? ofPairs : [...ofPairs, ...ofTokens]);
+    const train = name === "crossed" || name.startsWith("aot") ? crossed : pairs;
+    const told = name.includes("accumulated") ? ofPairs : [...ofPairs, ...ofTokens];
+    expectLogged(await runDpo(given, train), wanted, told);
   });
   test.each(["sigmoid", "adapter", "ld_alpha", "mpo"] as const)(
     "dpo: %s, the reference computed with each step",
