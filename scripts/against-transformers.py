@@ -36,7 +36,9 @@ with torch.no_grad():
     batch = torch.stack([torch.cat([row, torch.full((width - len(row),), padding)]) for row in rows])
     mask = torch.stack([(torch.arange(width) < len(row)).long() for row in rows])
     together = model(batch, attention_mask=mask).logits[:, 0]
+wrong = False
 for name, found in (("alone", alone), ("padded", together)):
+    wrong |= bool(((found - wanted).abs() > 1e-5 * wanted.abs().clamp(min=1)).any())
     print(f"{name}: {len(rows)} sequences of {min(map(len, rows))} to {width} tokens, largest difference {(found - wanted).abs().max():.2e} of scores up to {wanted.abs().max():.2f}")
 if os.path.exists(os.path.join(folder, "tokenizer.json")):
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -44,4 +46,6 @@ if os.path.exists(os.path.join(folder, "tokenizer.json")):
     tokenizer.pad_token_id = padding
     after = tokenizer([line["text"] for line in shown], padding=True)
     kept = [[i for i, m in zip(ids, mask) if m] for ids, mask in zip(after["input_ids"], after["attention_mask"])]
+    wrong |= before != kept or kept != [line["ids"] for line in shown] or padding == tokenizer.eos_token_id
     print(f"tokenised alike before and after padding was set: {before == kept}; as dawngrad does: {kept == [line['ids'] for line in shown]}; padding is {padding}, the end {tokenizer.eos_token_id}")
+sys.exit("they differ" if wrong else 0)

@@ -7,11 +7,8 @@ import { z } from "zod";
 import { type Group, groupsOf } from "../data/groups";
 import { showExample } from "../data/show";
 import { templateFile } from "../data/template-for";
-import { UserError } from "../errors";
 import { scoresOf } from "../eval/scores";
 import { type Normalisation, writeNormalisation } from "../formats/normalisation";
-import { HEAD } from "../model/architecture";
-import { targeted } from "../model/lora";
 import { type Training, withRate } from "../train/settings";
 import { comparedStage } from "./compared";
 import { comparing, rowLength } from "./comparing";
@@ -65,14 +62,9 @@ export async function build(config: RewardConfig, context: Context): Promise<Bui
 
 /** Of pairs that were read. */
 export async function stageOf(config: RewardConfig, context: Context, data: PairData, length: number): Promise<Built> {
-  const { device, seed, console, model } = context;
+  const { device, seed, console } = context;
   const { name, lora, centring } = config;
   const rows = rowsOf(config);
-  if (lora && targeted(model.modules, lora.targets).some((module) => module.name === HEAD))
-    throw new UserError("lora.targets names the language head, which a reward model does not use", {
-      hint: "leave head out of lora.targets: the scalar head is trained as it is",
-      exitCode: 2,
-    });
   const said = await saidByPolicy();
   const trained = trainedParts(lora, context, { scored: true });
   const { train, held, tokenizer } = data;

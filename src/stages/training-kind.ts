@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { UserError } from "../errors";
 import { scalarOf } from "../formats/checkpoint";
 import { duration, memory, short } from "../log/console";
-import type { ModelConfig } from "../model/architecture";
+import { HEAD, type ModelConfig } from "../model/architecture";
 import { adapterOf, targeted } from "../model/lora";
 import { type Model, modelOf, withAdapters } from "../model/model";
 import { learningRate } from "../optim/schedule";
@@ -63,7 +63,8 @@ export function trainingKind<C extends TrainingConfig>({
     reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
     check(config, planned) {
-      if (!scored) expectPolicies(config.name, planned);
+      if (scored) expectNoHead(config, planned);
+      else expectPolicies(config.name, planned);
       checkTraining(config, settings(config), planned);
     },
     outline: (config, model) => outline(config, settings(config), model, { rows: rowsOf(config), scored }),
@@ -97,6 +98,16 @@ function expectPolicies(name: string, { models }: Planned): void {
   for (const [key, { scalar }] of models) {
     if (scalar) throw rewardModel(name, key);
   }
+}
+
+/** A reward model has no use for the language head. */
+function expectNoHead({ name, lora }: TrainingConfig, { models }: Planned): void {
+  const { modules } = modelOf(models.get("from")!);
+  if (!lora || !targeted(modules, lora.targets).some((module) => module.name === HEAD)) return;
+  throw new UserError("lora.targets names the language head, which a reward model does not use", {
+    hint: `stage ${name}: leave head out of lora.targets; the scalar head is trained as it is`,
+    exitCode: 2,
+  });
 }
 
 function rewardModel(name: string, what: string): UserError {

@@ -20,7 +20,7 @@ export interface Tokenizer {
   readonly size: number;
   /** The id that ends a document, if there is one. */
   readonly endOfText: number | null;
-  /** What rows may be padded with: no text ends with it. */
+  /** What rows may be padded with: never the end token, with which all texts end that are scored. */
   readonly padding: number;
   readonly files: TokenizerFiles;
   /** Tokens that are found in text before anything else is done with it. */

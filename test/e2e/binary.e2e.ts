@@ -871,6 +871,12 @@ describe("preferences", () => {
     const refusals: [string[], string][] = [
       [["generate", "--model", "rewards", "--prompt", "a"], "is a reward model"],
       [["score", "--model", "base", ...pairs], "has no scalar head"],
+      [["eval", "answers", "--model", "rewards", "--data", "data/questions-test.jsonl"], "is a reward model"],
+      [["sft", "--model", "rewards", "--data", "data/questions.jsonl", "--out", "none"], "is a reward model"],
+      [
+        ["reward", "--model", "base", ...pairs, "--lora", "--target", "head", "--out", "none"],
+        "names the language head",
+      ],
       [["dpo", "--model", "rewards", ...pairs, ...few, "--out", "none"], "is a reward model"],
       [["dpo", "--model", "base", ...pairs, "--loss", "hinge", "--smoothing", "0.1"], "is not used by hinge"],
       [["kto", "--model", "base", ...pairs, "--rows", "1"], "a step of one answer"],
