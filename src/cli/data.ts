@@ -75,6 +75,11 @@ const show = defineCommand({
     const rows = await readRecords(await locateData(args.file, console), args.file);
     const preferred =
       args.pairs === true || (format === "auto" ? arePreferences(rows.rows) : !isOneOf(formats, format));
+    if (preferred && format !== "auto" && !isOneOf(preferenceFormats, format))
+      throw new UserError(`records of ${format} are examples to follow, and say of no answer that it is better`, {
+        hint: `--pairs shows ${preferenceFormats.join(", ")}`,
+        exitCode: 2,
+      });
     const given = format === "auto" ? undefined : format;
     const { shown, lines } = preferred ? await preferences() : await examples();
     for (const line of lines) console.note(line);
