@@ -28,7 +28,9 @@ export const preferences = {
     .enum(["auto", ...preferenceFormats])
     .default("auto")
     .meta({ description: "what the records are; auto goes by their fields" }),
-  template,
+  template: template.unwrap().default("auto").meta({
+    description: "alpaca, instruction, chat, or a Jinja file; auto takes the model's own, else chat",
+  }),
   trees: trees.unwrap().omit({ paths: true }).prefault({}),
   validation: validation.unwrap().default(0.05).meta({
     description: "share of the prompts that is held out, by seed, or a data file; none evaluates nothing",
