@@ -62,7 +62,7 @@ export function withLists(row: Row): Row {
   const info = objectOf(row.fields.info);
   const found = [
     ...lists,
-    ...(turns.length === TURNS.length || (sides.length > 0 && turns.length > 0) ? turns : []),
+    ...(turns.length === TURNS.length || SIDES.every((name) => name in row.fields) ? turns : []),
     ...sides,
     ...(info ? [["info", info] as const] : []),
   ];
@@ -75,7 +75,7 @@ const LISTS = ["messages", "conversations", "history", "completions", "summaries
 /** Fields that are lists of turns or texts, each for itself. */
 const SIDES = ["chosen", "rejected"];
 
-/** Fields that are lists of turns both, or texts. */
+/** Fields that are lists of turns both, or texts; beside two sides each for itself. */
 const TURNS = ["prompt", "completion"];
 
 function listOf(cell: unknown): readonly unknown[] | null {

@@ -5,7 +5,7 @@ import type { ChatTemplate, Encoded } from "../text/template";
 import type { Tokenizer } from "../text/tokenizer";
 import { tick } from "../tick";
 import { type Cut, cutTo } from "./cut";
-import { specialsIn } from "./end-tokens";
+import { specialsIn, withoutEnds } from "./end-tokens";
 import { encodeWhole, exampleOf } from "./examples";
 import type { Sample } from "./formats";
 import type { JudgedExample, PairExample } from "./pairs";
@@ -38,7 +38,7 @@ export async function encodePreferences(
   { preferences, read, bad }: Pick<LoadedPreferences, "preferences" | "read" | "bad">,
   options: PreferenceEncoding,
 ): Promise<PreferenceExamples> {
-  const { tokenizer, strict, onProgress } = options;
+  const { tokenizer, template, strict, onProgress } = options;
   const pairs: PairExample[] = [];
   const judged: JudgedExample[] = [];
   const taken: LocatedPreference[] = [];
@@ -65,7 +65,9 @@ export async function encodePreferences(
     lost.open += cut.filter(({ open }) => open).length;
     taken.push(preference);
     if (found.differs) told.push({ where, problem: "the template does not render the prompt of both sides alike" });
-    const [special] = samplesOf(preference).flatMap((sample) => specialsIn(sample, tokenizer));
+    const [special] = samplesOf(preference).flatMap((sample) =>
+      specialsIn(withoutEnds(sample, tokenizer, template), tokenizer),
+    );
     if (special) told.push({ where, problem: `the letters ${JSON.stringify(special)} in it are read as plain text` });
     const [first, second] = found.sides.map((side) => exampleOf(side, where));
     if (preference.kind === "pair")

@@ -5,7 +5,7 @@ import type { Message } from "../text/template";
 import type { Sample } from "./formats";
 import { isObject } from "./json";
 import { rankedReplies, type TreeOptions } from "./oasst";
-import { answered, pairOf } from "./prompted";
+import { answered, answers, asked, pairOf } from "./prompted";
 import type { BadRow, Row } from "./row";
 import { type Sides, sampleOf, sidesOf, wordsOf } from "./sides";
 import { type Note, unreadOf } from "./turns";
@@ -90,27 +90,32 @@ export function convertPreferences(
   const bad: BadRow[] = [];
   for (const { fields, where } of rows) {
     const unread = new Set(unreadOf(fields, read[format]));
-    const result = converters[format](fields, (name) => unread.add(name));
+    const problems = new Set<string>();
+    const result = converters[format](
+      fields,
+      (name) => unread.add(name),
+      (problem) => problems.add(problem),
+    );
     if (typeof result === "string") {
       bad.push({ where, problem: result });
       continue;
     }
+    for (const problem of problems) bad.push({ where, problem });
     for (const one of result) preferences.push({ ...one, where, ...(unread.size > 0 && { unread: [...unread] }) });
   }
   return { preferences, read: rows.length, bad };
 }
 
 type Fields = Row["fields"];
-type Converter = (fields: Fields, note: Note) => readonly Preference[] | string;
+/** `problem`: called with what is wrong with one of several pairs. */
+type Converter = (fields: Fields, note: Note, problem: (what: string) => void) => readonly Preference[] | string;
 
-const asked = ["instruction", "prompt", "question", "input", "context", "system", "history"];
-
-/** What of a record is read. */
+/** What of a record is read; which of what may be asked and answered is not, is told where it is seen. */
 const read: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-messages">, readonly string[]>> = {
   pairs: [...asked, "chosen", "rejected", "margin"],
   ultrafeedback: ["instruction", "completions"],
   summaries: ["info", "summaries", "choice"],
-  labels: [...asked, "completion", "output", "response", "messages", "conversations", "label"],
+  labels: [...asked, ...answers, "label"],
 };
 
 const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-messages">, Converter>> = {
@@ -123,17 +128,17 @@ const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-mes
     if (by === null) return "margin is not a number";
     return [{ kind: "pair", ...sides, margin: by }];
   },
-  ultrafeedback({ instruction, completions }, note) {
+  ultrafeedback({ instruction, completions }, note, problem) {
     if (typeof instruction !== "string" || instruction.trim() === "") return "instruction is not a text";
     if (!Array.isArray(completions)) return "completions is not a list";
     const answers = completions.flatMap((one: unknown) => {
-      if (!isObject(one) || typeof one.response !== "string") return [];
+      if (!isObject(one) || typeof one.response !== "string" || one.response.trim() === "") return [];
       const score = scoreOf(one);
       return score === null ? [] : [{ content: one.response, score }];
     });
     if (answers.length < completions.length) note("completions without a response or a score");
     const prompt: Message[] = [{ role: "user", content: instruction }];
-    return rankedPairs(answers, (better, worse) => sidesOf(prompt, better.content, worse.content, note));
+    return rankedPairs(answers, (better, worse) => sidesOf(prompt, better.content, worse.content, note), problem);
   },
   summaries({ info, summaries, choice }, note) {
     if (!isObject(info)) return "info is no object";
@@ -182,18 +187,20 @@ interface Scored {
 function rankedPairs<T extends Scored>(
   answers: readonly T[],
   pair: (better: T, worse: T) => Sides | string,
-): Preference[] | string {
+  problem: (what: string) => void,
+): readonly Preference[] | string {
   const found: Preference[] = [];
-  let problem = "no two answers differ in their score";
+  let differ = false;
   for (const better of answers) {
     for (const worse of answers) {
       if (better.score <= worse.score) continue;
+      differ = true;
       const sides = pair(better, worse);
-      if (typeof sides === "string") problem = sides;
+      if (typeof sides === "string") problem(sides);
       else found.push({ kind: "pair", ...sides, margin: null });
     }
   }
-  return found.length > 0 ? found : problem;
+  return differ ? found : "no two answers differ in their score";
 }
 
 /** UltraFeedback's (https://arxiv.org/abs/2310.01377): the score of the answer as a whole, or the mean of its parts. */
@@ -228,9 +235,14 @@ function convertTrees(
   const bad = [...lost];
   for (const { prompt, replies, where } of groups) {
     const answers = replies.map(({ text, rank }) => ({ content: text, score: -rank }));
-    const found = rankedPairs(answers, (better, worse) => sidesOf(prompt, better.content, worse.content, () => {}));
-    if (typeof found === "string") bad.push({ where, problem: found });
-    else for (const one of found) preferences.push({ ...one, where });
+    const problems = new Set<string>();
+    const found = rankedPairs(
+      answers,
+      (better, worse) => sidesOf(prompt, better.content, worse.content, () => {}),
+      (problem) => problems.add(problem),
+    );
+    for (const problem of typeof found === "string" ? [found] : problems) bad.push({ where, problem });
+    if (typeof found !== "string") for (const one of found) preferences.push({ ...one, where });
   }
   return { preferences, read, bad };
 }

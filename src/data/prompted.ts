@@ -3,20 +3,37 @@ import type { Message } from "../text/template";
 import { instructionTurns } from "./formats";
 import type { Row } from "./row";
 import { dialogueOf, messagesOf, type Side, type Sides, sidesOf, sidesOfText, sidesOfWhole } from "./sides";
-import { afterSystem, type Note } from "./turns";
+import { afterSystem, type Note, unreadOf } from "./turns";
 
 type Fields = Row["fields"];
 
+/** Fields that may hold what is asked. */
+export const asked = ["instruction", "prompt", "question", "input", "context", "system", "history"];
+
+/** Fields that may hold an answer with its label. */
+export const answers = ["completion", "output", "response", "messages", "conversations"];
+
+/** Names those of them that are there beside the ones that are read. */
+function passOver(fields: Fields, used: readonly string[], note: Note): void {
+  for (const name of unreadOf(fields, used)) if (asked.includes(name) || answers.includes(name)) note(name);
+}
+
+const isGiven = (value: unknown): boolean => value !== undefined && value !== null;
+
 /** The prompt and the two answers of a record; else why they are no pair. */
-export function pairOf(fields: Fields, note: Note): Sides | string {
-  const { chosen, rejected } = fields;
-  const [better, worse] = [sideOf(chosen, note), sideOf(rejected, () => {})];
+export function pairOf({ prompt: given, ...others }: Fields, note: Note): Sides | string {
+  const { chosen, rejected } = others;
+  const isEmpty = given === "" || (Array.isArray(given) && given.length === 0);
+  const fields: Fields = isEmpty ? others : { ...others, prompt: given };
+  const [better, worse] = [sideOf(chosen, note), sideOf(rejected, note)];
   if (better === null) return "chosen is neither a text nor a list of turns";
   if (worse === null) return "rejected is neither a text nor a list of turns";
   if ("problem" in better) return `chosen: ${better.problem}`;
   if ("problem" in worse) return `rejected: ${worse.problem}`;
-  const whole = !("instruction" in fields || "question" in fields) && wholeSides(fields, better.side, worse.side);
+  const isAsked = isGiven(fields.instruction) || isGiven(fields.question);
+  const whole = isAsked ? null : wholeSides(fields, better.side, worse.side);
   if (whole) {
+    passOver(fields, ["system", ...(whole.every((turns) => beginsWith(turns, given)) ? ["prompt"] : [])], note);
     const [first, second] = whole.map((turns) => afterSystem(fields.system, { messages: turns, unlearned: [] }, note));
     if (typeof first === "string" || typeof second === "string") return "system is not a text";
     return sidesOfWhole(first!.messages, second!.messages, note);
@@ -41,6 +58,13 @@ function wholeSides({ prompt }: Fields, better: Side, worse: Side): (readonly Me
   return better[0]?.role === "assistant" ? null : [better, worse];
 }
 
+/** Whether a prompt that is given beside a whole conversation says nothing more: it is its first question, or its first turns. */
+function beginsWith(turns: readonly Message[], prompt: unknown): boolean {
+  if (typeof prompt === "string") return turns.find(({ role }) => role === "user")?.content.trim() === prompt.trim();
+  const given = messagesOf(prompt, () => {});
+  return typeof given !== "string" && Bun.deepEquals(given, turns.slice(0, given.length));
+}
+
 type Found<K extends string, T> = { readonly [P in K]: T } | { readonly problem: string };
 
 function sideOf(value: unknown, note: Note): Found<"side", Side> | null {
@@ -53,25 +77,26 @@ function sideOf(value: unknown, note: Note): Found<"side", Side> | null {
 /** What comes before the answer: turns of an instruction, a question or a list; a text as it is; null where nothing is given. */
 function promptOf(fields: Fields, note: Note): Found<"prompt", readonly Message[] | string | null> {
   const { prompt, instruction, question, system } = fields;
-  const within = (turns: readonly Message[]): Found<"prompt", readonly Message[]> => {
+  const within = (turns: readonly Message[], ...used: readonly string[]): Found<"prompt", readonly Message[]> => {
+    passOver(fields, [...answers, "system", ...used], note);
     const whole = afterSystem(system, { messages: turns, unlearned: [] }, note);
     return typeof whole === "string" ? { problem: whole } : { prompt: whole.messages };
   };
-  if (instruction !== undefined || question !== undefined) {
-    const turns = instructionTurns(instruction === undefined ? { ...fields, instruction: question } : fields, note);
-    return typeof turns === "string" ? { problem: turns } : within(turns);
+  if (isGiven(instruction) || isGiven(question)) {
+    const name = isGiven(instruction) ? "instruction" : "question";
+    const turns = instructionTurns({ ...fields, instruction: fields[name] }, note);
+    return typeof turns === "string" ? { problem: turns } : within(turns, name, "input", "context", "history");
   }
   if (Array.isArray(prompt)) {
     const turns = messagesOf(prompt, note);
-    return typeof turns === "string" ? { problem: `prompt: ${turns}` } : within(turns);
+    return typeof turns === "string" ? { problem: `prompt: ${turns}` } : within(turns, "prompt");
   }
-  if (prompt === undefined || prompt === null) return { prompt: null };
-  if (typeof prompt !== "string") return { problem: "prompt is neither a text nor a list of turns" };
-  const answers = [fields.chosen, fields.completion].filter((value) => value !== undefined);
-  if (answers.some((value) => Array.isArray(value))) return within([{ role: "user", content: prompt }]);
-  const dialogue = dialogueOf(prompt);
-  if (dialogue) return { prompt: dialogue.filter(({ content }, i) => content !== "" || i < dialogue.length - 1) };
-  return { prompt };
+  if (isGiven(prompt) && typeof prompt !== "string") return { problem: "prompt is neither a text nor a list of turns" };
+  const answeredBy = [fields.chosen, fields.rejected, fields.completion];
+  if (typeof prompt === "string" && answeredBy.some((value) => Array.isArray(value)))
+    return within([{ role: "user", content: prompt }], "prompt");
+  passOver(fields, [...answers, "prompt"], note);
+  return { prompt: (prompt as string | null | undefined) ?? null };
 }
 
 /** A prompt and its one answer. */
@@ -81,16 +106,21 @@ export function answered(
 ): { readonly prompt: readonly Message[] | string; readonly answer: Side } | string {
   const { messages, conversations } = fields;
   const list = messages ?? conversations;
-  if (list !== undefined) {
+  if (isGiven(list)) {
+    const name = isGiven(messages) ? "messages" : "conversations";
+    passOver(fields, ["system", name], note);
     const turns = messagesOf(list, note);
-    if (typeof turns === "string") return turns;
+    if (typeof turns === "string") return `${name}: ${turns}`;
     const whole = afterSystem(fields.system, { messages: turns, unlearned: [] }, note);
     if (typeof whole === "string") return whole;
     const last = whole.messages.findLastIndex(({ role }) => role === "assistant");
     if (last < 1) return "there is no answer";
+    if (last < whole.messages.length - 1) note("what follows the last answer");
     return { prompt: whole.messages.slice(0, last), answer: whole.messages.slice(last, last + 1) };
   }
-  const answer = sideOf(fields.completion ?? fields.output ?? fields.response, note);
+  const name = answers.find((one) => isGiven(fields[one]));
+  for (const other of unreadOf(fields, [name ?? ""])) if (answers.includes(other)) note(other);
+  const answer = name === undefined ? null : sideOf(fields[name], note);
   if (answer === null) return "the answer is neither a text nor a list of turns";
   if ("problem" in answer) return answer.problem;
   const prompt = promptOf(fields, note);

@@ -19,7 +19,7 @@ export type Prompt = readonly Message[] | string;
 
 /** A prompt that is given, and the two answers to it: turns to turns, or text to text. Else why they are no pair. */
 export function sidesOf(prompt: Prompt, chosen: Side, rejected: Side, note: Note): Sides | string {
-  const [better, worse] = [sampleOf(prompt, chosen, note), sampleOf(prompt, rejected, () => {})];
+  const [better, worse] = [sampleOf(prompt, chosen, note), sampleOf(prompt, rejected, note)];
   if (typeof better === "string") return `chosen: ${better}`;
   if (typeof worse === "string") return `rejected: ${worse}`;
   if (Bun.deepEquals(better, worse)) return "the two sides are the same";
@@ -50,6 +50,7 @@ export function sidesOfWhole(chosen: readonly Message[], rejected: readonly Mess
   let common = 0;
   while (common < most && same(common)) common++;
   if (common === chosen.length && common === rejected.length) return "the two sides are the same";
+  if (common === most) return "one side is the beginning of the other, so they have no two answers to compare";
   const answersAt = (i: number) => chosen[i]?.role === "assistant" && rejected[i]?.role === "assistant";
   while (common > 0 && !answersAt(common)) common--;
   if (common === 0) return "the two sides do not begin with the same prompt";
@@ -88,7 +89,9 @@ export function dialogueOf(text: string): Message[] | null {
 
 /** A list of turns; else what is wrong with it. */
 export function messagesOf(value: unknown, note: Note): readonly Message[] | string {
-  if (!Array.isArray(value)) return "is not a list of turns";
+  if (!Array.isArray(value)) return "it is not a list of turns";
   const turns: Turns | string = turnsOf(value, note);
-  return typeof turns === "string" ? turns : turns.messages;
+  if (typeof turns === "string") return turns;
+  if (turns.unlearned.length > 0) note("weight 0 or train false of a turn");
+  return turns.messages;
 }

@@ -184,6 +184,65 @@ describe("a pair is read from", () => {
     ]);
   });
 
+  test.each<[string, object, string[]]>([
+    [
+      "a prompt that is written as a dialogue, as it is",
+      { prompt: "\n\nHuman: a\n\nAssistant:", chosen: " b", rejected: " c" },
+      ["\n\nHuman: a\n\nAssistant:", " b"],
+    ],
+    ["no prompt but an empty one", { prompt: "", chosen: "a b c", rejected: "a b d" }, ["a b", " c"]],
+    ["no instruction but a null", { instruction: null, prompt: "a", chosen: " b", rejected: " c" }, ["a", " b"]],
+  ])("%s", async (_name, record, [before, answer]) => {
+    expect((await seen(record))[0]![0]).toBe(`${before}«${answer}${END}»`);
+  });
+
+  test.each<[object, string[]]>([
+    [{ prompt: "a", input: "b", system: "c", chosen: "d", rejected: "e" }, ["input", "system"]],
+    [{ instruction: "a", prompt: "b", question: "c", chosen: "d", rejected: "e" }, ["prompt", "question"]],
+    [{ prompt: "Other", chosen: [user("a"), assistant("b")], rejected: [user("a"), assistant("c")] }, ["prompt"]],
+    [{ prompt: "a", chosen: [user("a"), assistant("b")], rejected: [user("a"), assistant("c")] }, []],
+    [{ prompt: [user("a")], chosen: [user("a"), assistant("b")], rejected: [user("a"), assistant("c")] }, []],
+    [{ system: "s", chosen: "a b", rejected: "a c" }, ["system"]],
+    [
+      { prompt: [user("a")], system: "s", chosen: "b", rejected: [{ ...assistant("c"), tool_calls: [1] }] },
+      ["tool_calls of a turn"],
+    ],
+    [{ prompt: "a", completion: "b", output: "c", label: true }, ["output"]],
+    [
+      { messages: [...talk, assistant("b"), user("c")], prompt: "d", label: true },
+      ["prompt", "what follows the last answer"],
+    ],
+    [
+      { messages: [user("a"), { ...assistant("b"), train: false }], label: true },
+      ["weight 0 or train false of a turn"],
+    ],
+  ])("%o: what is passed over is named", (record, wanted) => {
+    const { preferences, bad } = converted(record);
+    expect(bad).toEqual([]);
+    expect([...(preferences[0]!.unread ?? [])].sort()).toEqual(wanted);
+  });
+
+  test("pairs of a record that cannot be used are told beside those that can", () => {
+    const scored = (...given: [string, number][]) =>
+      given.map(([response, overall_score]) => ({ response, overall_score }));
+    const { preferences, bad } = converted({ instruction: "Hello", completions: scored(["a", 3], ["a", 2], ["b", 1]) });
+    expect([preferences.length, bad.map(({ problem }) => problem)]).toEqual([2, ["the two sides are the same"]]);
+    const blank = converted({ instruction: "Hello", completions: scored(["a", 3], [" ", 2], ["b", 1]) });
+    expect([blank.preferences.length, blank.preferences[0]!.unread]).toEqual([
+      1,
+      ["completions without a response or a score"],
+    ]);
+  });
+
+  test("ends that the data has as letters are the answers' ends, and not told as plain text", async () => {
+    const given = converted({ instruction: "Hello", chosen: `Hi${END}`, rejected: "No" });
+    const { pairs, report } = await encodePreferences(given, encoding());
+    expect(showExample(pairs[0]!.chosen, bytes, { colour: false })).toBe(`${hello}« Hi${END}»`);
+    expect(report.told.size).toBe(0);
+    const within = converted({ instruction: "Hello", chosen: `Hi${END} you`, rejected: "No" });
+    expect((await encodePreferences(within, encoding())).report.told.size).toBe(1);
+  });
+
   test("its margin, and what else it says is named", () => {
     const { preferences } = converted({ prompt: "a", chosen: "b", rejected: "c", margin: "0.5", score_chosen: 4 });
     expect(preferences[0]).toMatchObject({ margin: 0.5, unread: ["score_chosen"] });
@@ -197,10 +256,15 @@ describe("a pair is read from", () => {
       [user("Hello"), assistant("Hi")],
       [user("Hello"), assistant("No")],
     ].map(cell);
-    writeFileSync(path, `chosen,rejected\n${sides.join(",")}\n`);
-    const loaded = await loadPreferences(path, { trees, strict: false });
-    const { pairs } = await encodePreferences(loaded, encoding());
-    expect(showExample(pairs[0]!.chosen, bytes, { colour: false })).toBe(`${hello}« Hi${END}»`);
+    for (const table of [
+      `chosen,rejected\n${sides.join(",")}\n`,
+      `prompt,chosen,rejected\n${cell([user("Hello")])},Hi,No\n`,
+    ]) {
+      writeFileSync(path, table);
+      const loaded = await loadPreferences(path, { trees, strict: false });
+      const { pairs } = await encodePreferences(loaded, encoding());
+      expect(showExample(pairs[0]!.chosen, bytes, { colour: false })).toBe(`${hello}« Hi${END}»`);
+    }
   });
 });
 
@@ -247,6 +311,14 @@ describe("what cannot be used is counted with its reason", () => {
       "rejected: the response of turn 2 is empty",
     ],
     [{ chosen: [user("a"), assistant("b")], rejected: "c" }, "one side is a text, and the other turns"],
+    [
+      {
+        chosen: [user("a"), assistant("b")],
+        rejected: [user("a"), assistant("b"), user("c"), assistant("d")],
+      },
+      "one side is the beginning of the other",
+    ],
+    [{ messages: "a", label: true }, "messages: it is not a list of turns"],
     [{ prompt: "a", completion: "b", label: "maybe" }, 'label is "maybe", expected true or false'],
     [{ prompt: "a", completion: "", label: true }, "the answer is empty"],
     [{ messages: [user("a")], label: true }, "there is no answer"],
@@ -341,7 +413,8 @@ test("whatever two conversations have in common, prompt and answer are the whole
   let state = 7;
   const dice = (n: number) => {
     state = (state * 1103515245 + 12345) % 2147483648;
-    return state % n;
+    // Its lower digits alternate.
+    return (state >>> 16) % n;
   };
   let pairs = 0;
   for (let round = 0; round < 500; round++) {
