@@ -70,7 +70,7 @@ export const dataSets: Readonly<Record<string, DataSet>> = {
       ["train", "data/train-00000-of-00001.parquet"],
       ["test", "data/test-00000-of-00001.parquet"],
     ),
-    licence: "MIT",
+    licence: "not stated; MIT where its answers are from, argilla/dpo-mix-7k",
     about: "15,000 answers that are good or bad",
   },
   "summarize-from-feedback": {
