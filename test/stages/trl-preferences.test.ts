@@ -63,7 +63,7 @@ async function runDpo(given: Record<string, unknown>, train = pairs): Promise<Lo
   return await steps(await dpo.stageOf(config, context, { ...shared, train }, LENGTH), config.lora !== undefined);
 }
 
-/** Within 1e-5 of losses and what is told, and 1e-4 of gradient norms, of their size. */
+/** Losses within 1e-5, what is told within 2e-5, gradient norms within 1e-4, of their size where that is above 1. */
 function expectLogged(
   got: readonly Logged[],
   wanted: readonly Readonly<Record<string, number>>[],
@@ -74,7 +74,7 @@ function expectLogged(
     for (const name of ["loss", "grad_norm", ...names]) {
       const [found, value] = [got[step]![name]!, line[name]!];
       expect(value, `${name} in the golden file`).toBeNumber();
-      const limit = name === "grad_norm" ? 1e-4 : step === 0 ? 1e-5 : 3e-5;
+      const limit = name === "loss" ? 1e-5 : name === "grad_norm" ? 1e-4 : 2e-5;
       expect(Math.abs(found - value), `${name} of step ${step}: ${found}, and TRL's ${value}`).toBeLessThan(
         limit * Math.max(1, Math.abs(value)),
       );
