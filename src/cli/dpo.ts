@@ -9,6 +9,7 @@ export default stageCommand({
   flags: {
     ...learning,
     format: { path: "format", open: true },
+    ranked: "ranked",
     loss: {
       path: "loss",
       says: `${lossNames.join(", ")}; or a mixture: ${mixtureNames.join(", ")}; sigmoid if absent`,

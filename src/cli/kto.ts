@@ -9,6 +9,7 @@ export default stageCommand({
   flags: {
     ...learning,
     format: { path: "format", open: true },
+    ranked: "ranked",
     loss: "loss",
     beta: "beta",
     reference: "reference",

@@ -6,6 +6,6 @@ export default stageCommand({
   kind: "orpo",
   description: "aligns a model by pairs of answers, without a reference: ORPO",
   schema,
-  flags: { ...learning, format: { path: "format", open: true }, beta: "beta", nll: "nll" },
+  flags: { ...learning, format: { path: "format", open: true }, ranked: "ranked", beta: "beta", nll: "nll" },
   example: "evaluate.every=50",
 });

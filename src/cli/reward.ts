@@ -6,7 +6,7 @@ export default stageCommand({
   kind: "reward",
   description: "trains a reward model on pairs of answers",
   schema,
-  flags: { ...learning, format: { path: "format", open: true }, centring: "centring" },
+  flags: { ...learning, format: { path: "format", open: true }, ranked: "ranked", centring: "centring" },
   example: "normalise.samples=0",
   prompts: false,
 });

@@ -1,6 +1,12 @@
 /** The preferences of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
-import { convertPreferences, type LocatedPreference, type PreferenceFormat, recognisePreferences } from "./preferred";
+import {
+  convertPreferences,
+  type LocatedPreference,
+  type PreferenceFormat,
+  type Ranking,
+  recognisePreferences,
+} from "./preferred";
 import { readRecords } from "./records";
 import { stopped } from "./report";
 import type { BadRow, Rows } from "./row";
@@ -13,7 +19,10 @@ export interface LoadedPreferences {
   readonly bad: readonly BadRow[];
 }
 
-export type PreferenceOptions = Omit<LoadOptions, "format"> & { readonly format?: PreferenceFormat | undefined };
+export type PreferenceOptions = Omit<LoadOptions, "format"> & {
+  readonly format?: PreferenceFormat | undefined;
+  readonly ranking?: Ranking | undefined;
+};
 
 /** `name`: what the file is called in messages. */
 export async function loadPreferences(
@@ -27,10 +36,10 @@ export async function loadPreferences(
 export function preferencesIn(
   { rows, bad }: Rows,
   path: string,
-  { format: forced, trees, strict }: PreferenceOptions,
+  { format: forced, trees, strict, ranking }: PreferenceOptions,
 ): LoadedPreferences {
   const format = forced ?? recognisePreferences(rows);
-  const converted = convertPreferences(rows, format, trees);
+  const converted = convertPreferences(rows, format, trees, ranking);
   const all = [...bad, ...converted.bad];
   if (strict && all.length) throw stopped(all[0]!);
   if (converted.preferences.length === 0)

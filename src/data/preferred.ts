@@ -79,13 +79,18 @@ export interface ConvertedPreferences {
   readonly bad: readonly BadRow[];
 }
 
+/** Of answers that are ranked: every two that differ are a pair, or the best with the worst alone. */
+export const rankings = ["all", "ends"] as const;
+export type Ranking = (typeof rankings)[number];
+
 /** Every record as what it prefers, or as the reason why it says nothing. A record with several answers may give several pairs. */
 export function convertPreferences(
   rows: readonly Row[],
   format: PreferenceFormat,
   trees: TreeOptions,
+  ranking: Ranking = "all",
 ): ConvertedPreferences {
-  if (format === "oasst" || format === "oasst-messages") return convertTrees(rows, format, trees);
+  if (format === "oasst" || format === "oasst-messages") return convertTrees(rows, format, trees, ranking);
   const preferences: LocatedPreference[] = [];
   const bad: BadRow[] = [];
   for (const { fields, where } of rows) {
@@ -95,6 +100,7 @@ export function convertPreferences(
       fields,
       (name) => unread.add(name),
       (problem) => problems.add(problem),
+      ranking,
     );
     if (typeof result === "string") {
       bad.push({ where, problem: result });
@@ -108,7 +114,12 @@ export function convertPreferences(
 
 type Fields = Row["fields"];
 /** `problem`: called with what is wrong with one of several pairs. */
-type Converter = (fields: Fields, note: Note, problem: (what: string) => void) => readonly Preference[] | string;
+type Converter = (
+  fields: Fields,
+  note: Note,
+  problem: (what: string) => void,
+  ranking: Ranking,
+) => readonly Preference[] | string;
 
 /** What of a record is read; which of what may be asked and answered is not, is told where it is seen. */
 const read: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-messages">, readonly string[]>> = {
@@ -128,7 +139,7 @@ const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-mes
     if (by === null) return "margin is not a number";
     return [{ kind: "pair", ...sides, margin: by }];
   },
-  ultrafeedback({ instruction, completions }, note, problem) {
+  ultrafeedback({ instruction, completions }, note, problem, ranking) {
     if (typeof instruction !== "string" || instruction.trim() === "") return "instruction is not a text";
     if (!Array.isArray(completions)) return "completions is not a list";
     const answers = completions.flatMap((one: unknown) => {
@@ -138,7 +149,8 @@ const converters: Readonly<Record<Exclude<PreferenceFormat, "oasst" | "oasst-mes
     });
     if (answers.length < completions.length) note("completions without a response or a score");
     const prompt: Message[] = [{ role: "user", content: instruction }];
-    return rankedPairs(answers, (better, worse) => sidesOf(prompt, better.content, worse.content, note), problem);
+    const pair = (better: Scored, worse: Scored) => sidesOf(prompt, better.content, worse.content, note);
+    return rankedPairs(chosenFrom(answers, ranking), pair, problem);
   },
   summaries({ info, summaries, choice }, note) {
     if (!isObject(info)) return "info is no object";
@@ -181,6 +193,13 @@ function labelOf(label: unknown): boolean | null {
 interface Scored {
   readonly content: string;
   readonly score: number;
+}
+
+/** All of them, or the best and the worst: the first ones of their scores. */
+function chosenFrom(answers: readonly Scored[], ranking: Ranking): readonly Scored[] {
+  if (ranking === "all" || answers.length < 3) return answers;
+  const by = [...answers].sort((a, b) => b.score - a.score);
+  return [by[0]!, by.at(-1)!];
 }
 
 /** Every pair of answers that differ in their score, the higher one chosen. */
@@ -229,6 +248,7 @@ function convertTrees(
   rows: readonly Row[],
   format: "oasst" | "oasst-messages",
   options: TreeOptions,
+  ranking: Ranking,
 ): ConvertedPreferences {
   const { groups, read, bad: lost } = rankedReplies(rows, format, options);
   const preferences: LocatedPreference[] = [];
@@ -237,7 +257,7 @@ function convertTrees(
     const answers = replies.map(({ text, rank }) => ({ content: text, score: -rank }));
     const problems = new Set<string>();
     const found = rankedPairs(
-      answers,
+      chosenFrom(answers, ranking),
       (better, worse) => sidesOf(prompt, better.content, worse.content, () => {}),
       (problem) => problems.add(problem),
     );

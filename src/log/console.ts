@@ -59,9 +59,13 @@ export function throttled<A extends unknown[]>(f: (...args: A) => void, ms = 500
   };
 }
 
-/** Progress of work whose share is known: `tokenising data.txt  40%`. */
+/** Progress of work whose share is known: `tokenising data.txt  40%  eta 12s`. */
 export function percentages(console: Reporter, what: string): (done: number, total: number) => void {
-  return throttled((done, total) => console.status(`${what}  ${Math.floor((100 * done) / total)}%`));
+  const start = performance.now();
+  return throttled((done, total) => {
+    const left = done > 0 ? `  eta ${duration(((performance.now() - start) / 1000 / done) * (total - done))}` : "";
+    console.status(`${what}  ${Math.floor((100 * done) / total)}%${left}`);
+  });
 }
 
 /** `1h02m`, `3m10s`, `12s`. */

@@ -4,7 +4,7 @@ import { holdOut, subsetOf } from "../data/choose";
 import type { JudgedExample, PairExample } from "../data/pairs";
 import { encodePreferences, type PreferenceExamples } from "../data/preference-examples";
 import { type LoadedPreferences, loadPreferences } from "../data/preference-samples";
-import { preferenceFormats } from "../data/preferred";
+import { preferenceFormats, rankings } from "../data/preferred";
 import { addReports, type Report, reportLines } from "../data/report";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
@@ -30,6 +30,9 @@ export const preferences = {
     .meta({ description: "what the records are; auto goes by their fields" }),
   template: template.unwrap().default("auto").meta({
     description: "alpaca, instruction, chat, or a Jinja file; auto takes the model's own, else chat",
+  }),
+  ranked: z.enum(rankings).default("all").meta({
+    description: "of answers with scores or ranks: every two that differ are a pair, or ends, the best with the worst",
   }),
   trees: trees.unwrap().omit({ paths: true }).prefault({}),
   validation: validation.unwrap().default(0.05).meta({
@@ -105,10 +108,11 @@ async function read<T extends { readonly prompt: string }>(
   { tokenizer, console, find, seed }: Context,
   { tokens, overlong, unit, take }: How<T>,
 ): Promise<Read<T>> {
-  const { strict, validation, subset } = config;
+  const { strict, validation, subset, ranked: ranking } = config;
   const trees = { ...config.trees, paths: "all" as const };
   const format = config.format === "auto" ? undefined : config.format;
-  const load = async (path: string) => loadPreferences(await find(path), { format, trees, strict, name: path });
+  const load = async (path: string) =>
+    loadPreferences(await find(path), { format, trees, strict, ranking, name: path });
   const files: (LoadedPreferences & { readonly path: string })[] = [];
   for (const path of [config.data].flat()) files.push({ ...(await load(path)), path });
   const template = templateFor(config.template, "messages", tokenizer);

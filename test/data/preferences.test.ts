@@ -151,6 +151,18 @@ describe("a pair is read from", () => {
     expect(short.sort()).toEqual(["a>b", "a>d", "c>b", "c>d", "d>b"]);
   });
 
+  test("or of these the best with the worst alone", () => {
+    const completions = [2, 5, 1, 5, 1].map((overall_score, i) => ({ response: "abcde"[i], overall_score }));
+    const rows = [{ fields: { instruction: "Hello", completions }, where: "row 1" }];
+    const { preferences } = convertPreferences(rows, "ultrafeedback", trees, "ends");
+    const said = preferences.map(
+      (one) =>
+        one.kind === "pair" &&
+        [one.chosen, one.rejected].map((side) => side.kind === "messages" && side.messages[1]!.content),
+    );
+    expect(said).toEqual([["b", "e"]]);
+  });
+
   test("message trees: sibling answers by their rank, below every message", async () => {
     const message = (role: string, text: string, rank: number | null, replies: object[] = []) => ({
       role,
@@ -366,6 +378,7 @@ describe("a stage", () => {
     trees: { lang: "", quality: 0 },
     subset: 0,
     strict: false,
+    ranked: "all",
   } as const;
   async function context() {
     return await smallContext();
