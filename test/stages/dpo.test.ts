@@ -1,14 +1,12 @@
 /** DPO: its first loss, its reference, and what a pair's company may not change. */
 import { expect, test } from "bun:test";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { PairExample } from "../../src/data/pairs";
 import { expectedLoss, schema, stageOf } from "../../src/stages/dpo";
+import { ownCacheFolder } from "../support/cache";
 import { bytes, pairOf, smallContext, template, trainedSteps } from "../support/comparing";
 import { onEachDevice } from "../support/device";
 
-process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
+ownCacheFolder();
 
 const pairs: readonly PairExample[] = [
   pairOf([3, 9, 12], [4, 5, 6, 35], [7, 35]),

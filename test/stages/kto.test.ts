@@ -1,15 +1,13 @@
 /** KTO: its first loss, its baseline, and which answers are mismatched. */
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { JudgedExample } from "../../src/data/pairs";
 import { mismatched } from "../../src/stages/baseline";
 import { schema, stageOf } from "../../src/stages/kto";
+import { ownCacheFolder } from "../support/cache";
 import { bytes, example, smallContext, template, trainedSteps } from "../support/comparing";
 import { onEachDevice } from "../support/device";
 
-process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
+ownCacheFolder();
 
 const judged = (prompt: readonly number[], answer: readonly number[], good: boolean): JudgedExample => ({
   answer: example(prompt, answer),

@@ -1,7 +1,6 @@
 /** Stages over preferences, from records to checkpoints: interrupted and resumed they give the uninterrupted run, and the reference stays. */
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scalarOf } from "../../src/formats/checkpoint";
 import { modelOf } from "../../src/model/model";
@@ -18,10 +17,11 @@ import { tokenizerFrom } from "../../src/text/tokenizer";
 import { fit } from "../../src/train/fit";
 import type { Training } from "../../src/train/settings";
 import type { Stage } from "../../src/train/stage";
+import { ownCacheFolder } from "../support/cache";
 import { device, onEachDevice } from "../support/device";
 import { temporaryFolder } from "../support/folder";
 
-process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
+ownCacheFolder();
 
 const records = Array.from({ length: 14 }, (_, i) => ({
   instruction: `what is ${"abcdefghijklmn"[i]}${"?".repeat(1 + (i % 5))}`,
@@ -155,7 +155,9 @@ onEachDevice(() => {
 });
 
 test("the reference is computed once, kept by row, and computed again for what has changed", async () => {
-  process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
+  using cache = temporaryFolder();
+  const shared = process.env.DAWNGRAD_CACHE;
+  process.env.DAWNGRAD_CACHE = cache.path;
   const kept = async (given: object, seed = 1) => {
     using folder = temporaryFolder();
     const notes: string[] = [];
@@ -172,4 +174,5 @@ test("the reference is computed once, kept by row, and computed again for what h
   // Another model has other numbers, and leaves these alone.
   expect(await kept({}, 2)).toBe(28);
   expect(await kept({})).toBe(56);
+  process.env.DAWNGRAD_CACHE = shared;
 });

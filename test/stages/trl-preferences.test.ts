@@ -1,8 +1,5 @@
 /** Stages over preferences against TRL's own trainers: what they log of three steps on a small model (test/golden/trl_preferences.py). */
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { PairExample } from "../../src/data/pairs";
 import { SCORE } from "../../src/model/architecture";
 import type { Slab } from "../../src/model/slab";
@@ -13,6 +10,7 @@ import * as kto from "../../src/stages/kto";
 import * as orpo from "../../src/stages/orpo";
 import * as reward from "../../src/stages/reward";
 import golden from "../golden/trl_preferences.json";
+import { ownCacheFolder } from "../support/cache";
 import {
   bytes,
   example,
@@ -25,7 +23,7 @@ import {
 } from "../support/comparing";
 import { onEachDevice } from "../support/device";
 
-process.env.DAWNGRAD_CACHE = mkdtempSync(join(tmpdir(), "dawngrad-reference-"));
+ownCacheFolder();
 
 const pairs = golden.pairs.map(({ prompt, chosen, rejected }) => pairOf(prompt, chosen, rejected));
 const crossed = golden.crossed.map(({ prompt, chosen, rejected }) => pairOf(prompt, chosen, rejected));
