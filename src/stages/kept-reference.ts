@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { reasonOf, UserError } from "../errors";
-import { completionLogProbs, type Scoring, type Weighted } from "../eval/completions";
+import { completionLogProbs, type Weighted } from "../eval/completions";
+import type { Scoring } from "../eval/passes";
 import { writeAside } from "../files";
 import { fingerprintOf } from "../fingerprint";
 import { ownCache } from "../hub/settings";
