@@ -80,10 +80,10 @@ interface PairLoss {
 }
 
 /** -log sigmoid(x). */
-const surprise = (x: Tensor) => scale(logSigmoid(x), -1);
+export const surprise = (x: Tensor) => scale(logSigmoid(x), -1);
 const negative = (x: Tensor) => scale(x, -1);
 /** -(1 - e) log sigmoid(x) - e log sigmoid(-x): a label that is wrong with probability e. */
-const smoothed = (x: Tensor, e: number) =>
+export const smoothed = (x: Tensor, e: number) =>
   e === 0 ? surprise(x) : add(scale(surprise(x), 1 - e), scale(surprise(negative(x)), e));
 const difference = ({ a, b }: Scores) => subtract(a, b);
 const margin = (scores: Scores) => scale(difference(scores), scores.beta);

@@ -3,10 +3,9 @@
  * (https://arxiv.org/abs/2501.03884): without a reference. Names, defaults and metrics follow TRL's CPOTrainer (trl/experimental/cpo).
  */
 import { z } from "zod";
-import { templateFile } from "../data/template-for";
-import type { Side } from "../model/pair-losses";
+import { type Side, smoothed } from "../model/pair-losses";
 import { add } from "../ops/add";
-import { above, clamp, divide, exp, logSigmoid, relu, scale, shift, square, subtract } from "../ops/elementwise";
+import { above, clamp, divide, exp, relu, scale, shift, square, subtract } from "../ops/elementwise";
 import { detach, type Tensor } from "../tensor/tensor";
 import { type Training, withRate } from "../train/settings";
 import { comparing, rowLength } from "./comparing";
@@ -56,11 +55,6 @@ export const settings = (config: CpoConfig): Training => withRate(config, rates)
 
 export const rowsOf = ({ batch }: CpoConfig) => 2 * batch.rows;
 
-export function files({ template }: CpoConfig): readonly string[] {
-  const file = templateFile(template);
-  return file === null ? [] : [file];
-}
-
 export async function build(config: CpoConfig, context: Context): Promise<Built> {
   const length = rowLength(config.batch.tokens, context.model.config.context);
   return stageOf(config, context, await readPairs(config, context, length, { overlong: "cut" }), length);
@@ -101,13 +95,9 @@ function objectiveOf({
     if (alpha === 0) return x;
     return scale(shift(scale(exp(clamp(scale(x, -alpha), -MOST_EXPONENT, MOST_EXPONENT)), -1), 1), 1 / alpha);
   };
-  const smoothed = (x: Tensor) => {
-    const surprise = (x: Tensor) => scale(logSigmoid(x), -1);
-    return e === 0 ? surprise(x) : add(scale(surprise(x), 1 - e), scale(surprise(scale(x, -1)), e));
-  };
   const preferred = {
-    sigmoid: (gap: Tensor) => smoothed(scale(gap, beta)),
-    simpo: (gap: Tensor) => smoothed(shift(scale(gap, beta), -gamma)),
+    sigmoid: (gap: Tensor) => smoothed(scale(gap, beta), e),
+    simpo: (gap: Tensor) => smoothed(shift(scale(gap, beta), -gamma), e),
     hinge: (gap: Tensor) => relu(shift(scale(gap, -beta), 1)),
     ipo: (gap: Tensor) => square(shift(gap, -1 / (2 * beta))),
   }[loss];

@@ -6,7 +6,6 @@
 import { z } from "zod";
 import { interpret } from "../autograd/interpret";
 import type { PairExample } from "../data/pairs";
-import { templateFile } from "../data/template-for";
 import {
   type Divergence,
   divergences,
@@ -25,7 +24,7 @@ import { detach, type Tensor } from "../tensor/tensor";
 import { type Training, withRate } from "../train/settings";
 import { comparing, rowLength } from "./comparing";
 import type { Built, Context } from "./context";
-import { pairStage } from "./pair-stage";
+import { type PairData, pairStage } from "./pair-stage";
 import type { Compared, Objective, Prepared } from "./pairs";
 import { readPairs } from "./preferences";
 import { openReference, reference } from "./reference";
@@ -98,7 +97,7 @@ export const schema = z
 export type DpoConfig = z.infer<typeof schema>;
 
 /** Options that would count for nothing, or do not go together. */
-function problemsOf(config: Omit<DpoConfig, "precompute"> & { readonly precompute: boolean }): [string, string][] {
+function problemsOf(config: DpoConfig): [string, string][] {
   const { loss, weights, divergence, sync } = config;
   const names = mixtureOf(config).map(([name]) => name);
   const all = names.join(", ");
@@ -154,11 +153,6 @@ export const rowsOf = ({ batch }: DpoConfig) => 2 * batch.rows;
 
 export const reads = ({ reference }: DpoConfig) => ({ reference });
 
-export function files({ template }: DpoConfig): readonly string[] {
-  const file = templateFile(template);
-  return file === null ? [] : [file];
-}
-
 export async function build(config: DpoConfig, context: Context): Promise<Built> {
   const length = rowLength(config.batch.tokens, context.model.config.context);
   const data = await readPairs(config, context, length, { overlong: "cut" });
@@ -166,12 +160,7 @@ export async function build(config: DpoConfig, context: Context): Promise<Built>
 }
 
 /** Of pairs that were read. */
-export async function stageOf(
-  config: DpoConfig,
-  context: Context,
-  data: Parameters<typeof pairStage>[2]["data"],
-  length: number,
-): Promise<Built> {
+export async function stageOf(config: DpoConfig, context: Context, data: PairData, length: number): Promise<Built> {
   const { device } = context;
   const held = await openReference(config, context, { rows: 2 * config.batch.rows, length });
   const { sync, ldAlpha } = config;

@@ -6,11 +6,8 @@
 import { z } from "zod";
 import type { JudgedExample } from "../data/pairs";
 import { showExample } from "../data/show";
-import { templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { fingerprintOf } from "../fingerprint";
-import type { ChatTemplate } from "../text/template";
-import type { Tokenizer } from "../text/tokenizer";
 import { type Training, withRate } from "../train/settings";
 import { baselineOf, mismatched } from "./baseline";
 import { comparedStage, dealFor } from "./compared";
@@ -18,7 +15,7 @@ import { comparing, rowLength } from "./comparing";
 import type { Built, Context } from "./context";
 import { dealtJudged, type Judged, judgedFeeding } from "./judged";
 import { startLine } from "./pair-stage";
-import { readJudged } from "./preferences";
+import { type Read, readJudged } from "./preferences";
 import { openReference, reference } from "./reference";
 import { answering } from "./sampling";
 import { trainedParts } from "./trained";
@@ -60,26 +57,18 @@ export const settings = (config: KtoConfig): Training => withRate(config, rates)
 
 export const reads = ({ reference }: KtoConfig) => ({ reference });
 
-export function files({ template }: KtoConfig): readonly string[] {
-  const file = templateFile(template);
-  return file === null ? [] : [file];
-}
-
 export async function build(config: KtoConfig, context: Context): Promise<Built> {
   const length = rowLength(config.batch.tokens, context.model.config.context);
   return stageOf(config, context, await readJudged(config, context, length), length);
 }
 
-export interface JudgedData {
-  readonly train: readonly JudgedExample[];
-  readonly held: readonly JudgedExample[];
-  readonly template: ChatTemplate;
-  readonly tokenizer: Tokenizer;
-  readonly lines: readonly string[];
-}
-
 /** Of answers that were read. */
-export async function stageOf(config: KtoConfig, context: Context, data: JudgedData, length: number): Promise<Built> {
+export async function stageOf(
+  config: KtoConfig,
+  context: Context,
+  data: Read<JudgedExample>,
+  length: number,
+): Promise<Built> {
   const { device, seed } = context;
   const { name, lora, loss, beta, desirable, undesirable } = config;
   const { train, held, template, tokenizer } = data;

@@ -3,7 +3,6 @@
  * Names, defaults and metrics follow TRL's ORPOTrainer (trl/experimental/orpo).
  */
 import { z } from "zod";
-import { templateFile } from "../data/template-for";
 import { add } from "../ops/add";
 import { above, clamp, divide, exp, log, logSigmoid, multiply, scale, shift, subtract } from "../ops/elementwise";
 import { fill } from "../ops/fill";
@@ -31,11 +30,6 @@ export type OrpoConfig = z.infer<typeof schema>;
 export const settings = (config: OrpoConfig): Training => withRate(config, rates);
 
 export const rowsOf = ({ batch }: OrpoConfig) => 2 * batch.rows;
-
-export function files({ template }: OrpoConfig): readonly string[] {
-  const file = templateFile(template);
-  return file === null ? [] : [file];
-}
 
 export async function build(config: OrpoConfig, context: Context): Promise<Built> {
   const length = rowLength(config.batch.tokens, context.model.config.context);

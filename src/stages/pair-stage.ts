@@ -3,13 +3,12 @@ import type { PairExample } from "../data/pairs";
 import { showExample } from "../data/show";
 import type { Weighted } from "../eval/completions";
 import { fingerprintOf } from "../fingerprint";
-import type { ChatTemplate } from "../text/template";
-import type { Tokenizer } from "../text/tokenizer";
 import type { Training } from "../train/settings";
 import type { Evaluation } from "../train/stage";
 import { type ComparedConfig, comparedStage, type Method } from "./compared";
 import type { Built, Context } from "./context";
 import { dealtPair, type Objective, type Prepared, pairFeeding } from "./pairs";
+import type { Read } from "./preferences";
 import type { Reference } from "./reference";
 import { answering } from "./sampling";
 import { type TrainedModel, trainedParts } from "./trained";
@@ -18,14 +17,7 @@ export interface PairConfig extends ComparedConfig {
   readonly samples: Training["samples"];
 }
 
-export interface PairData {
-  readonly train: readonly PairExample[];
-  readonly held: readonly PairExample[];
-  readonly template: ChatTemplate;
-  readonly tokenizer: Tokenizer;
-  /** What became of the records. */
-  readonly lines: readonly string[];
-}
+export type PairData = Read<PairExample>;
 
 type Means = Readonly<Record<string, number>>;
 

@@ -6,7 +6,6 @@
 import { z } from "zod";
 import { type Group, groupsOf } from "../data/groups";
 import { showExample } from "../data/show";
-import { templateFile } from "../data/template-for";
 import { scoresOf } from "../eval/scores";
 import { type Normalisation, writeNormalisation } from "../formats/normalisation";
 import { type Training, withRate } from "../train/settings";
@@ -48,11 +47,6 @@ const silent = { every: 0, before: false, prompts: ["\n"], tokens: 1, temperatur
 export const settings = (config: RewardConfig): Training => withRate({ ...config, samples: silent }, rates);
 
 export const rowsOf = ({ batch }: RewardConfig) => 2 * batch.rows;
-
-export function files({ template }: RewardConfig): readonly string[] {
-  const file = templateFile(template);
-  return file === null ? [] : [file];
-}
 
 export async function build(config: RewardConfig, context: Context): Promise<Built> {
   const length = rowLength(config.batch.tokens, context.model.config.context);

@@ -10,7 +10,6 @@ import { type Deal, dealOf } from "../data/deal";
 import { dealt, type Example } from "../data/examples";
 import { batchArrays, fillBatch } from "../data/layout";
 import { showExample } from "../data/show";
-import { templateFile } from "../data/template-for";
 import { fingerprintOf } from "../fingerprint";
 import { input } from "../tensor/tensor";
 import type { ChatTemplate } from "../text/template";
@@ -61,11 +60,6 @@ export const schema = z.strictObject({
 export type SftConfig = z.infer<typeof schema>;
 
 export const settings = (config: SftConfig): Training => withRate(config, rates);
-
-export function files({ template }: SftConfig): readonly string[] {
-  const file = templateFile(template);
-  return file === null ? [] : [file];
-}
 
 export async function build(config: SftConfig, context: Context): Promise<Built> {
   const { device, seed } = context;

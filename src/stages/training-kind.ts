@@ -1,5 +1,6 @@
 /** Makes a kind of stage of a training stage: opens the model, builds the stage, sees whether it fits, trains. */
 import type { z } from "zod";
+import { templateFile } from "../data/template-for";
 import { UserError } from "../errors";
 import { scalarOf } from "../formats/checkpoint";
 import { duration, memory, short } from "../log/console";
@@ -24,6 +25,8 @@ export interface TrainingConfig {
   readonly from?: string | undefined;
   readonly data: string | readonly string[];
   readonly validation: number | string;
+  /** Of stages that render records. */
+  readonly template?: string;
   readonly batch: { readonly rows: number; readonly tokens?: number | undefined; readonly accumulate: number };
   readonly optim: { readonly steps?: number | undefined };
   readonly epochs?: number;
@@ -36,8 +39,6 @@ export interface TrainingStage<C extends TrainingConfig> {
   readonly schema: z.ZodObject;
   readonly version: number;
   settings(config: C): Training;
-  /** Files beside its data that its result depends on. */
-  files?(config: C): readonly string[];
   /** Models that it reads beside the one that it goes on from: `build` opens them by these keys. */
   reads?(config: C): Readonly<Record<string, string | undefined>>;
   /** What is trained is a reward model, with a scalar head; else it is a policy, and none may be given. */
@@ -51,7 +52,6 @@ export function trainingKind<C extends TrainingConfig>({
   schema,
   version,
   settings,
-  files = () => [],
   reads = () => ({}),
   scored = false,
   rowsOf = ({ batch }) => batch.rows,
@@ -61,7 +61,7 @@ export function trainingKind<C extends TrainingConfig>({
     schema,
     version,
     reads: (config) => ({ from: config.from, ...reads(config) }),
-    data: (config) => [...dataOf(config), ...files(config)],
+    data: dataOf,
     check(config, planned) {
       if (scored) expectNoHead(config, planned);
       else expectPolicies(config.name, planned);
@@ -89,8 +89,11 @@ export function trainingKind<C extends TrainingConfig>({
   };
 }
 
-function dataOf({ data, validation }: TrainingConfig): readonly string[] {
-  return [...[data].flat(), ...(typeof validation === "string" && validation !== NO_VALIDATION ? [validation] : [])];
+/** The files that its result depends on: its data, what is held out, and where its chat template is from. */
+function dataOf({ data, validation, template }: TrainingConfig): readonly string[] {
+  const held = typeof validation === "string" && validation !== NO_VALIDATION ? [validation] : [];
+  const file = template === undefined ? null : templateFile(template);
+  return [...[data].flat(), ...held, ...(file === null ? [] : [file])];
 }
 
 /** A policy writes, and a reward model only scores what is written. */
