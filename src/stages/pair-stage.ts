@@ -91,7 +91,10 @@ export async function pairStage(
       dataLine(config.name, data, stepsPerEpoch),
       startLine(config.name, found.loss!, { expected, held: held.length > 0 }),
       ...(method.lines ?? []).map((line) => `${config.name}: ${line}`),
-      ...exampleLines(config.name, data, console.colour),
+      ...exampleLines(config.name, data, {
+        how: console.colour ? "; what is dimmed is not compared" : "; only what stands between « and » is compared",
+        colour: console.colour,
+      }),
     ],
     owned: [more, reference].filter((one) => one !== undefined),
   });
@@ -148,16 +151,17 @@ export function startLine(
   return close ? `${measured}; ${should}, as it should be` : `${measured}; ${should}: here they differ`;
 }
 
-function exampleLines(name: string, { train: [first], tokenizer }: PairData, colour: boolean): string[] {
+/** The first pair, both sides; `how` it is seen. */
+export function exampleLines(
+  name: string,
+  { train: [first], tokenizer }: PairData,
+  { how, colour }: { readonly how: string; readonly colour: boolean },
+): string[] {
   const shown = (which: "chosen" | "rejected") => [
     `  ${which}`,
     ...showExample(first![which], tokenizer, { colour, most: 400 })
       .split("\n")
       .map((line) => `  | ${line}`),
   ];
-  return [
-    `${name}: a pair as the model sees it; ${colour ? "what is dimmed is not compared" : "only what stands between « and » is compared"}`,
-    ...shown("chosen"),
-    ...shown("rejected"),
-  ];
+  return [`${name}: a pair as the model sees it${how}`, ...shown("chosen"), ...shown("rejected")];
 }

@@ -5,7 +5,6 @@
  */
 import { z } from "zod";
 import { type Group, groupsOf } from "../data/groups";
-import { showExample } from "../data/show";
 import { scoresOf } from "../eval/scores";
 import { type Normalisation, writeNormalisation } from "../formats/normalisation";
 import { type Training, withRate } from "../train/settings";
@@ -13,7 +12,7 @@ import { comparedStage } from "./compared";
 import { comparing, rowLength } from "./comparing";
 import type { Built, Context } from "./context";
 import { normalisationOf, normalise, policySamples } from "./normalised";
-import { type PairData, pairFingerprint } from "./pair-stage";
+import { exampleLines, type PairData, pairFingerprint } from "./pair-stage";
 import { readPairs } from "./preferences";
 import { silentAnswering } from "./sampling";
 import { dealtGroup, scoredFeeding } from "./scored";
@@ -121,18 +120,12 @@ export async function stageOf(config: RewardConfig, context: Context, data: Pair
     const { lines } = data;
     const measured = held.length > 0 ? held : train;
     const share = (100 * longerChosen(measured)).toFixed(1);
-    const shown = (which: "chosen" | "rejected") =>
-      showExample(train[0]![which], tokenizer, { colour: console.colour, most: 400 }).split("\n");
     return [
       ...lines,
       `${name}: ${train.length} pairs of ${new Set(train.map(({ prompt }) => prompt)).size} prompts in ${stepsPerEpoch} steps an epoch, ${held.length} held out`,
       `${name}: who always takes the longer answer is right in ${share}% of ${held.length > 0 ? "what is held out" : "them"}`,
       `${name}: step 0: loss ${loss!.toFixed(4)}; a head that knows nothing has about 0.6931, that of guessing`,
-      `${name}: a pair as the model sees it, each scored at its last token`,
-      "  chosen",
-      ...shown("chosen").map((line) => `  | ${line}`),
-      "  rejected",
-      ...shown("rejected").map((line) => `  | ${line}`),
+      ...exampleLines(name, data, { how: ", each scored at its last token", colour: console.colour }),
     ];
   }
 }
