@@ -16,6 +16,7 @@ const build = Bun.spawn(
     "src/main.ts",
     "src/data/encode-worker.ts",
     "src/device/cpu/worker.ts",
+    "src/rewards/module-worker.ts",
     "--outfile",
     `${outfile}.tmp`,
   ],

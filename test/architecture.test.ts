@@ -17,6 +17,7 @@ const layers = [
   "formats",
   "data",
   "generate",
+  "rewards",
   "eval",
   "train",
   "stages",

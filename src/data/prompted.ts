@@ -75,7 +75,7 @@ function sideOf(value: unknown, note: Note): Found<"side", Side> | null {
 }
 
 /** What comes before the answer: turns of an instruction, a question or a list; a text as it is; null where nothing is given. */
-function promptOf(fields: Fields, note: Note): Found<"prompt", readonly Message[] | string | null> {
+export function promptOf(fields: Fields, note: Note): Found<"prompt", readonly Message[] | string | null> {
   const { prompt, instruction, question, system } = fields;
   const within = (turns: readonly Message[], ...used: readonly string[]): Found<"prompt", readonly Message[]> => {
     passOver(fields, [...answers, "system", ...used], note);

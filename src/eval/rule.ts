@@ -5,6 +5,7 @@ import type { Row } from "../data/row";
 import { messageOf, reasonOf, shown, UserError } from "../errors";
 import { readTextFile } from "../files";
 import type { Message } from "../text/template";
+import { ruleOf } from "../rewards/rules";
 import { type Interval, interval } from "./interval";
 
 /** What an answer is scored by. */
@@ -17,24 +18,41 @@ export interface Scorable {
 }
 
 export interface Rule {
+  /** Of its module, or its name. */
   readonly path: string;
   /** `score`, then the other functions of the module, which are told beside it. */
   readonly functions: readonly (readonly [string, (...args: unknown[]) => unknown])[];
 }
 
-/** Loads a rule: a TypeScript or JavaScript module with a function `score(messages, answer, columns)`, by that name or as its default. */
+/**
+ * A rule by its name, or a TypeScript or JavaScript module with a function `score(messages, answer, columns)`, or whose default export is
+ * given lists of all three.
+ */
 export async function loadRule(path: string): Promise<Rule> {
+  const rule = ruleOf(path);
+  if (rule) return { path, functions: [["score", rule as Rule["functions"][number][1]]] };
   const module = await load(path);
   const functions = Object.entries(module).filter(
     (entry): entry is [string, Rule["functions"][number][1]] => typeof entry[1] === "function",
   );
-  const score = functions.find(([name]) => name === "score") ?? functions.find(([name]) => name === "default");
+  const score = functions.find(([name]) => name === "score")?.[1] ?? single(functions);
   if (!score)
     throw new UserError(`${path} has no function score: it has ${Object.keys(module).join(", ") || "nothing"}`, {
       hint: "export function score(messages, answer, columns), which returns a number, or null for what it does not judge",
     });
   const parts = functions.filter(([name]) => name !== "score" && name !== "default");
-  return { path, functions: [["score", score[1]], ...parts] };
+  return { path, functions: [["score", score], ...parts] };
+}
+
+/** A default export is asked about one answer as about many. */
+function single(functions: Rule["functions"]): Rule["functions"][number][1] | null {
+  const all = functions.find(([name]) => name === "default")?.[1];
+  return all
+    ? (...asked) => {
+        const found = all(...asked.map((one) => [one]));
+        return Array.isArray(found) && found.length === 1 ? found[0] : found;
+      }
+    : null;
 }
 
 async function load(path: string): Promise<Readonly<Record<string, unknown>>> {

@@ -16,7 +16,7 @@ import { checkPrompt, commonPrefix, type End, newStream, push, type Stream, type
 export interface Drawn {
   readonly slot: number;
   readonly id: number;
-  /** The model's own, before penalties, bias and temperature; null where it was not asked for. */
+  /** Where it was asked for: the model's own, before penalties, bias and temperature, or with the temperature. */
   readonly logProb: number | null;
   /** Why it is the sequence's last, or null. */
   readonly end: End | null;
@@ -226,12 +226,14 @@ export class Decoder implements Disposable {
     program.run();
     this.last = { pass, rows: slots };
     if (finished.length === 0) return [];
-    const scored = finished.some(({ stream }) => stream.options.logProbs);
-    const { ids, logProbs } = this.passes.drawnBy(pass, scored);
+    const ids = this.passes.drawnBy(pass);
+    const temperatures = new Set(finished.map(({ stream }) => scoredAt(stream)).filter((one) => one !== null));
+    const scored = new Map([...temperatures].map((one) => [one, this.passes.logProbsOf(pass, one)]));
     return finished.map(({ slot, row, stream }) => {
       const id = ids[row]!;
       if (id === NOT_FINITE) throw notFinite();
-      const logProb = logProbs && stream.options.logProbs ? logProbs[row]! : null;
+      const temperature = scoredAt(stream);
+      const logProb = temperature === null ? null : scored.get(temperature)![row]!;
       return { slot, id, logProb, end: push(stream, id, this.capacity) };
     });
   }
@@ -260,6 +262,13 @@ const GREEDY = 1e-6;
 /** Tokens that the cache does not hold yet. */
 function left({ ids, at }: Stream): number {
   return ids.length - at;
+}
+
+/** The temperature at which a sequence's tokens are scored; null where they are not. */
+function scoredAt({ options: { logProbs = false }, sampling }: Stream): number | null {
+  if (logProbs !== "tempered") return logProbs ? 1 : null;
+  if (sampling.temperature < GREEDY) throw new Error("at temperature 0 a token's log-probability is no number to go by");
+  return sampling.temperature;
 }
 
 function settingsOf(s: Sampling): Float32Array {

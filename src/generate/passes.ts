@@ -12,6 +12,7 @@ import { bindAll, type Slab } from "../model/slab";
 import { cacheCopy } from "../ops/attention-decode";
 import { countTokens } from "../ops/count";
 import { crossEntropy } from "../ops/cross-entropy";
+import { scale } from "../ops/elementwise";
 import { gather } from "../ops/gather";
 import { sample } from "../ops/sample";
 import { sizeOf } from "../tensor/shape";
@@ -72,6 +73,8 @@ interface Score {
   readonly program: Program;
   /** [R]: minus the log-probability of the drawn token. */
   readonly surprise: Tensor;
+  /** [1]: what the logits are multiplied with. */
+  readonly sharpness: Tensor;
 }
 
 export function slotTensors(config: ModelConfig, { slots, capacity }: DecoderSize): SlotTensors {
@@ -197,13 +200,17 @@ export class Passes implements Disposable {
     return pass;
   }
 
-  /** What a pass has drawn for each of its rows, with the model's own log-probabilities where they are asked for. */
-  drawnBy(pass: Pass, scored: boolean): { readonly ids: Uint32Array; readonly logProbs: Float32Array | null } {
-    const ids = pass.program.read(pass.drawn, pass.ids);
-    if (!scored) return { ids, logProbs: null };
-    const score = this.scoreOf(pass);
-    score.program.run();
-    return { ids, logProbs: score.program.read(score.surprise).map((v) => -v) };
+  /** What a pass has drawn for each of its rows. */
+  drawnBy(pass: Pass): Uint32Array {
+    return pass.program.read(pass.drawn, pass.ids);
+  }
+
+  /** The log-probabilities of what a pass has drawn, its logits divided by a temperature. */
+  logProbsOf(pass: Pass, temperature: number): Float32Array {
+    const { program, surprise, sharpness } = this.scoreOf(pass);
+    program.feed(sharpness, Float32Array.of(1 / temperature));
+    program.run();
+    return program.read(surprise).map((v) => -v);
   }
 
   private scoreOf(pass: Pass): Score {
@@ -211,13 +218,14 @@ export class Passes implements Disposable {
     if (!score) {
       const logits = input("logits", pass.logits.shape);
       const drawn = input("drawn", pass.drawn.shape, "u32");
-      const surprise = crossEntropy(logits, drawn);
+      const sharpness = input("sharpness", [1]);
+      const surprise = crossEntropy(scale(logits, sharpness), drawn);
       const bind = new Map([
         [logits, pass.program.slice(pass.logits)],
         [drawn, pass.program.slice(pass.drawn)],
       ]);
       // Memory of its own: the scratch holds what it reads.
-      score = { program: new Program(this.device, [surprise], { bind }), surprise };
+      score = { program: new Program(this.device, [surprise], { bind }), surprise, sharpness };
       this.scores.set(pass, score);
     }
     return score;

@@ -16,8 +16,8 @@ export interface StreamOptions {
   readonly stop?: ReadonlySet<number>;
   /** Added to the logits of tokens. */
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
-  /** Tells the model's own log-probability of every token, before penalties, bias and temperature. */
-  readonly logProbs?: boolean;
+  /** Tells the log-probability of every token: the model's own, before penalties, bias and temperature; or with the temperature. */
+  readonly logProbs?: boolean | "tempered";
 }
 
 export interface Stream {

@@ -51,15 +51,17 @@ export interface CompletionOptions extends Omit<HiddenOptions, "cache" | "starts
   readonly count: number;
   /** [N]: what each token's log-probability is multiplied with; 1 if absent. */
   readonly weights?: Tensor | undefined;
+  /** What the logits are divided by; 1 if absent. */
+  readonly temperature?: number | undefined;
 }
 
 export function completions(
   model: Model,
   { tokens, positions, places, targets, completions: of }: Asked,
-  { count, weights, ...options }: CompletionOptions,
+  { count, weights, temperature, ...options }: CompletionOptions,
 ): Completions {
   const rows = gather(model.hidden(tokens, positions, options), places);
-  const { logProbs: ofTokens, statistics } = model.logProbs(rows, targets, { dropout: options.dropout });
+  const { logProbs: ofTokens, statistics } = model.logProbs(rows, targets, { dropout: options.dropout, temperature });
   return {
     logProbs: segmentSum(weights ? multiply(ofTokens, weights) : ofTokens, of, count),
     ofTokens,

@@ -33,9 +33,14 @@ describe("a rule", () => {
     expect(scoresBy(rule, { ...given, answer: "Tom." })).toEqual({ score: null, long: 4 });
   });
   test("may be a module's default", async () => {
-    expect(scoresBy(await ruleOf("export default () => 0.5"), given)).toEqual({ score: 0.5 });
+    const halves = await ruleOf("export default (prompts, completions) => completions.map(() => 0.5)");
+    expect(scoresBy(halves, given)).toEqual({ score: 0.5 });
+    await expect(ruleOf("export default () => [1, 1]").then((rule) => scoresBy(rule, given))).rejects.toThrow("is a list");
     const both = await ruleOf("export const score = () => 1; export default score");
     expect(scoresBy(both, given)).toEqual({ score: 1 });
+  });
+  test("may be known by its name", async () => {
+    expect(scoresBy(await loadRule("exact"), { ...given, columns: { answer: "Pip." } })).toEqual({ score: 1 });
   });
   test("that cannot be used is told in a sentence", async () => {
     const refused = async (text: string) => ruleOf(text).then((rule) => scoresBy(rule, given));
