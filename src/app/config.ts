@@ -22,6 +22,7 @@ export const tokenizerSchema = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("character").meta({ description: "one token a character of the first stage's text" }),
+    alphabet: z.string().min(1).optional().meta({ description: "these characters, and no text is needed" }),
   }),
   z.strictObject({
     kind: z.literal("file").meta({ description: "an existing tokenizer" }),

@@ -56,7 +56,8 @@ function expectedVocabulary(tokenizer: Config["tokenizer"]): number {
     case "word":
       return tokenizer.size;
     case "character":
-      return 256;
+      // Its characters, and the end of text.
+      return tokenizer.alphabet === undefined ? 256 : new Set(tokenizer.alphabet).size + 1;
     case "file":
       return GPT2_VOCABULARY;
     default:

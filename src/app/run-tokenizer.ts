@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { UserError } from "../errors";
 import { writeAside } from "../files";
 import { corpusOf } from "../stages";
+import { characterTraining } from "../text/characters";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
+import { patiently } from "../tick";
 import { STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
 import { makeRoom } from "./aside";
 import { tokenizerSchema } from "./config";
@@ -27,7 +29,7 @@ export async function tokenizerParts({ config, console, hasher }: Before): Promi
   for (const [key, value] of Object.entries(tokenizer))
     if (key !== "path") parts[`setting ${key}`] = JSON.stringify(value);
   if (tokenizer.kind === "file") parts[`data 1: ${tokenizer.path}`] = await hasher.ofModel(tokenizer.path);
-  else
+  else if (!("alphabet" in tokenizer))
     for (const [i, path] of textsOf(config).entries())
       parts[`data ${i + 1}: ${path}`] = await hasher.of(await locateData(path, console));
   return parts;
@@ -99,5 +101,6 @@ function expectOurs(folder: string): void {
 async function madeTokenizer({ config, console }: Before) {
   const { tokenizer: wanted } = config;
   if (wanted.kind === "file") return (await loadTokenizer(wanted.path)).files;
+  if ("alphabet" in wanted) return patiently(characterTraining([wanted.alphabet!]));
   return trainTokenizer(textsOf(config), wanted, console);
 }

@@ -4,8 +4,8 @@ import { pathToFileURL } from "node:url";
 import type { Row } from "../data/row";
 import { messageOf, reasonOf, shown, UserError } from "../errors";
 import { readTextFile } from "../files";
-import type { Message } from "../text/template";
 import { ruleOf } from "../rewards/rules";
+import type { Message } from "../text/template";
 import { type Interval, interval } from "./interval";
 
 /** What an answer is scored by. */

@@ -267,7 +267,8 @@ function left({ ids, at }: Stream): number {
 /** The temperature at which a sequence's tokens are scored; null where they are not. */
 function scoredAt({ options: { logProbs = false }, sampling }: Stream): number | null {
   if (logProbs !== "tempered") return logProbs ? 1 : null;
-  if (sampling.temperature < GREEDY) throw new Error("at temperature 0 a token's log-probability is no number to go by");
+  if (sampling.temperature < GREEDY)
+    throw new Error("at temperature 0 a token's log-probability is no number to go by");
   return sampling.temperature;
 }
 

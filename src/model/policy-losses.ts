@@ -2,12 +2,30 @@
  * Losses of a policy's tokens by what they were worth, each by its formula: a gradient follows from it. All are of log-probabilities under
  * the policy and under the one that wrote the tokens.
  */
-import { above, clamp, divide, exp, maximum, minimum, multiply, scale, shift, sigmoid, square, subtract } from "../ops/elementwise";
+
 import { add } from "../ops/add";
+import {
+  above,
+  atMost,
+  clamp,
+  divide,
+  exp,
+  maximum,
+  minimum,
+  multiply,
+  scale,
+  shift,
+  sigmoid,
+  square,
+  subtract,
+} from "../ops/elementwise";
 import { fill } from "../ops/fill";
+import { slice } from "../ops/parts";
+import { sum } from "../ops/reduce";
 import { segmentMean, segmentSum, takeRows } from "../ops/segments";
+import { sort } from "../ops/sort";
 import { sizeOf } from "../tensor/shape";
-import { detach, type Tensor } from "../tensor/tensor";
+import { detach, type Tensor, view } from "../tensor/tensor";
 
 export interface Tokens {
   /** [N]: log-probabilities of tokens under the policy, differentiable, and under the one that wrote them. */
@@ -54,7 +72,11 @@ export function cispo({ policy, advantages }: Tokens, ratio: Tensor, high: numbe
 }
 
 /** SAPO (https://arxiv.org/abs/2511.20347, equation 5): a soft gate instead of a clip, of its own temperature for what is worth less than others. */
-export function sapo(ratio: Tensor, advantages: Tensor, { positive, negative }: { readonly positive: number; readonly negative: number }): Tensor {
+export function sapo(
+  ratio: Tensor,
+  advantages: Tensor,
+  { positive, negative }: { readonly positive: number; readonly negative: number },
+): Tensor {
   const better = above(advantages, fill(advantages.shape, 0));
   const temperature = add(scale(better, positive), scale(shift(scale(better, -1), 1), negative));
   const gate = divide(scale(sigmoid(multiply(temperature, shift(ratio, -1))), 4), temperature);
@@ -89,4 +111,16 @@ export function clippedParts(ratio: Tensor, advantages: Tensor, { low, high }: C
     low: detach(multiply(above(whole(1 - low), ratio), above(zero, advantages))),
     high: detach(multiply(above(ratio, whole(1 + high)), above(advantages, zero))),
   };
+}
+
+/**
+ * [1]: the least or the most of x over answers that count, times the answers' share of the step: of micro-batches the mean is told.
+ * `ofAnswers`: 1 / the step's answers where one counts. Both [count].
+ */
+export function extreme(x: Tensor, ofAnswers: Tensor, which: "least" | "most"): Tensor {
+  const count = sizeOf(ofAnswers.shape);
+  const absent = scale(atMost(ofAnswers, fill([count], 0)), which === "least" ? 1e30 : -1e30);
+  const found = slice(sort(view(add(detach(x), absent), [1, count])), { first: which === "least" ? 0 : count - 1, count: 1 });
+  // Where no answer counts the share is 0, and so is what is told.
+  return multiply(clamp(found, -1e9, 1e9), sum(ofAnswers));
 }

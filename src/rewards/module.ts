@@ -59,7 +59,9 @@ export async function moduleReward({ name, path, wanted, timeout }: ModuleOption
       // The timer keeps the program alive, which the worker does not.
       const timer = setTimeout(() => {
         worker.terminate();
-        reject(new UserError(late, { hint: answers.length > 0 ? inputOf(answers[0]) : "it may be waiting for something" }));
+        reject(
+          new UserError(late, { hint: answers.length > 0 ? inputOf(answers[0]) : "it may be waiting for something" }),
+        );
       }, 1000 * timeout);
       worker.onmessage = ({ data }: MessageEvent<ModuleReply>) => {
         clearTimeout(timer);

@@ -35,7 +35,9 @@ export function checkedScores(values: unknown, answers: readonly Answered[], wha
   if (bad >= 0) {
     const value: unknown = values[bad];
     const said = value instanceof Promise ? "a promise" : typeof value === "number" ? value : shown(value);
-    throw new UserError(`${what} gave ${said} for an answer, expected a number or null`, { hint: inputOf(answers[bad]) });
+    throw new UserError(`${what} gave ${said} for an answer, expected a number or null`, {
+      hint: inputOf(answers[bad]),
+    });
   }
   return values as (number | null)[];
 }

@@ -119,7 +119,8 @@ function badRule(got: string, wanted: string): UserError {
 
 function countOf(rule: string, given: string | undefined): number {
   const count = Number(given);
-  if (!given || !Number.isInteger(count) || count < 1) throw badRule(`${rule}:${given ?? ""}`, `${rule}:WORDS, a number`);
+  if (!given || !Number.isInteger(count) || count < 1)
+    throw badRule(`${rule}:${given ?? ""}`, `${rule}:WORDS, a number`);
   return count;
 }
 

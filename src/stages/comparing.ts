@@ -6,7 +6,7 @@ import { source } from "./model-settings";
 import { preferences } from "./preferences";
 
 /** Nothing is dropped: the policy at step 0 is the reference, and a score is the same each time. */
-const wholeLora = lora.extend({
+export const wholeLora = lora.extend({
   dropout: z.literal(0).default(0).meta({ description: "nothing is dropped here" }),
 });
 

@@ -21,6 +21,12 @@ export interface Context {
   find(path: string): Promise<string>;
   /** Another model that the stage reads, such as a reference or a teacher, by its key in `reads`. */
   open: RunContext["open"];
+  /** Where such a model's files are; null for a new one. */
+  locate: RunContext["locate"];
+  /** The stage's folder. */
+  readonly directory: string;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
 }
 
 export interface Built extends Stage, Disposable {

@@ -2,12 +2,14 @@
 import { z } from "zod";
 import * as cpo from "./cpo";
 import * as dpo from "./dpo";
+import * as grpo from "./grpo";
 import type { Kind } from "./kind";
 import * as kto from "./kto";
 import * as merging from "./merge";
 import * as orpo from "./orpo";
 import * as pretrain from "./pretrain";
 import * as reward from "./reward";
+import * as rloo from "./rloo";
 import * as sft from "./sft";
 import { trainingKind } from "./training-kind";
 
@@ -20,6 +22,8 @@ export const stageSchema = z.discriminatedUnion("kind", [
   kto.schema,
   orpo.schema,
   cpo.schema,
+  grpo.schema,
+  rloo.schema,
   merging.schema,
 ]);
 export type StageConfig = z.infer<typeof stageSchema>;
@@ -32,6 +36,8 @@ const kinds = {
   kto: trainingKind({ ...kto, version: 1 }),
   orpo: trainingKind({ ...orpo, version: 1 }),
   cpo: trainingKind({ ...cpo, version: 1 }),
+  grpo: trainingKind({ ...grpo, version: 1 }),
+  rloo: trainingKind({ ...rloo, version: 1 }),
   merge: merging.merge,
 };
 

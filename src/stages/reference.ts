@@ -43,7 +43,7 @@ export async function openReference(
 ): Promise<Reference> {
   const { device, console } = context;
   const source = other === undefined ? null : await context.open("reference");
-  if (source) expectSame(source.tokenizer, context.tokenizer, other!);
+  if (source) expectSameTokenizer(source.tokenizer, context.tokenizer, `the reference ${other}`);
   const { model, weights } = source ?? context;
   if (model.config.context < length)
     throw new UserError(
@@ -82,14 +82,11 @@ function copyOf({ device, model, weights }: Pick<Context, "device" | "model" | "
   return { model: copy, weights: new Slab(device, copy.parameters, { values: weights.download() }) };
 }
 
-/** Ids mean the same to both. */
-function expectSame(reference: Tokenizer, policy: Tokenizer, name: string): void {
-  if (Bun.deepEquals(reference.files.tokenizer, policy.files.tokenizer)) return;
-  throw new UserError(
-    `the reference ${name} has another tokenizer than the policy: ${reference.size} tokens, and ${policy.size}`,
-    {
-      hint: "a reference must read the same tokens: take one that the policy comes from",
-      exitCode: 2,
-    },
-  );
+/** Ids mean the same to both; `what` it is that is read beside the policy. */
+export function expectSameTokenizer(other: Tokenizer, policy: Tokenizer, what: string): void {
+  if (Bun.deepEquals(other.files.tokenizer, policy.files.tokenizer)) return;
+  throw new UserError(`${what} has another tokenizer than the policy: ${other.size} tokens, and ${policy.size}`, {
+    hint: "it must read the same tokens: take one that comes from the same model as the policy",
+    exitCode: 2,
+  });
 }

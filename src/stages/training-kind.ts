@@ -27,12 +27,18 @@ export interface TrainingConfig {
   readonly validation: number | string;
   /** Of stages that render records. */
   readonly template?: string;
-  readonly batch: { readonly rows: number; readonly tokens?: number | undefined; readonly accumulate: number };
+  readonly batch: { readonly rows: number; readonly tokens?: number | undefined; readonly accumulate?: number };
   readonly optim: { readonly steps?: number | undefined };
   readonly epochs?: number;
   readonly recompute: boolean;
   readonly activations: "f32" | "bf16";
   readonly lora?: LoraConfig | undefined;
+}
+
+/** Rows of a micro-batch, and tokens of a row. */
+export interface Row {
+  readonly rows: number;
+  readonly tokens: number;
 }
 
 export interface TrainingStage<C extends TrainingConfig> {
@@ -45,6 +51,12 @@ export interface TrainingStage<C extends TrainingConfig> {
   readonly scored?: boolean;
   /** Rows of a micro-batch, where that is not `batch.rows`. */
   rowsOf?(config: C): number;
+  /** Files that its result depends on beside its data. */
+  files?(config: C): readonly string[];
+  /** What it refuses beforehand beside what all do. */
+  check?(config: C, planned: Planned): void;
+  /** What is read of its data with each step, for people; of micro-batches if absent. */
+  line?(config: C, row: Row): string;
   build(config: C, context: Context): Promise<Built>;
 }
 
@@ -55,19 +67,24 @@ export function trainingKind<C extends TrainingConfig>({
   reads = () => ({}),
   scored = false,
   rowsOf = ({ batch }) => batch.rows,
+  files = () => [],
+  check = () => {},
+  line = lineOf,
   build,
 }: TrainingStage<C>): Kind<C> {
   return {
     schema,
     version,
     reads: (config) => ({ from: config.from, ...reads(config) }),
-    data: dataOf,
+    data: (config) => [...dataOf(config), ...files(config)],
     check(config, planned) {
       if (scored) expectNoHead(config, planned);
       else expectPolicies(config.name, planned);
+      check(config, planned);
       checkTraining(config, settings(config), planned);
     },
-    outline: (config, model) => outline(config, settings(config), model, { rows: rowsOf(config), scored }),
+    outline: (config, model) =>
+      outline(config, settings(config), model, { rows: rowsOf(config), scored, line: (row) => line(config, row) }),
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
       using source = await context.open("from", { storage: config.lora?.base, scored: scored && !config.lora });
@@ -96,10 +113,10 @@ function dataOf({ data, validation, template }: TrainingConfig): readonly string
   return [...[data].flat(), ...held, ...(file === null ? [] : [file])];
 }
 
-/** A policy writes, and a reward model only scores what is written. */
+/** A policy writes, and so does a reference; a reward model only scores what is written. */
 function expectPolicies(name: string, { models }: Planned): void {
   for (const [key, { scalar }] of models) {
-    if (scalar) throw rewardModel(name, key);
+    if (scalar && (key === "from" || key === "reference")) throw rewardModel(name, key);
   }
 }
 
@@ -199,27 +216,32 @@ function outline(
   config: TrainingConfig,
   { optim, evaluate, save }: Training,
   given: ModelConfig,
-  { rows, scored }: { readonly rows: number; readonly scored: boolean },
+  { rows, scored, line }: { readonly rows: number; readonly scored: boolean; line(row: Row): string },
 ): Outline {
   const sizes = scored && !config.lora ? scalarOf(given) : given;
-  const { tokens = Math.min(1024, sizes.context), accumulate } = config.batch;
-  const { recompute, activations, lora, epochs } = config;
+  const { tokens = Math.min(1024, sizes.context) } = config.batch;
+  const { recompute, activations, lora } = config;
   const plain = modelOf(sizes, lora?.base);
   const score = scored ? sizes.width : undefined;
   const model = lora ? withAdapters(plain, [adapterOf(targeted(plain.modules, lora.targets), lora, { score })]) : plain;
   const batch = { rows, tokens, recompute, activations };
-  const { steps } = config.optim;
-  const each = rows * tokens * accumulate;
-  const many = steps === undefined ? `${epochs} epochs in steps` : `${steps} steps`;
   const { trainingBytes } = memoryOf(model, batch);
   return {
     trained: { model, batch },
     lines: [
-      `${many} of ${rows} x ${tokens} x ${accumulate} = ${each} tokens${steps ? `, ${short(steps * each)} in all` : " at most"}, on ${[config.data].flat().join(", ")}`,
+      line({ rows, tokens }),
       trainedLine(model, lora),
       `AdamW, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
       `${config.validation === NO_VALIDATION ? "no evaluation" : `evaluation every ${evaluate.every} steps`}, a checkpoint every ${save.every}, ${save.keep} kept`,
       `device memory: ${memory(trainingBytes)}`,
     ],
   };
+}
+
+/** How many tokens a step reads, and of what. */
+function lineOf({ batch, optim: { steps }, epochs, data }: TrainingConfig, { rows, tokens }: Row): string {
+  const { accumulate = 1 } = batch;
+  const each = rows * tokens * accumulate;
+  const many = steps === undefined ? `${epochs} epochs in steps` : `${steps} steps`;
+  return `${many} of ${rows} x ${tokens} x ${accumulate} = ${each} tokens${steps ? `, ${short(steps * each)} in all` : " at most"}, on ${[data].flat().join(", ")}`;
 }

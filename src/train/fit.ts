@@ -107,6 +107,8 @@ export async function fit(
       tokens += batch.tokens;
       for (const [key, value] of Object.entries(batch.metrics ?? {})) host[key] = (host[key] ?? 0) + value;
     }
+    // Nothing was given: what had to be found first was cut off, and changed nothing.
+    if (tokens === 0 && signal.aborted) return;
     const rate = learningRate({ ...optim, kind: optim.schedule, steps }, step);
     await world.sum(optimizer.gradients);
     optimizer.measure(rate, step);

@@ -44,7 +44,9 @@ export function groupAdvantages(
   if (aggregation === "sum_then_normalize" || rewards.length === 1) return normalised(sums, size, scale);
   // GDPO (https://arxiv.org/abs/2601.05242): each reward has the same say, however far it spreads; then the batch is normalised once.
   const each = rewards.map((of) => normalised(of, size, "group"));
-  const total = sums.map((sum, i) => (sum === null ? null : each.reduce((a, of, k) => a + weights[k]! * of.values[i]!, 0)));
+  const total = sums.map((sum, i) =>
+    sum === null ? null : each.reduce((a, of, k) => a + weights[k]! * of.values[i]!, 0),
+  );
   const judged = total.filter((value) => value !== null);
   const center = meanOf(judged);
   const deviation = differ(judged) ? deviationOf(judged) : 0;

@@ -1,5 +1,5 @@
 /** The prompts of a stage: its data files read, encoded by one template, and split. */
-import { z } from "zod";
+import type { z } from "zod";
 import { holdOut, subsetOf } from "../../data/choose";
 import { areTurns, type PromptExample, promptsIn } from "../../data/prompts";
 import { readRecords } from "../../data/records";
@@ -78,6 +78,8 @@ export async function readPrompts(
   }
   const keyOf = ({ ids }: PromptExample) => ids.join();
   if (new Set(all.map(keyOf)).size < 2)
-    throw new UserError("there is one prompt, and it cannot be split", { hint: "give validation a file, or more data" });
+    throw new UserError("there is one prompt, and it cannot be split", {
+      hint: "give validation a file, or more data",
+    });
   return { ...holdOut(all, validation, seed, keyOf), ...made };
 }

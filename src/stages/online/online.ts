@@ -1,0 +1,295 @@
+/**
+ * A stage that learns from what its policy writes, whatever it makes of it: in rounds. In each the policy answers prompts, the answers are
+ * given rewards, a method says what their tokens are worth, and a few steps are made on them.
+ */
+import type { Scratch } from "../../autograd/scratch";
+import { shuffled } from "../../data/choose";
+import { fingerprintOf } from "../../fingerprint";
+import type { Slab } from "../../model/slab";
+import { zeros } from "../../ops/fill";
+import { concat } from "../../ops/parts";
+import { pcg } from "../../ops/random";
+import type { Trained } from "../../optim/adamw";
+import type { Batch, Graph, Json, Values } from "../../train/stage";
+import type { Share } from "../../train/world";
+import type { Built, Context } from "../context";
+import type { TrainedModel } from "../trained";
+import { meanOf, summed } from "./advantages";
+import { type Answer, loadedAnswers, savedAnswers } from "./answers";
+import type { OnlineConfig } from "./config";
+import { type Objective, type OnlineFeeding, type OnPolicy, onlineFeeding, type StepOf } from "./feeding";
+import type { Asking } from "./prompts";
+import type { Rewarding } from "./rewarding";
+import { type Judging, type Round, rewardMetrics, roundsOf, tokensOf } from "./rounds";
+import { placed, type Shape } from "./shapes";
+import { table } from "./table";
+import type { Writer } from "./writer";
+
+export interface OnlineMethod extends Judging {
+  objective(on: OnPolicy): Objective;
+  /** What each token of an answer counts for, of a step's answers and a round's. Only those that are learned from are given. */
+  weigh(step: readonly Answer[], round: readonly Answer[]): (answer: Answer) => number;
+  /** Passes over the same answers. */
+  readonly passes: number;
+  /** Trained beside the policy. */
+  readonly trained?: readonly Trained[];
+  /** Read by the graphs. */
+  readonly frozen?: readonly Slab[];
+  /** More to learn with each step than answers: a graph each, and what it is fed. */
+  readonly beside?: Beside;
+  /** Before a step's micro-batches: the step may be asked for again. */
+  before?(step: number): void;
+  readonly state?: { save(): Json; load(json: Json): void };
+  write?(directory: string): void | Promise<void>;
+  read?(directory: string): void;
+  /** Of a step-0 line. */
+  readonly lines: readonly string[];
+}
+
+export interface Beside {
+  /** `names`: of all that is told of a step, in the order of a graph's sums. */
+  graph(names: readonly string[]): Graph;
+  /** What they are called. */
+  readonly names: readonly string[];
+  step(step: number): readonly { readonly values: Values; readonly tokens: number }[];
+}
+
+export interface OnlineOptions {
+  readonly config: OnlineConfig;
+  readonly context: Context;
+  readonly data: Asking;
+  readonly trained: TrainedModel;
+  readonly shapes: readonly Shape[];
+  readonly scratch: Scratch;
+  /** Tokens of a prompt with its answer at most. */
+  readonly length: number;
+  readonly rewarding: Rewarding;
+  readonly writer: Writer;
+  readonly method: OnlineMethod;
+  readonly fingerprints?: Readonly<Record<string, string>>;
+  readonly owned: readonly Disposable[];
+}
+
+/** A stream of random numbers of the passes' own. */
+const DEAL = 100_000;
+
+export function onlineStage({
+  config,
+  context,
+  data,
+  trained,
+  shapes,
+  scratch,
+  length,
+  rewarding,
+  writer,
+  method,
+  fingerprints = {},
+  owned,
+}: OnlineOptions): Built {
+  const { seed, signal, directory } = context;
+  const { name, rollout, minibatches, epochs, optim, batch } = config;
+  const { train, held, tokenizer } = data;
+  const { model } = trained;
+  const { rows } = batch;
+  const { beside } = method;
+  const feedings: OnlineFeeding[] = shapes.map((shape) =>
+    onlineFeeding(model, (on) => method.objective(on), {
+      rows,
+      shape,
+      temperature: rollout.temperature,
+      recompute: config.recompute,
+      activations: config.activations,
+    }),
+  );
+  const names = [...feedings[0]!.names, ...(beside?.names ?? [])];
+  const graphs = feedings.map(({ graph }) => (beside ? widened(graph, beside.names.length) : graph));
+  const own = beside ? [beside.graph(names)] : [];
+  const round = method.passes * minibatches;
+  const roundsPerEpoch = Math.ceil(train.length / rollout.prompts);
+  const total = optim.steps ?? Math.max(1, Math.round(epochs * roundsPerEpoch)) * round;
+  const samples = table(directory);
+  const rounds = roundsOf({ config, context, prompts: train, rewarding, writer, method });
+  let current: Round | null = null;
+  /** The last step that was given. */
+  let given = -1;
+  /** Of the step before: tokens, and the seconds of its micro-batches. */
+  let updated = { tokens: 0, seconds: 0 };
+
+  return {
+    model,
+    length,
+    tokenizer,
+    trained: [{ weights: trained.weights }, ...(method.trained ?? [])],
+    frozen: [...trained.frozen, ...(method.frozen ?? [])],
+    // The graphs that are largest stand last.
+    graphs: [...own, ...graphs],
+    scratch,
+    names,
+    fingerprints: { data: fingerprintOfPrompts(data), ...rewarding.fingerprints, ...fingerprints },
+    steps: total,
+    round,
+    step: microBatches,
+    async evaluate(signal) {
+      const found = await measured(signal);
+      if (!found) return null;
+      const { reward, ...others } = found;
+      return { values: { validation_reward: reward!, ...prefixed(others) }, score: reward! };
+    },
+    start: async () => {
+      const found = await measured(signal);
+      if (!found) return [...data.lines];
+      const of =
+        rewarding.names.length > 1
+          ? ` (${rewarding.names.map((n) => `${n} ${found[`rewards/${n}/mean`]!.toFixed(4)}`).join(", ")})`
+          : "";
+      return [
+        ...data.lines,
+        `${name}: ${train.length} prompts, ${held.length} held out; a round is ${rollout.samples} answers to each of ${rollout.prompts}, and ${round === 1 ? "a step" : `${round} steps`}: ${roundsPerEpoch} rounds an epoch, ${Math.ceil(total / round)} in all`,
+        `${name}: step 0: reward ${found.reward!.toFixed(4)}${of} on ${held.length > 0 ? "what is held out" : "what is trained"}, sampled at temperature ${rollout.temperature}`,
+        ...method.lines.map((line) => `${name}: ${line}`),
+      ];
+    },
+    async *samples() {
+      if (!current) return;
+      yield* samples.write(given + 1, chosenOf(current.answers, config.samples.count), {
+        prompts: train,
+        names: rewarding.names,
+      });
+    },
+    async write(directory) {
+      await trained.write(directory, tokenizer);
+      await method.write?.(directory);
+    },
+    read(directory) {
+      trained.read(directory);
+      method.read?.(directory);
+    },
+    state: {
+      save: () => {
+        // A round whose last step was made is not needed again.
+        const kept = current && (given + 1) % round !== 0 ? current : null;
+        return {
+          rounds: rounds.save(),
+          method: method.state?.save() ?? null,
+          round: kept && { round: kept.round, answers: savedAnswers(kept.answers), metrics: kept.metrics },
+        };
+      },
+      load(json) {
+        const saved = json as { readonly rounds: Json; readonly method: Json; readonly round: SavedRound | null };
+        rounds.load(saved.rounds);
+        if (saved.method !== null) method.state?.load(saved.method);
+        if (saved.round) current = { ...saved.round, answers: loadedAnswers(saved.round.answers, train) };
+      },
+    },
+    [Symbol.dispose]() {
+      for (const one of [writer, rewarding, ...owned, scratch, trained]) one[Symbol.dispose]();
+    },
+  };
+
+  async function* microBatches(step: number, { rank, size }: Share): AsyncGenerator<Batch> {
+    const at = Math.floor(step / round);
+    if (current?.round !== at) {
+      const made = await rounds.make(at);
+      if (!made) return;
+      current = made;
+    }
+    given = step;
+    const { answers: all, metrics } = current;
+    const answers = dealt(all, at, step % round);
+    const counted = answers.filter(({ counts }) => counts);
+    const tokens = tokensOf(counted);
+    const weights = method.weigh(
+      counted,
+      all.filter(({ counts }) => counts),
+    );
+    const stepOf: StepOf = { answers: counted.length, tokens, weightOf: weights };
+    method.before?.(step);
+    const micro = placed(
+      answers.map(({ example: { ids, targets } }) => ({ size: ids.length, targets })),
+      shapes,
+      rows,
+    );
+    const told: Record<string, number> = { ...metrics, epoch: rounds.drawn() / train.length };
+    if (updated.seconds > 0) told.update_tokens_per_second = updated.tokens / updated.seconds;
+    let seconds = 0;
+    let read = 0;
+    const first = own.length;
+    for (const [i, { shape, items }] of micro.entries()) {
+      if (i % size !== rank) continue;
+      const chosen = items.map((item) => answers[item]!);
+      const here = chosen.reduce((sum, { example }) => sum + example.ids.length, 0);
+      const values = feedings[shape]!.fill(chosen, stepOf);
+      const began = performance.now();
+      yield {
+        graph: first + shape,
+        values,
+        tokens: here,
+        ...(i === 0 && { metrics: told }),
+      };
+      seconds += (performance.now() - began) / 1000;
+      read += here;
+    }
+    updated = { tokens: read, seconds };
+    for (const [i, { values, tokens }] of (beside?.step(step) ?? []).entries())
+      if ((micro.length + i) % size === rank) yield { graph: 0, values, tokens };
+  }
+
+  /** Those of a round that a step is made on: whole groups, in an order of each pass. */
+  function dealt(answers: readonly Answer[], at: number, within: number): Answer[] {
+    if (minibatches === 1) return [...answers];
+    const groups = answers.length / rollout.samples;
+    const pass = Math.floor(within / minibatches);
+    const places = shuffled(groups, seed, DEAL + at * method.passes + pass);
+    const each = groups / minibatches;
+    const part = within % minibatches;
+    return places
+      .slice(part * each, (part + 1) * each)
+      .flatMap((group) => answers.slice(group * rollout.samples, (group + 1) * rollout.samples));
+  }
+
+  /** Of prompts that are not trained on, one answer each. */
+  async function measured(signal: AbortSignal): Promise<Record<string, number> | null> {
+    const of = held.length > 0 ? held : train;
+    const count = Math.min(of.length, config.evaluate.batches * rows);
+    const places = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * of.length) / count));
+    const answers = await writer.write(places, of, pcg(seed ^ 0x5eed), signal);
+    const scores = answers && (await rewarding.score(answers, of, signal));
+    if (!scores) return null;
+    const judged = summed(scores, rewarding.weights).filter((value) => value !== null);
+    const given = answers.map((answer, i) => ({ ...answer, rewards: scores.map((of) => of[i]!) }));
+    const means = Object.entries(rewardMetrics(given, rewarding.names)).filter(([key]) => key.endsWith("/mean"));
+    return {
+      reward: meanOf(judged),
+      ...Object.fromEntries(means),
+      length: meanOf(answers.map(({ example }) => example.targets)),
+    };
+  }
+
+  function prefixed(values: Readonly<Record<string, number>>): Record<string, number> {
+    // Of one reward its mean is the reward.
+    const kept = Object.entries(values).filter(([key]) => rewarding.names.length > 1 || !key.startsWith("rewards/"));
+    return Object.fromEntries(kept.map(([key, value]) => [`validation_${key}`, value]));
+  }
+}
+
+interface SavedRound {
+  readonly round: number;
+  readonly answers: Json;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** The graph with room in its sums for what is told of other graphs. */
+function widened(graph: Graph, more: number): Graph {
+  return { ...graph, sums: concat([graph.sums, zeros([more])]) };
+}
+
+function fingerprintOfPrompts({ train, held }: Asking): string {
+  return fingerprintOf([...train, ...held].flatMap(({ ids, columns }) => [ids, JSON.stringify(columns)]));
+}
+
+/** A few of them, spread evenly. */
+function chosenOf<T>(all: readonly T[], count: number): T[] {
+  const some = Math.min(count, all.length);
+  return Array.from({ length: some }, (_, i) => all[Math.floor(((i + 0.5) * all.length) / some)]!);
+}

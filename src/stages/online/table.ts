@@ -1,0 +1,68 @@
+/** A few answers of a round as a table for people, and the same in samples.jsonl. */
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { PromptExample } from "../../data/prompts";
+import { writeTextAside } from "../../files";
+import { meanOf } from "./advantages";
+import type { Answer } from "./answers";
+
+/** Characters of a prompt, and of an answer, that a line shows. */
+const SHOWN = 60;
+
+export interface Table {
+  /** `step` counts finished steps. Lines past it, of a run that was cut off, are dropped: those steps come again. */
+  write(
+    step: number,
+    answers: readonly Answer[],
+    of: { readonly prompts: readonly PromptExample[]; readonly names: readonly string[] },
+  ): string[];
+}
+
+export function table(directory: string): Table {
+  const path = join(directory, "samples.jsonl");
+  let kept = false;
+  return {
+    write(step, answers, { prompts, names }) {
+      if (!kept) keepBefore(path, step);
+      kept = true;
+      const rows = answers.map((answer) => {
+        const { advantages, old, reference } = answer.tokens;
+        return {
+          step,
+          prompt: prompts[answer.prompt]!.messages.at(-1)?.content ?? "",
+          completion: answer.text,
+          ended: answer.ended,
+          rewards: Object.fromEntries(names.map((name, k) => [name, answer.rewards[k] ?? null])),
+          advantage: advantages ? meanOf([...advantages]) : 0,
+          // Of the whole answer, as it was drawn.
+          kl: old && reference ? old.reduce((sum, logProb, t) => sum + logProb - reference[t]!, 0) : null,
+        };
+      });
+      appendFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+      return rows.map(({ prompt, completion, ended, rewards, advantage, kl }) => {
+        const told = Object.entries(rewards).map(
+          ([name, value]) => `${name} ${value === null ? "-" : value.toFixed(2)}`,
+        );
+        return `  | ${cut(prompt)} -> ${cut(completion)}${ended ? "" : " ..."}  (${told.join(", ")}; advantage ${advantage.toFixed(2)}${kl === null ? "" : `; kl ${kl.toFixed(2)}`})`;
+      });
+    },
+  };
+}
+
+function keepBefore(path: string, step: number): void {
+  if (!existsSync(path)) return;
+  const lines = readFileSync(path, "utf8").split("\n");
+  const kept = lines.filter((line) => {
+    try {
+      return (JSON.parse(line) as { step: number }).step < step;
+    } catch {
+      return false; // the last line of a killed run may be cut off
+    }
+  });
+  writeTextAside(path, kept.map((line) => `${line}\n`).join(""));
+}
+
+function cut(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, " ");
+  return line.length > SHOWN ? `${line.slice(0, SHOWN)}...` : line;
+}
