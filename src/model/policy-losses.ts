@@ -120,7 +120,10 @@ export function clippedParts(ratio: Tensor, advantages: Tensor, { low, high }: C
 export function extreme(x: Tensor, ofAnswers: Tensor, which: "least" | "most"): Tensor {
   const count = sizeOf(ofAnswers.shape);
   const absent = scale(atMost(ofAnswers, fill([count], 0)), which === "least" ? 1e30 : -1e30);
-  const found = slice(sort(view(add(detach(x), absent), [1, count])), { first: which === "least" ? 0 : count - 1, count: 1 });
+  const found = slice(sort(view(add(detach(x), absent), [1, count])), {
+    first: which === "least" ? 0 : count - 1,
+    count: 1,
+  });
   // Where no answer counts the share is 0, and so is what is told.
   return multiply(clamp(found, -1e9, 1e9), sum(ofAnswers));
 }

@@ -21,6 +21,8 @@ export interface AdamWOptions {
   readonly weightDecay: number;
   /** The norm that gradients are scaled down to; 0 for no clipping. */
   readonly clip: number;
+  /** Epsilon is added before the second moment is corrected, as TensorFlow does it. */
+  readonly tensorflowEpsilon?: boolean;
 }
 
 /** One of the slabs that are trained together: their gradients have one norm, and are clipped as one. */
@@ -76,6 +78,8 @@ export class AdamW implements Disposable {
   private readonly sumsValues = new Float32Array(TAIL);
 
   constructor(device: Device, trained: readonly Trained[], options: AdamWOptions) {
+    if (options.tensorflowEpsilon && options.weightDecay > 0)
+      throw new Error("epsilon as TensorFlow adds it does not go with weight decay");
     this.device = device;
     this.options = options;
     this.rates = trained.map(({ rate = 1 }) => rate);
@@ -110,9 +114,12 @@ export class AdamW implements Disposable {
 
   /** The norm of the gradients and their health, for a step with learning rate `rate`; `step` counts from 0. */
   measure(rate: number, step: number): void {
-    const { beta1, beta2 } = this.options;
+    const { beta1, beta2, tensorflowEpsilon } = this.options;
+    const [first, second] = [1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)];
+    // (m / first) / (sqrt(v / second) + e / sqrt(second)) is sqrt(second) (m / first) / (sqrt(v) + e).
+    const [by, corrected] = tensorflowEpsilon ? [Math.sqrt(second), 1] : [1, second];
     this.schedules.forEach((schedule, i) => {
-      this.scheduleValues.set([rate * this.rates[i]!, 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1), step]);
+      this.scheduleValues.set([rate * this.rates[i]! * by, first, corrected, step]);
       this.device.upload(whole(schedule), this.scheduleValues);
     });
     this.measuring.replay();

@@ -7,6 +7,7 @@ import type { Kind } from "./kind";
 import * as kto from "./kto";
 import * as merging from "./merge";
 import * as orpo from "./orpo";
+import * as ppo from "./ppo";
 import * as pretrain from "./pretrain";
 import * as reward from "./reward";
 import * as rloo from "./rloo";
@@ -22,6 +23,7 @@ export const stageSchema = z.discriminatedUnion("kind", [
   kto.schema,
   orpo.schema,
   cpo.schema,
+  ppo.schema,
   grpo.schema,
   rloo.schema,
   merging.schema,
@@ -36,6 +38,7 @@ const kinds = {
   kto: trainingKind({ ...kto, version: 1 }),
   orpo: trainingKind({ ...orpo, version: 1 }),
   cpo: trainingKind({ ...cpo, version: 1 }),
+  ppo: trainingKind({ ...ppo, version: 1 }),
   grpo: trainingKind({ ...grpo, version: 1 }),
   rloo: trainingKind({ ...rloo, version: 1 }),
   merge: merging.merge,

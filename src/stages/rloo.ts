@@ -29,14 +29,18 @@ export const schema = z
     epsilon: z.number().gt(0).lt(1).default(0.2).meta({ description: "a ratio counts from 1 less this on" }),
     epsilonHigh: z.number().gt(0).max(1000).optional().meta({ description: "and up to 1 and this; epsilon if absent" }),
     beta: z.number().min(0).max(1000).default(0.05).meta({
-      description: "what the divergence from the reference (k1, of a whole answer) takes off its reward; at 0 there is no reference",
+      description:
+        "what the divergence from the reference (k1, of a whole answer) takes off its reward; at 0 there is no reference",
     }),
     reference: z.string().min(1).optional().meta({
       description:
         "with beta: the model that the policy is held to, a stage, a run, a directory, a Hub name; what it starts from if absent",
       neutral: true,
     }),
-    normalise: z.boolean().default(false).meta({ description: "brings advantages to mean 0 and deviation 1 over the round" }),
+    normalise: z
+      .boolean()
+      .default(false)
+      .meta({ description: "brings advantages to mean 0 and deviation 1 over the round" }),
     maskTruncated: z.boolean().default(false).meta({
       description: "learns nothing from answers that were cut off for want of room",
     }),

@@ -5,11 +5,11 @@ import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { writeSafetensors } from "../formats/safetensors";
 import { asNamed, namedValues, readSlab } from "../formats/slabs";
-import { bindAll, type Slab } from "../model/slab";
+import type { Slab } from "../model/slab";
 import { tableParts } from "../model/table";
 import { accumulate } from "../ops/add";
 import { scale, subtract } from "../ops/elementwise";
-import type { Tensor } from "../tensor/tensor";
+import { input, type Tensor } from "../tensor/tensor";
 import type { Method } from "./compared";
 
 export const sync = z.strictObject({
@@ -31,11 +31,8 @@ export function synced(
   device: Device,
   { policy, reference, every, share }: z.infer<typeof sync> & { readonly policy: Slab; readonly reference: Slab },
 ): Synced {
-  const moved = reference.parameters.list.flatMap(({ tensor }, i) => {
-    const from = partsOf(policy.parameters.list[i]!.tensor);
-    return partsOf(tensor).map((part, j) => accumulate(part, scale(subtract(from[j]!, part), share)));
-  });
-  const program = new Program(device, moved, { bind: bindAll([policy, reference]) });
+  const { outputs, bind } = moved({ from: policy, to: reference, share });
+  const program = new Program(device, outputs, { bind });
   // The step before which it last moved: such a step may be asked for again.
   let last = 0;
   return {
@@ -54,6 +51,18 @@ export function synced(
     read: (directory) => readSlab(join(directory, FILE), reference, asNamed),
     [Symbol.dispose]: () => program[Symbol.dispose](),
   };
+}
+
+/** A slab that goes a part of the way to another of the same parameters, in place: to + share (from - to). */
+export function moved({ from, to, share }: { readonly from: Slab; readonly to: Slab; readonly share: number }) {
+  const [ours, theirs] = [to, from].map(({ parameters }) =>
+    parameters.list.map(({ name, shape }) => input(name, shape)),
+  );
+  const outputs = ours!.flatMap((tensor, i) => {
+    const parts = partsOf(theirs![i]!);
+    return partsOf(tensor).map((part, j) => accumulate(part, scale(subtract(parts[j]!, part), share)));
+  });
+  return { outputs, bind: new Map([...to.bind(ours), ...from.bind(theirs)]) };
 }
 
 /** As much of a tensor as one binding may hold. */

@@ -22,7 +22,8 @@ export interface TrainedModel extends Disposable {
   readonly frozen: readonly Slab[];
   /** Everything that the model reads. */
   readonly slabs: readonly Slab[];
-  write(directory: string, tokenizer: Tokenizer): Promise<void>;
+  /** `values`: in the place of the weights, such as their average over steps. */
+  write(directory: string, tokenizer: Tokenizer, values?: Slab): Promise<void>;
   read(directory: string): void;
 }
 
@@ -46,8 +47,8 @@ export function wholeModel({ model, weights }: Context): TrainedModel {
     weights,
     frozen: [],
     slabs: [weights],
-    async write(directory, tokenizer) {
-      await writeModel(directory, model, weights, tokenizer);
+    async write(directory, tokenizer, values = weights) {
+      await writeModel(directory, model, values, tokenizer);
       await writeTokenizer(directory, tokenizer.files);
     },
     read: (directory) => readModel(directory, model, weights),
@@ -91,10 +92,10 @@ function adapterParts(lora: LoraConfig, context: Context, scored: boolean): Trai
     weights,
     frozen: [frozen],
     slabs: [frozen, weights],
-    async write(directory, tokenizer) {
+    async write(directory, tokenizer, values = weights) {
       await writeAdapter(directory, {
         adapter,
-        weights,
+        weights: values,
         base: pathFrom(directory, from),
         trainedOn: base.parameters.storage,
         baseHash,

@@ -153,6 +153,11 @@ function checkTraining(
       "use fewer tokens a row or a model with a longer context",
     );
   if (steps !== undefined) expectWarmup(name, optim.warmup, steps);
+  if (optim.tensorflowEpsilon && optim.weightDecay > 0)
+    refuse(
+      "optim.tensorflowEpsilon does not go with optim.weightDecay",
+      "set weightDecay = 0, or leave one of them out",
+    );
   if (validation === NO_VALIDATION && evaluate.patience > 0)
     refuse('evaluate.patience counts for nothing with validation = "none"', "leave one of them out");
   checkLora(lora, { model: modelOf(sizes), base: fresh ? null : "" });

@@ -42,6 +42,10 @@ export const optim = z.strictObject({
   beta2: z.number().min(0).lt(1).default(0.95).meta({ description: "AdamW's second-moment decay" }),
   epsilon: z.number().gt(0).default(1e-8).meta({ description: "AdamW's epsilon" }),
   weightDecay: z.number().min(0).max(10).default(0.1).meta({ description: "decoupled weight decay, on matrices only" }),
+  tensorflowEpsilon: z.boolean().default(false).meta({
+    description:
+      "adds epsilon before the second moment is corrected, as TensorFlow does: far more of it in early steps",
+  }),
   clip: z.number().min(0).default(1).meta({ description: "largest global norm of the gradients; 0 does not clip" }),
 });
 

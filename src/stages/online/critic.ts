@@ -1,0 +1,107 @@
+/** What expects rewards: a scalar head on the policy's own trunk, or a model of its own that starts from a reward model. */
+import { join } from "node:path";
+import type { Scratch } from "../../autograd/scratch";
+import { UserError } from "../../errors";
+import { raw, readNormalisation } from "../../formats/normalisation";
+import { writeSafetensors } from "../../formats/safetensors";
+import { asNamed, namedValues, readSlab } from "../../formats/slabs";
+import { SCORE, scoreSpec } from "../../model/architecture";
+import type { Model } from "../../model/model";
+import { layOut, parameter } from "../../model/parameters";
+import { Slab } from "../../model/slab";
+import { scale, shift } from "../../ops/elementwise";
+import { gather } from "../../ops/gather";
+import { matmul } from "../../ops/matmul";
+import { sizeOf } from "../../tensor/shape";
+import { type Tensor, view } from "../../tensor/tensor";
+import type { LoraConfig } from "../../train/settings";
+import type { Context } from "../context";
+import { expectSameTokenizer } from "../reference";
+import { type TrainedModel, trainedParts } from "../trained";
+import type { OnPolicy } from "./feeding";
+import { type Scorer, tokenValues } from "./scorer";
+import type { Shape } from "./shapes";
+
+export interface Critic extends Disposable {
+  /** What of it is trained. */
+  readonly weights: Slab;
+  readonly frozen: readonly Slab[];
+  /** [N]: what it expects before each token, differentiable. */
+  values(on: OnPolicy, options: { readonly length: number }): Tensor;
+  /** The same of answers, as numbers. */
+  readonly scorer: Scorer;
+  write(directory: string): void | Promise<void>;
+  read(directory: string): void;
+}
+
+export interface CriticOptions {
+  readonly policy: TrainedModel;
+  readonly rows: number;
+  readonly shapes: readonly Shape[];
+  readonly scratch: Scratch;
+  readonly recompute: boolean;
+  readonly activations: "f32" | "bf16";
+}
+
+const FILE = "critic.safetensors";
+
+/** Begins at 0: it expects nothing. */
+export function headCritic({ device }: Context, { policy, rows, shapes, scratch }: CriticOptions): Critic {
+  const { width } = policy.model.config;
+  const parameters = layOut([{ ...scoreSpec(width), init: { value: 0 } }]);
+  const weights = new Slab(device, parameters, { values: new Float32Array(parameters.size) });
+  const head = parameter(parameters, SCORE).tensor;
+  const valueOf = (x: Tensor) => {
+    const y = matmul(x, head, { transposeB: true });
+    return view(y, [sizeOf(y.shape)]);
+  };
+  return {
+    weights,
+    frozen: [],
+    values: ({ completions }) => valueOf(completions.rows),
+    scorer: tokenValues(
+      { device, model: policy.model, slabs: [...policy.slabs, weights], rows, shapes, scratch },
+      (_, x) => valueOf(x),
+    ),
+    write: (directory) => writeSafetensors(join(directory, FILE), namedValues(weights, asNamed)),
+    read: (directory) => readSlab(join(directory, FILE), weights, asNamed),
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
+}
+
+/** Its values are on the scale of the model's own scores, its gain and bias applied. */
+export async function modelCritic(
+  given: string,
+  lora: LoraConfig | undefined,
+  context: Context,
+  { rows, shapes, scratch, recompute, activations }: CriticOptions,
+  length: number,
+): Promise<Critic> {
+  const source = await context.open("critic", lora ? { storage: lora.base } : { scored: true });
+  expectSameTokenizer(source.tokenizer, context.tokenizer, `the critic ${given}`);
+  if (source.model.config.context < length)
+    throw new UserError(
+      `the critic ${given} has a context of ${source.model.config.context}, and answers with their prompts have up to ${length} tokens`,
+      { hint: "use fewer tokens (batch.tokens, rollout.tokens)", exitCode: 2 },
+    );
+  const trained = trainedParts(lora, { ...context, ...source }, { scored: true });
+  const directory = await context.locate("critic");
+  const { gain, bias } = (directory === null ? null : readNormalisation(directory)) ?? raw;
+  const { device } = context;
+  const valueOf = (model: Model, x: Tensor) => shift(scale(model.scores(x), gain), bias);
+  return {
+    weights: trained.weights,
+    frozen: trained.frozen,
+    values({ asked: { tokens, positions, places } }, { length }) {
+      const { model } = trained;
+      return valueOf(model, gather(model.hidden(tokens, positions, { length, recompute, activations }), places));
+    },
+    scorer: tokenValues({ device, model: trained.model, slabs: trained.slabs, rows, shapes, scratch }, valueOf),
+    write: (directory) => writeSafetensors(join(directory, FILE), namedValues(trained.weights, asNamed)),
+    read: (directory) => readSlab(join(directory, FILE), trained.weights, asNamed),
+    [Symbol.dispose]() {
+      trained[Symbol.dispose]();
+      source[Symbol.dispose]();
+    },
+  };
+}
