@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { isTemplateName } from "../data/template-for";
+import { rewardKind } from "../rewards/named";
 import { NO_VALIDATION } from "../stages/model-settings";
 import type { Config } from "./config";
 import { NEW } from "./graph";
@@ -23,14 +24,28 @@ export function besideFile(config: Config, folder: string, overrides: readonly O
   };
   const model = <T>(name: T, ...at: readonly PropertyKey[]): T =>
     names.has(name as string) ? name : found(name, ...at);
+  /** A rule and an endpoint lie nowhere; a module has perhaps a function's name behind it. */
+  const moduleBeside = (name: string, ...at: readonly PropertyKey[]): string => {
+    const kind = rewardKind(name);
+    return kind.kind === "module" ? name.replace(kind.path, () => found(kind.path, ...at)) : name;
+  };
   const stage = config.stage.map((stage, i): Config["stage"][number] => {
     const own = { ...stage } as Record<string, unknown>;
     for (const [key, value] of Object.entries(stage)) {
-      const many = (of: typeof found) =>
-        Array.isArray(value) ? value.map((v, j) => of(v, "stage", i, key, j)) : of(value, "stage", i, key);
+      const many = (of: <T extends string>(name: T, ...at: readonly PropertyKey[]) => string) =>
+        Array.isArray(value) ? value.map((v, j) => of(v, "stage", i, key, j)) : of(value as string, "stage", i, key);
       if (key === "data" || (key === "validation" && value !== NO_VALIDATION)) own[key] = many(found);
       if (key === "template" && !isTemplateName(value as string)) own[key] = many(found);
-      if (key === "from" || key === "models") own[key] = many(model);
+      if (["from", "models", "reference", "critic"].includes(key)) own[key] = many(model);
+      if (key === "rewards")
+        own[key] = many((name, ...at) =>
+          rewardKind(name).kind === "model" ? model(name, ...at) : moduleBeside(name, ...at),
+        );
+      if (key === "pretraining")
+        own[key] = {
+          ...(value as object),
+          data: found((value as { readonly data: string }).data, "stage", i, key, "data"),
+        };
     }
     return own as Config["stage"][number];
   });

@@ -102,7 +102,12 @@ export async function partsOf(node: Node, scene: Scene): Promise<Parts> {
   const parts: Record<string, string> = {
     kind: `${name} ${kind.version}`,
     seed: String(config.seed),
-    ...settingParts(settings, kind.schema, files),
+    ...settingParts(
+      settings,
+      kind.schema,
+      files,
+      Object.values(kind.reads(node.stage)).filter((name) => name !== undefined),
+    ),
   };
   for (const [key, reference] of node.reads) {
     if (reference.to === "new") {

@@ -68,7 +68,12 @@ export const A_FILE = "a file";
  * `neutral`, and those that are as the schema has them by default: so a schema may grow, and nothing that was made before is stale.
  * A setting that is the path of one of `files` only says that there is one.
  */
-export function settingParts(config: object, schema: z.ZodType, files: readonly string[] = []): Parts {
+export function settingParts(
+  config: object,
+  schema: z.ZodType,
+  files: readonly string[] = [],
+  models: readonly string[] = [],
+): Parts {
   const found: Record<string, string> = {};
   const walk = (value: unknown, node: JsonSchema, path: string, needed: boolean) => {
     if (node.neutral || value === undefined) return;
@@ -78,11 +83,20 @@ export function settingParts(config: object, schema: z.ZodType, files: readonly 
         walk(below, node.properties?.[key] ?? {}, path ? `${path}.${key}` : key, node.required?.includes(key) ?? false);
       return;
     }
-    const text = files.includes(value as string) ? A_FILE : JSON.stringify(value);
+    const text = files.includes(value as string) ? A_FILE : JSON.stringify(node.named ? unnamed(value) : value);
     if (text !== JSON.stringify(node.default)) found[`setting ${path}`] = text;
   };
   walk(config, jsonSchema(schema), "", true);
   return found;
+
+  /** A list that may name files, with a function of theirs behind a #, and models: all count by their contents. */
+  function unnamed(list: unknown): unknown {
+    return (list as readonly string[]).map((name) => {
+      const [path = "", ...rest] = name.split("#");
+      if (models.includes(name)) return A_FILE;
+      return files.includes(path) ? [A_FILE, ...rest].join("#") : name;
+    });
+  }
 }
 
 /** What the settings are that `settingParts` leaves out, for telling what they were. */
@@ -98,6 +112,7 @@ export function defaultParts(schema: z.ZodType): Parts {
 
 interface JsonSchema {
   readonly neutral?: boolean;
+  readonly named?: boolean;
   readonly default?: unknown;
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;

@@ -22,6 +22,7 @@ export const rewards = {
     .min(1)
     .meta({
       description: `what answers are worth, one or several: a reward model (a stage, a run, a directory, a Hub name); a rule (${ruleNames.map(({ name }) => name).join(", ")}); a module, such as rule.ts, or rule.ts#truth for a function of it; or an endpoint (http://...)`,
+      named: true,
     }),
   weights: z
     .array(z.number().min(-1000).max(1000))
