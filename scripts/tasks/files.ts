@@ -1,0 +1,8 @@
+/** The files of every task whose answers a rule can judge, each a function of its seed. */
+import { diceOf } from "../tales/world";
+import type { Files } from "./lines";
+import { sumFiles } from "./sums";
+
+export function taskFiles(): Files {
+  return { ...sumFiles(diceOf(2040)) };
+}
