@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import {
+  type Clip,
   cispo,
   clipped,
   clippedParts,
@@ -21,8 +22,9 @@ import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
 import { groupAdvantages } from "./online/advantages";
 import { groupProblems, online, onlineProblems, onlineSettings } from "./online/config";
-import { over } from "./online/feeding";
+import { type Objective, type OnPolicy, over } from "./online/feeding";
 import { grouped } from "./online/grouped";
+import type { OnlineMethod } from "./online/online";
 import { rewardFiles, rewardModels } from "./online/rewarding";
 import { tokensOf } from "./online/rounds";
 
@@ -125,11 +127,77 @@ export const settings = (config: GrpoConfig): Training => onlineSettings(config,
 export const reads = (config: GrpoConfig) => ({ reference: config.reference, ...rewardModels(config) });
 export const files = (config: GrpoConfig) => rewardFiles(config);
 
+/** Where a ratio is clipped. */
+function bounds({ epsilon: low = 0.2, loss, epsilonHigh = loss === "cispo" ? 5 : low }: GrpoConfig): Clip {
+  return { low, high: epsilonHigh };
+}
+
+/** The loss of a micro-batch, and what is told of it. */
+export function objectiveOf(config: GrpoConfig) {
+  const { loss, ratio: level, beta, corrected = true, temperatures: gates = { positive: 1, negative: 1.05 } } = config;
+  const clip = bounds(config);
+  return ({ policy, fed, answers, rows, weights, ofTokens, ofAnswers }: OnPolicy): Objective => {
+    const { old, reference, advantages } = fed;
+    const tokens = { policy, old, advantages };
+    const ratio = level === "token" ? ratios(tokens) : sequenceRatios(tokens, answers, rows);
+    const surrogate = {
+      cispo: () => cispo(tokens, ratio, clip.high),
+      sapo: () => sapo(ratio, advantages, gates),
+      clipped: () => clipped(ratio, advantages, clip),
+    }[loss === "cispo" || loss === "sapo" ? loss : "clipped"]();
+    const kl = beta > 0 ? divergence(policy, reference, corrected ? ratio : undefined) : null;
+    const value = over(kl ? add(surrogate, scale(kl, beta)) : surrogate, weights);
+    const each = (x: Tensor) => segmentMean(detach(x), answers, rows);
+    // A ratio of whole answers has one value for each.
+    const mean = (x: Tensor) => (level === "token" ? over(detach(x), ofTokens) : over(each(x), ofAnswers));
+    const told = { ratio: mean(ratio), ...(kl && { kl: over(detach(kl), ofTokens) }) };
+    if (loss === "sapo") return { loss: value, told };
+    if (loss === "cispo") {
+      const above = clippedParts(ratio, advantages, { low: 1, high: clip.high - 1 }).high;
+      return { loss: value, told: { ...told, cispo_clip_ratio: mean(above) } };
+    }
+    const parts = clippedParts(ratio, advantages, clip);
+    const [lows, highs] = [mean(parts.low), mean(parts.high)];
+    return {
+      loss: value,
+      told: {
+        ...told,
+        "clip_ratio/low_mean": lows,
+        "clip_ratio/low_min": extreme(each(parts.low), ofAnswers, "least"),
+        "clip_ratio/high_mean": highs,
+        "clip_ratio/high_max": extreme(each(parts.high), ofAnswers, "most"),
+        "clip_ratio/region_mean": addScalar(lows, highs),
+      },
+    };
+  };
+}
+
+/** What each token of an answer counts for, of a step's answers and a round's. */
+export function weighing({ loss, rollout, minibatches }: GrpoConfig): OnlineMethod["weigh"] {
+  return (step, round) => {
+    switch (loss) {
+      case "grpo":
+      case "sapo":
+        return ({ example }) => 1 / (step.length * example.targets);
+      case "bnpo": {
+        const tokens = tokensOf(step);
+        return () => 1 / tokens;
+      }
+      case "dr_grpo":
+        return () => 1 / (step.length * rollout.tokens);
+      case "dapo":
+      case "cispo": {
+        const tokens = tokensOf(round);
+        return () => minibatches / tokens;
+      }
+      default:
+        throw new Error(`loss ${loss satisfies never}`);
+    }
+  };
+}
+
 export async function build(config: GrpoConfig, context: Context): Promise<Built> {
-  const { loss, ratio: level, beta, corrected = true, iterations, minibatches, rollout, aggregation } = config;
-  const low = config.epsilon ?? 0.2;
-  const high = config.epsilonHigh ?? (loss === "cispo" ? 5 : low);
-  const gates = config.temperatures ?? { positive: 1, negative: 1.05 };
+  const { loss, beta, corrected = true, iterations, minibatches, rollout, aggregation } = config;
   return grouped(config, context, {
     beta,
     masked: config.maskTruncated,
@@ -137,65 +205,15 @@ export async function build(config: GrpoConfig, context: Context): Promise<Built
     apart: aggregation === "normalize_then_sum",
     advantages: (rewards, { weights }) =>
       groupAdvantages(rewards, { size: rollout.samples, scale: config.scale, aggregation, weights }),
-    objective({ policy, fed, answers, rows, weights, ofTokens, ofAnswers }) {
-      const { old, reference, advantages } = fed;
-      const tokens = { policy, old, advantages };
-      const ratio = level === "token" ? ratios(tokens) : sequenceRatios(tokens, answers, rows);
-      const surrogate =
-        loss === "cispo"
-          ? cispo(tokens, ratio, high)
-          : loss === "sapo"
-            ? sapo(ratio, advantages, gates)
-            : clipped(ratio, advantages, { low, high });
-      const kl = beta > 0 ? divergence(policy, reference, corrected ? ratio : undefined) : null;
-      const whole = kl ? add(surrogate, scale(kl, beta)) : surrogate;
-      // A ratio of whole answers has one value for each.
-      const mean = (x: Tensor) =>
-        level === "token" ? over(detach(x), ofTokens) : over(segmentMean(detach(x), answers, rows), ofAnswers);
-      const told = { ratio: mean(ratio), ...(kl && { kl: over(detach(kl), ofTokens) }) };
-      const value = over(whole, weights);
-      if (loss === "sapo") return { loss: value, told };
-      if (loss === "cispo") {
-        const above = clippedParts(ratio, advantages, { low: 1, high: high - 1 }).high;
-        return { loss: value, told: { ...told, cispo_clip_ratio: mean(above) } };
-      }
-      const parts = clippedParts(ratio, advantages, { low, high });
-      const [lows, highs] = [mean(parts.low), mean(parts.high)];
-      return {
-        loss: value,
-        told: {
-          ...told,
-          "clip_ratio/low_mean": lows,
-          "clip_ratio/low_min": extreme(segmentMean(detach(parts.low), answers, rows), ofAnswers, "least"),
-          "clip_ratio/high_mean": highs,
-          "clip_ratio/high_max": extreme(segmentMean(detach(parts.high), answers, rows), ofAnswers, "most"),
-          "clip_ratio/region_mean": addScalar(lows, highs),
-        },
-      };
-    },
-    weigh(step, round) {
-      switch (loss) {
-        case "grpo":
-        case "sapo":
-          return ({ example }) => 1 / (step.length * example.targets);
-        case "bnpo":
-          return () => 1 / tokensOf(step);
-        case "dr_grpo":
-          return () => 1 / (step.length * rollout.tokens);
-        case "dapo":
-        case "cispo":
-          return () => minibatches / tokensOf(round);
-        default:
-          throw new Error(`loss ${loss satisfies never}`);
-      }
-    },
+    objective: objectiveOf(config),
+    weigh: weighing(config),
     lines: [
       iterations * minibatches === 1
         ? "one step a round: the ratio is always 1, and nothing is clipped"
         : `${iterations * minibatches} steps a round: the ratio is 1 in the first`,
       loss === "grpo"
         ? "the loss begins at 0, since advantages of a group add up to 0; its gradient does not"
-        : `a loss of ${loss} tells nothing by itself: a token counts by ${normalisers[loss]}`,
+        : `a loss of ${loss} tells nothing by itself: a token's is divided by ${normalisers[loss]}`,
       ...(beta > 0
         ? [
             `the divergence is k3${corrected ? " times the ratio, with the gradient of KL(policy || reference)" : ", with the gradient of KL(reference || policy)"}; it begins at 0`,

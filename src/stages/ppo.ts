@@ -13,13 +13,14 @@ import { sizeOf } from "../tensor/shape";
 import { detach } from "../tensor/tensor";
 import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
-import { meanOf, type Score } from "./online/advantages";
+import type { Score } from "./online/advantages";
 import type { Answer } from "./online/answers";
 import { averageOf } from "./online/average";
 import { online, onlineProblems, onlineSettings, promptLength, sizesOf } from "./online/config";
 import { type Critic, headCritic, modelCritic } from "./online/critic";
-import { adapted, advantagesOf, divergences, whitened } from "./online/estimates";
-import { over } from "./online/feeding";
+import { adapted } from "./online/estimates";
+import { ppoWorth } from "./online/expected";
+import { type Objective, type OnPolicy, over } from "./online/feeding";
 import { onlineStage } from "./online/online";
 import { pretraining, pretrainingBeside } from "./online/pretraining";
 import { readPrompts } from "./online/prompts";
@@ -153,10 +154,38 @@ export const files = (config: PpoConfig) => [
   ...(config.pretraining ? [config.pretraining.data] : []),
 ];
 
+/** The loss of a micro-batch, and what is told of it. */
+export function objectiveOf(
+  { clip, valueClip, valueCoefficient }: Pick<PpoConfig, "clip" | "valueClip" | "valueCoefficient">,
+  critic: Pick<Critic, "values">,
+) {
+  const bounds = { low: clip, high: clip };
+  return (on: OnPolicy): Objective => {
+    const { policy, fed, weights, ofTokens, rows } = on;
+    const { old, advantages, returns } = fed;
+    const ratio = ratios({ policy, old });
+    const values = critic.values(on, { length: sizeOf(on.asked.tokens.shape) / rows });
+    const { loss, clipped: moved } = valueLoss({ values, old: fed.values, returns }, valueClip);
+    const policyLoss = over(clipped(ratio, advantages, bounds), weights);
+    const criticLoss = over(loss, weights);
+    const parts = clippedParts(ratio, advantages, bounds);
+    return {
+      loss: add(policyLoss, scale(criticLoss, valueCoefficient)),
+      told: {
+        "loss/policy_avg": policyLoss,
+        "loss/value_avg": criticLoss,
+        "policy/approxkl_avg": scale(over(square(subtract(detach(policy), old)), ofTokens), 0.5),
+        "policy/clipfrac_avg": addScalar(over(parts.low, ofTokens), over(parts.high, ofTokens)),
+        "val/clipfrac_avg": over(moved, ofTokens),
+        "val/ratio": over(detach(ratio), ofTokens),
+      },
+    };
+  };
+}
+
 export async function build(config: PpoConfig, context: Context): Promise<Built> {
   const { device, console } = context;
-  const { name, rollout, batch, lora, recompute, activations, clip, valueClip, valueCoefficient, gamma, lambda } =
-    config;
+  const { name, rollout, batch, lora, recompute, activations } = config;
   const data = await readPrompts(config, context, promptLength(config, context.model.config.context));
   const sizes = sizesOf(config, data);
   const shapes = shapesFor(sizes);
@@ -206,29 +235,7 @@ export async function build(config: PpoConfig, context: Context): Promise<Built>
       ...(beside && { beside }),
       before: (step) => average?.before(step),
       worth,
-      objective(on) {
-        const { policy, fed, weights, ofTokens } = on;
-        const { old, advantages, returns } = fed;
-        const ratio = ratios({ policy, old });
-        const values = critic.values(on, { length: sizeOf(on.asked.tokens.shape) / rows });
-        const { loss, clipped: moved } = valueLoss({ values, old: fed.values, returns }, valueClip);
-        const [policyLoss, criticLoss] = [
-          over(clipped(ratio, advantages, { low: clip, high: clip }), weights),
-          over(loss, weights),
-        ];
-        const parts = clippedParts(ratio, advantages, { low: clip, high: clip });
-        return {
-          loss: add(policyLoss, scale(criticLoss, valueCoefficient)),
-          told: {
-            "loss/policy_avg": policyLoss,
-            "loss/value_avg": criticLoss,
-            "policy/approxkl_avg": scale(over(square(subtract(detach(policy), old)), ofTokens), 0.5),
-            "policy/clipfrac_avg": addScalar(over(parts.low, ofTokens), over(parts.high, ofTokens)),
-            "val/clipfrac_avg": over(moved, ofTokens),
-            "val/ratio": over(detach(ratio), ofTokens),
-          },
-        };
-      },
+      objective: objectiveOf(config, critic),
       weigh: (step) => () => 1 / tokensOf(step),
       state: {
         save: () => ({ coefficient }),
@@ -256,58 +263,14 @@ export async function build(config: PpoConfig, context: Context): Promise<Built>
     const references = await reference.find(examples, signal);
     const values = references && (await critic.scorer.find(examples, signal));
     if (!references || !values) return null;
-    const { estimator, target, horizon = 10_000 } = config.kl;
-    const biased = config.whitening === "biased";
+    const { target, horizon = 10_000 } = config.kl;
     const scores = total.map((score, i) => scoreOf(score, answers[i]!));
-    const kls = answers.map(({ tokens }, i) =>
-      Array.from(tokens.old!, (logProb, t) => divergences[estimator](logProb, references[i]![t]!)),
-    );
-    // What nothing judges teaches nothing, and enters no figure.
-    const judged = answers.map((_, i) => i).filter((i) => scores[i] !== null);
-    const plain = judged.map((i) => {
-      const kl = kls[i]!;
-      return kl.map((nats, t) => -coefficient * nats + (t === kl.length - 1 ? scores[i]! : 0));
-    });
-    const rewards = config.whitenRewards ? whitened(plain, { shift: false, biased }) : plain;
-    const advantages = judged.map((i, j) => advantagesOf(rewards[j]!, [...values[i]!], { gamma, lambda }));
-    const white = whitened(advantages, { shift: true, biased });
-    const places = new Map(judged.map((i, j) => [i, j]));
-    const sums = judged.map((i) => kls[i]!.reduce((a, b) => a + b, 0));
-    const kl = meanOf(sums);
-    const surprise = judged.map((i) => answers[i]!.tokens.old!.reduce((sum, logProb) => sum - logProb, 0));
-    const [mean, penalty] = [meanOf(judged.map((i) => scores[i]!)), -coefficient * kl];
-    const used = coefficient;
+    const found = ppoWorth({ answers, scores, references, values }, { ...config, coefficient });
     return {
-      answers: answers.map((answer, i): Answer => {
-        const j = places.get(i);
-        const { length } = answer.tokens.old!;
-        return {
-          ...answer,
-          counts: j !== undefined,
-          tokens: {
-            ...answer.tokens,
-            reference: references[i]!,
-            values: values[i]!,
-            advantages: j === undefined ? new Float32Array(length) : Float32Array.from(white[j]!),
-            returns:
-              j === undefined
-                ? new Float32Array(length)
-                : Float32Array.from(advantages[j]!, (a, t) => a + values[i]![t]!),
-          },
-        };
-      }),
-      divergence: kl,
-      metrics: {
-        "objective/kl": kl,
-        "objective/entropy": meanOf(surprise),
-        "objective/non_score_reward": penalty,
-        "objective/rlhf_reward": mean + penalty,
-        "objective/scores": mean,
-        "objective/kl_coef": used,
-        "val/num_eos_tokens": answers.filter(({ ended }) => ended).length,
-      },
+      ...found,
       commit() {
-        if (target !== undefined) coefficient = adapted(coefficient, kl, { target, horizon, episodes: answers.length });
+        if (target === undefined) return;
+        coefficient = adapted(coefficient, found.divergence, { target, horizon, episodes: answers.length });
       },
     };
   }

@@ -12,7 +12,7 @@ import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
 import { leaveOneOut } from "./online/advantages";
 import { groupProblems, online, onlineProblems, onlineSettings } from "./online/config";
-import { over } from "./online/feeding";
+import { type Objective, type OnPolicy, over } from "./online/feeding";
 import { grouped } from "./online/grouped";
 import { rewardFiles, rewardModels } from "./online/rewarding";
 
@@ -59,9 +59,30 @@ export const settings = (config: RlooConfig): Training => onlineSettings(config,
 export const reads = (config: RlooConfig) => ({ reference: config.reference, ...rewardModels(config) });
 export const files = (config: RlooConfig) => rewardFiles(config);
 
+/** The loss of a micro-batch, and what is told of it. */
+export function objectiveOf({ epsilon: low, epsilonHigh: high = low }: RlooConfig) {
+  return ({ policy, fed, answers, rows, ofAnswers }: OnPolicy): Objective => {
+    const ratio = answerRatios({ policy, old: fed.old }, answers, rows);
+    // Each token carries what its answer is worth.
+    const advantages = segmentMean(fed.advantages, answers, rows);
+    const parts = clippedParts(ratio, advantages, { low, high });
+    const [lows, highs] = [over(parts.low, ofAnswers), over(parts.high, ofAnswers)];
+    return {
+      loss: over(clipped(ratio, advantages, { low, high }), ofAnswers),
+      told: {
+        ratio: over(detach(ratio), ofAnswers),
+        "clip_ratio/low_mean": lows,
+        "clip_ratio/low_min": extreme(parts.low, ofAnswers, "least"),
+        "clip_ratio/high_mean": highs,
+        "clip_ratio/high_max": extreme(parts.high, ofAnswers, "most"),
+        "clip_ratio/region_mean": addScalar(lows, highs),
+      },
+    };
+  };
+}
+
 export async function build(config: RlooConfig, context: Context): Promise<Built> {
-  const { beta, rollout, normalise, iterations, minibatches, epsilon: low } = config;
-  const high = config.epsilonHigh ?? low;
+  const { beta, rollout, normalise, iterations, minibatches } = config;
   return grouped(config, context, {
     beta,
     penalised: true,
@@ -69,24 +90,8 @@ export async function build(config: RlooConfig, context: Context): Promise<Built
     passes: iterations,
     apart: false,
     advantages: ([rewards]) => leaveOneOut(rewards!, { size: rollout.samples, normalise }),
-    objective({ policy, fed, answers, rows, ofAnswers }) {
-      const ratio = answerRatios({ policy, old: fed.old }, answers, rows);
-      // Each token carries what its answer is worth.
-      const advantages = segmentMean(fed.advantages, answers, rows);
-      const parts = clippedParts(ratio, advantages, { low, high });
-      const [lows, highs] = [over(parts.low, ofAnswers), over(parts.high, ofAnswers)];
-      return {
-        loss: over(clipped(ratio, advantages, { low, high }), ofAnswers),
-        told: {
-          ratio: over(detach(ratio), ofAnswers),
-          "clip_ratio/low_mean": lows,
-          "clip_ratio/low_min": extreme(parts.low, ofAnswers, "least"),
-          "clip_ratio/high_mean": highs,
-          "clip_ratio/high_max": extreme(parts.high, ofAnswers, "most"),
-          "clip_ratio/region_mean": addScalar(lows, highs),
-        },
-      };
-    },
+    objective: objectiveOf(config),
+    // The loss is one of answers.
     weigh: () => () => 0,
     lines: [
       iterations * minibatches === 1

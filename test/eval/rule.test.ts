@@ -35,7 +35,9 @@ describe("a rule", () => {
   test("may be a module's default", async () => {
     const halves = await ruleOf("export default (prompts, completions) => completions.map(() => 0.5)");
     expect(scoresBy(halves, given)).toEqual({ score: 0.5 });
-    await expect(ruleOf("export default () => [1, 1]").then((rule) => scoresBy(rule, given))).rejects.toThrow("is a list");
+    await expect(ruleOf("export default () => [1, 1]").then((rule) => scoresBy(rule, given))).rejects.toThrow(
+      "is a list",
+    );
     const both = await ruleOf("export const score = () => 1; export default score");
     expect(scoresBy(both, given)).toEqual({ score: 1 });
   });

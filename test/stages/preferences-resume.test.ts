@@ -81,6 +81,9 @@ async function train(folder: string, kind: string, more: object, trial: Trial = 
     base: "somebody/base",
     console,
     open,
+    locate: async () => null,
+    directory: ".",
+    signal: new AbortController().signal,
     find: async (path) => path,
   };
   using stage = await build(config as never, context);

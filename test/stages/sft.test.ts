@@ -98,6 +98,9 @@ async function train(
     base: "somebody/base",
     console,
     open: () => Promise.reject(new Error("it reads no other model")),
+    locate: async () => null,
+    directory: ".",
+    signal: new AbortController().signal,
     find: async (path) => path,
   });
   const directory = join(folder, "sft");

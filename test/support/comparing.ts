@@ -32,6 +32,9 @@ export async function smallContext(): Promise<Context & Disposable> {
     base: "gpt2",
     console: silent,
     find: async (path) => path,
+    locate: async () => null,
+    directory: ".",
+    signal: new AbortController().signal,
     open: async () => {
       throw new Error("no other model is read here");
     },

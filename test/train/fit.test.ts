@@ -80,6 +80,9 @@ async function train(
     weights,
     console: silent,
     open: () => Promise.reject(new Error("it reads no other model")),
+    locate: async () => null,
+    directory: ".",
+    signal: new AbortController().signal,
     find: async (path) => path,
     base: null,
   });

@@ -51,17 +51,17 @@ export function headCritic({ device }: Context, { policy, rows, shapes, scratch 
   const parameters = layOut([{ ...scoreSpec(width), init: { value: 0 } }]);
   const weights = new Slab(device, parameters, { values: new Float32Array(parameters.size) });
   const head = parameter(parameters, SCORE).tensor;
-  const valueOf = (x: Tensor) => {
+  const expected = (x: Tensor) => {
     const y = matmul(x, head, { transposeB: true });
     return view(y, [sizeOf(y.shape)]);
   };
   return {
     weights,
     frozen: [],
-    values: ({ completions }) => valueOf(completions.rows),
+    values: ({ completions }) => expected(completions.rows),
     scorer: tokenValues(
       { device, model: policy.model, slabs: [...policy.slabs, weights], rows, shapes, scratch },
-      (_, x) => valueOf(x),
+      (_, x) => expected(x),
     ),
     write: (directory) => writeSafetensors(join(directory, FILE), namedValues(weights, asNamed)),
     read: (directory) => readSlab(join(directory, FILE), weights, asNamed),
@@ -88,15 +88,15 @@ export async function modelCritic(
   const directory = await context.locate("critic");
   const { gain, bias } = (directory === null ? null : readNormalisation(directory)) ?? raw;
   const { device } = context;
-  const valueOf = (model: Model, x: Tensor) => shift(scale(model.scores(x), gain), bias);
+  const expected = (model: Model, x: Tensor) => shift(scale(model.scores(x), gain), bias);
   return {
     weights: trained.weights,
     frozen: trained.frozen,
     values({ asked: { tokens, positions, places } }, { length }) {
       const { model } = trained;
-      return valueOf(model, gather(model.hidden(tokens, positions, { length, recompute, activations }), places));
+      return expected(model, gather(model.hidden(tokens, positions, { length, recompute, activations }), places));
     },
-    scorer: tokenValues({ device, model: trained.model, slabs: trained.slabs, rows, shapes, scratch }, valueOf),
+    scorer: tokenValues({ device, model: trained.model, slabs: trained.slabs, rows, shapes, scratch }, expected),
     write: (directory) => writeSafetensors(join(directory, FILE), namedValues(trained.weights, asNamed)),
     read: (directory) => readSlab(join(directory, FILE), trained.weights, asNamed),
     [Symbol.dispose]() {

@@ -34,10 +34,10 @@ export function tokenLogProbs(options: ScorerOptions & { readonly temperature: n
 }
 
 /** A number of the scalar head before each token of an answer: what a critic expects. */
-export function tokenValues(options: ScorerOptions, valueOf: (model: Model, rows: Tensor) => Tensor): Scorer {
+export function tokenValues(options: ScorerOptions, expected: (model: Model, rows: Tensor) => Tensor): Scorer {
   const { model } = options;
   return ofTokens(options, ({ tokens, positions, places }, length) =>
-    valueOf(model, gather(model.hidden(tokens, positions, { length }), places)),
+    expected(model, gather(model.hidden(tokens, positions, { length }), places)),
   );
 }
 
