@@ -1,5 +1,6 @@
 /** The training loop. The only one. */
 import type { Device } from "../device/device";
+import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import { openMetrics } from "../log/metrics";
 import { AdamW } from "../optim/adamw";
@@ -11,7 +12,7 @@ import { programsOf } from "./program";
 import { beginning, type Progress, type Speed, statusLine, stopwatch, told } from "./progress";
 import { resume } from "./resume";
 import type { Training } from "./settings";
-import type { Stage } from "./stage";
+import type { Batch, Stage } from "./stage";
 import { alone, type World } from "./world";
 
 export interface Fit {
@@ -97,7 +98,7 @@ export async function fit(
     const host: Record<string, number> = {};
     let tokens = 0;
     optimizer.zero();
-    for await (const batch of stage.step(step, world)) {
+    for await (const batch of kept(stage.step(step, world))) {
       if (tokens > 0) {
         await tick();
         // A step that is not finished has changed nothing, and is made anew when the run goes on.
@@ -138,6 +139,20 @@ export async function fit(
       tokens_per_second: speed.tokens,
     });
     console.status(statusLine(name, { done, steps, loss: sums[0]!, rate, norm, speed }));
+  }
+
+  /** What cannot be made of a step for a mistake of the user's, such as a reward that fails, ends the run; what was trained is saved. */
+  async function* kept(batches: AsyncIterable<Batch>): AsyncGenerator<Batch> {
+    try {
+      yield* batches;
+    } catch (error) {
+      const saved = error instanceof UserError && progress.step > first && progress.step % span === 0;
+      if (saved) {
+        await store(false);
+        console.note(`${name}: what was trained is saved after step ${progress.step}`);
+      }
+      throw error;
+    }
   }
 
   async function tell(): Promise<void> {

@@ -36,7 +36,7 @@ describe("a rule", () => {
     const halves = await ruleOf("export default (prompts, completions) => completions.map(() => 0.5)");
     expect(scoresBy(halves, given)).toEqual({ score: 0.5 });
     await expect(ruleOf("export default () => [1, 1]").then((rule) => scoresBy(rule, given))).rejects.toThrow(
-      "is a list",
+      "is [1,1], expected a number or null",
     );
     const both = await ruleOf("export const score = () => 1; export default score");
     expect(scoresBy(both, given)).toEqual({ score: 1 });

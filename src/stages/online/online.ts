@@ -108,7 +108,7 @@ export function onlineStage({
   const round = method.passes * minibatches;
   const roundsPerEpoch = Math.ceil(train.length / rollout.prompts);
   const total = optim.steps ?? Math.max(1, Math.round(epochs * roundsPerEpoch)) * round;
-  const samples = table(directory);
+  const samples = table(directory, { prompts: train, names: rewarding.names });
   const rounds = roundsOf({ config, context, prompts: train, rewarding, writer, method });
   let current: Round | null = null;
   /** The last step that was given. */
@@ -151,11 +151,7 @@ export function onlineStage({
       ];
     },
     async *samples() {
-      if (!current) return;
-      yield* samples.write(given + 1, chosenOf(current.answers, config.samples.count), {
-        prompts: train,
-        names: rewarding.names,
-      });
+      if (current) yield* samples.lines(chosenOf(current.answers, config.samples.count));
     },
     async write(directory) {
       await trained.write(directory, tokenizer);
@@ -231,6 +227,9 @@ export function onlineStage({
       read += here;
     }
     updated = { tokens: read, seconds };
+    const { every, count } = config.samples;
+    if (rank === 0 && every > 0 && ((step + 1) % every === 0 || step + 1 === total))
+      samples.write(step + 1, chosenOf(all, count));
     for (const [i, { values, tokens }] of (beside?.step(step) ?? []).entries())
       if ((micro.length + i) % size === rank) yield { graph: 0, values, tokens };
   }

@@ -10,43 +10,48 @@ import type { Answer } from "./answers";
 const SHOWN = 60;
 
 export interface Table {
-  /** `step` counts finished steps. Lines past it, of a run that was cut off, are dropped: those steps come again. */
-  write(
-    step: number,
-    answers: readonly Answer[],
-    of: { readonly prompts: readonly PromptExample[]; readonly names: readonly string[] },
-  ): string[];
+  /** Appends them. `step` counts finished steps. Lines past it, of a run that was cut off, are dropped: those steps come again. */
+  write(step: number, answers: readonly Answer[]): void;
+  /** A line each, for people. */
+  lines(answers: readonly Answer[]): string[];
 }
 
-export function table(directory: string): Table {
+/** `names`: of the rewards. */
+export interface TableOf {
+  readonly prompts: readonly PromptExample[];
+  readonly names: readonly string[];
+}
+
+export function table(directory: string, { prompts, names }: TableOf): Table {
   const path = join(directory, "samples.jsonl");
   let kept = false;
   return {
-    write(step, answers, { prompts, names }) {
+    write(step, answers) {
       if (!kept) keepBefore(path, step);
       kept = true;
-      const rows = answers.map((answer) => {
-        const { advantages, old, reference } = answer.tokens;
-        return {
-          step,
-          prompt: prompts[answer.prompt]!.messages.at(-1)?.content ?? "",
-          completion: answer.text,
-          ended: answer.ended,
-          rewards: Object.fromEntries(names.map((name, k) => [name, answer.rewards[k] ?? null])),
-          advantage: advantages ? meanOf([...advantages]) : 0,
-          // Of the whole answer, as it was drawn.
-          kl: old && reference ? old.reduce((sum, logProb, t) => sum + logProb - reference[t]!, 0) : null,
-        };
-      });
-      appendFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-      return rows.map(({ prompt, completion, ended, rewards, advantage, kl }) => {
+      appendFileSync(path, answers.map((answer) => `${JSON.stringify({ step, ...rowOf(answer) })}\n`).join(""));
+    },
+    lines: (answers) =>
+      answers.map(rowOf).map(({ prompt, completion, ended, rewards, advantage, kl }) => {
         const told = Object.entries(rewards).map(
           ([name, value]) => `${name} ${value === null ? "-" : value.toFixed(2)}`,
         );
         return `  | ${cut(prompt)} -> ${cut(completion)}${ended ? "" : " ..."}  (${told.join(", ")}; advantage ${advantage.toFixed(2)}${kl === null ? "" : `; kl ${kl.toFixed(2)}`})`;
-      });
-    },
+      }),
   };
+
+  function rowOf(answer: Answer) {
+    const { advantages, old, reference } = answer.tokens;
+    return {
+      prompt: prompts[answer.prompt]!.messages.at(-1)?.content ?? "",
+      completion: answer.text,
+      ended: answer.ended,
+      rewards: Object.fromEntries(names.map((name, k) => [name, answer.rewards[k] ?? null])),
+      advantage: advantages ? meanOf([...advantages]) : 0,
+      // Of the whole answer, as it was drawn.
+      kl: old && reference ? old.reduce((sum, logProb, t) => sum + logProb - reference[t]!, 0) : null,
+    };
+  }
 }
 
 function keepBefore(path: string, step: number): void {
