@@ -20,6 +20,7 @@ import { duration, type Reporter, throttled } from "../log/console";
 import { records } from "../stages/examples";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
+import { areTexts, writtenAnswers } from "./write-answers";
 
 export interface TextOptions {
   /** A text file. */
@@ -96,14 +97,25 @@ export async function measureRule(
   { rule, temperature, seed, samples, by, ...options }: RuleOptions,
   console: Reporter,
 ): Promise<MeasuredRule> {
+  const method = temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`;
+  if (await areTexts(options.data, console)) {
+    const written = await writtenAnswers(opened, { ...options, temperature, seed, samples }, console);
+    expectColumn(by, written[0]!.prompt.columns, options.data);
+    const answers = written.map(({ prompt: { messages, columns }, text: answer, ended }) => ({
+      question: messages.at(-1)!.content,
+      answer,
+      ended,
+      scores: scoresBy(rule, { messages, answer, columns }),
+      group: by === null ? null : groupOf(columns[by]),
+    }));
+    return told(answers, method);
+  }
   const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
   const columnsAt = new Map(rows.map(({ where, fields }) => [where, fields]));
   const columnsOf = ({ where }: Pick<Located, "where">) => columnsAt.get(where) ?? {};
   const { chosen, template } = await askedOf(opened, options, console, columnsOf);
-  if (by !== null && !chosen.some((sample) => Object.hasOwn(columnsOf(sample), by))) {
-    const known = Object.keys(columnsOf(chosen[0]!)).join(", ");
-    throw new UserError(`${options.data} has no column ${by}: it has ${known}`, { exitCode: 2 });
-  }
+  if (!chosen.some((sample) => by !== null && Object.hasOwn(columnsOf(sample), by)))
+    expectColumn(by, columnsOf(chosen[0]!), options.data);
   const repeated = chosen.flatMap((sample) => Array<(typeof chosen)[number]>(samples).fill(sample));
   const sampled = { temperature, seed };
   const answered = await answersTo(opened, repeated, { ...options, template, ownHistory: false, sampled }, console);
@@ -116,11 +128,18 @@ export async function measureRule(
       return { question, answer, ended, scores: scoresBy(rule, { messages, answer, columns }), group };
     });
   });
-  const method = temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`;
-  return {
-    answers: answers.map(({ group: _, ...answer }) => answer),
-    figures: ruleFigures(answers, method),
-  };
+  return told(answers, method);
+}
+
+type Judged = MeasuredRule["answers"][number] & { readonly group: string | null };
+
+function told(answers: readonly Judged[], method: string): MeasuredRule {
+  return { answers: answers.map(({ group: _, ...answer }) => answer), figures: ruleFigures(answers, method) };
+}
+
+function expectColumn(by: string | null, columns: Row["fields"], data: string): void {
+  if (by === null || Object.hasOwn(columns, by)) return;
+  throw new UserError(`${data} has no column ${by}: it has ${Object.keys(columns).join(", ")}`, { exitCode: 2 });
 }
 
 /** The name of the group that a column's value stands for. */

@@ -1,15 +1,17 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { defineCommand } from "citty";
 import { z } from "zod";
+import { bestOf } from "../app/best-of";
 import { measureAnswers, measureRule, measureText } from "../app/evaluate";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
 import { loadRule, type RuleFigures } from "../eval/rule";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
+import { ruleNames } from "../rewards/rules";
 import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
-import { modelArgs, openFromArgs } from "./open";
+import { modelArgs, openBeside, openFromArgs } from "./open";
 import { whole } from "./options";
 import { print } from "./print";
 
@@ -102,6 +104,8 @@ const answers = defineCommand({
 
 const sampledFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 0 });
 
+const bestFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 1 });
+
 const rule = defineCommand({
   meta: {
     name: "rule",
@@ -114,7 +118,7 @@ const rule = defineCommand({
     rule: {
       type: "string",
       required: true,
-      description: "a TypeScript or JavaScript module: score(messages, answer, columns) returns a number or null",
+      description: `a TypeScript or JavaScript module, score(messages, answer, columns) of which returns a number or null; or a name: ${ruleNames.map(({ name }) => name).join(", ")}`,
     },
     ...recordFlags.args,
     ...sampledFlags.args,
@@ -177,7 +181,74 @@ function ruleTable({ method, answers, unjudged, means, groups = {} }: RuleFigure
   ];
 }
 
+const best = defineCommand({
+  meta: {
+    name: "best-of",
+    description:
+      "the best of several answers by a reward model, beside all of them: what training by that reward is measured against",
+  },
+  args: {
+    model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
+    reward: { type: "string", required: true, description: "a reward model: a run, a checkpoint, or a directory" },
+    data: { type: "string", required: true, description: "prompts, with or without answers" },
+    samples: { type: "string", default: "4", description: "answers of each prompt" },
+    rule: { type: "string", description: "a rule by its name, or a module, that is told of the answers too" },
+    ...recordFlags.args,
+    ...bestFlags.args,
+    limit: { type: "string", default: "0", description: "only so many prompts, chosen by seed 1337; 0 for all" },
+    batch: { type: "string", default: "64", description: "answers that run together" },
+    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
+    out: { type: "string", description: "a JSONL file for the best answer to every prompt" },
+    json: { type: "boolean", description: "prints one JSON object, without the answers" },
+    ...modelArgs,
+  },
+  async run({ args, rawArgs }) {
+    const console = openConsole();
+    const { temperature, seed } = bestFlags.parse(args, rawArgs);
+    const samples = whole("samples", args.samples, { least: 2, most: 4096 });
+    if (temperature === 0)
+      throw new UserError("at temperature 0 all answers of a prompt are the same", { exitCode: 2 });
+    const rule = args.rule === undefined ? null : await loadRule(args.rule);
+    using opened = await openFromArgs(args, rawArgs, console);
+    using judge = await openBeside(args.reward, opened.device, console, "reward");
+    const { answers, ...figures } = await bestOf(
+      opened,
+      { ...judge, device: opened.device },
+      {
+        data: args.data,
+        rule,
+        template: recordFlags.parse(args, rawArgs).template,
+        limit: whole("limit", args.limit, { least: 0 }),
+        batch: whole("batch", args.batch, { most: 4096 }),
+        maxTokens: whole("max-tokens", args["max-tokens"], { most: opened.model.config.context }),
+        temperature,
+        seed,
+        samples,
+      },
+      console,
+    );
+    if (args.out !== undefined)
+      await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    if (args.json) {
+      print(`${JSON.stringify(figures)}\n`);
+      return;
+    }
+    const { prompts, divergence, reward, rule: scores } = figures;
+    const line = (name: string, { all, best }: { readonly all: Interval | null; readonly best: Interval | null }) =>
+      all && best
+        ? `${name.padEnd(24)} ${all.mean.toFixed(3).padStart(8)}   ${best.mean.toFixed(3).padStart(8)}  (95%: ${best.low.toFixed(3)} to ${best.high.toFixed(3)})`
+        : `${name.padEnd(24)} none is judged`;
+    const lines = [
+      `${"".padEnd(24)} ${"all".padStart(8)}   ${`best of ${samples}`.padStart(8)}`,
+      line("reward", reward),
+      ...Object.entries(scores).map(([name, one]) => line(name, one)),
+      `${prompts} prompts, sampled at temperature ${temperature}, seed ${seed}; ${divergence.toFixed(3)} nats an answer from the model at most`,
+    ];
+    print(`${lines.join("\n")}\n`);
+  },
+});
+
 export default defineCommand({
   meta: { name: "eval", description: "measures a model" },
-  subCommands: { perplexity, answers, rule },
+  subCommands: { perplexity, answers, rule, "best-of": best },
 });

@@ -31,6 +31,23 @@ export interface Opened extends OpenModel {
   readonly device: Device;
 }
 
+/** Another model on the same device, such as a judge of what the first one says. */
+export async function openBeside(
+  name: string,
+  device: Device,
+  console: Reporter,
+  wanted: "policy" | "reward",
+): Promise<OpenModel> {
+  const opened = await openModel(device, await locateParts(name, console));
+  try {
+    expectKind(opened, name, wanted);
+    return opened;
+  } catch (error) {
+    opened[Symbol.dispose]();
+    throw error;
+  }
+}
+
 export async function openFromArgs(
   args: Args,
   rawArgs: readonly string[],

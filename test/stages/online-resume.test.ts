@@ -117,17 +117,17 @@ const trials: [kind: string, more: object][] = [
   ["ppo", { passes: 4, critic: "reward", lora: { targets: ["attn.c_attn"], rank: 2 }, whitenRewards: true }],
 ];
 
-const interrupts = [
+const interrupts: [where: string, step: number, when: "before" | "after"][] = [
   ["in the middle of a round", 6, "after"],
   ["in a rollout", 8, "before"],
   ["between rounds", 8, "after"],
-] as const;
+];
 
 // The adapter is slow where it is software: all of them on the CPU device, and some everywhere.
-for (const [kinds, chosen, times] of [
-  [["cpu"], trials, interrupts],
-  [["adapter", "wasm"], [trials[0]!, trials[4]!], interrupts.slice(0, 1)],
-] as const)
+for (const { kinds, chosen, times } of [
+  { kinds: ["cpu"] as Kind[], chosen: trials, times: interrupts },
+  { kinds: ["adapter", "wasm"] as Kind[], chosen: [trials[0]!, trials[4]!], times: interrupts.slice(0, 1) },
+])
   describe.each(kinds)("on the %s", (on) => {
     describe.each(chosen)("%s %j", (kind, more) => {
       test.each(times)("interrupted %s and resumed, all is as if it had not been", async (_, at, when) => {
