@@ -38,3 +38,39 @@ describe("sums", () => {
     ]);
   });
 });
+
+describe("problems with an instruction", () => {
+  for (const [name, key] of [
+    ["letters", ({ instruction }) => [...instruction!.replace("Sort the letters: ", "")].toSorted().join("")],
+    ["counting", ({ instruction }) => instruction!.replace(/ How often .*/, "")],
+  ] as [string, (row: Row) => string][]) {
+    const parts = [rows(name), rows(`${name}-test`), rows(`${name}-prompts`)];
+    test(`${name}: 400 to learn, 200 to measure by and 2,000 prompts, none of them alike`, () => {
+      expect(parts.map((part) => part.length)).toEqual([400, 200, 2000]);
+      expect(new Set(parts.flat().map(key)).size).toBe(2600);
+      expect(parts.map(([first]) => Object.keys(first!)[1]!)).toEqual(["output", "output", "answer"]);
+    });
+  }
+  const all = (name: string) =>
+    [name, `${name}-test`, `${name}-prompts`].flatMap(rows).map(({ instruction, output, answer }) => ({
+      instruction: instruction!,
+      answer: (output ?? answer)!,
+    }));
+  test("letters are four to six different ones, in order in the answer", () => {
+    for (const { instruction, answer } of all("letters")) {
+      const letters = instruction.match(/^Sort the letters: ([a-z](?: [a-z]){3,5})$/)![1]!.split(" ");
+      expect(new Set(letters).size).toBe(letters.length);
+      expect(answer).toBe(letters.toSorted((a, b) => a.charCodeAt(0) - b.charCodeAt(0)).join(" "));
+    }
+  });
+  test("a name is counted as a word, from 0 to 4, each in about a fifth", () => {
+    const counts = [0, 0, 0, 0, 0];
+    for (const { instruction, answer } of all("counting")) {
+      const [, text, name] = instruction.match(/^(.*) How often is (\w+) named\?$/)!;
+      const times = text!.split(/[^A-Za-z]+/).filter((word) => word === name).length;
+      expect([instruction, answer]).toEqual([instruction, String(times)]);
+      counts[times]!++;
+    }
+    for (const count of counts) expect(count / 2600).toBeCloseTo(0.2, 1.5);
+  });
+});
