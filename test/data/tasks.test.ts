@@ -190,3 +190,28 @@ describe("what rules judge", () => {
     for (const { instruction, name } of rows("lipogram-prompts")) expect(instruction).toContain(name!);
   });
 });
+
+test("word problems are calculated right, and end in the last number that is calculated", () => {
+  const problems = readFileSync("data/word-problems.jsonl", "utf8").trimEnd().split("\n");
+  expect(problems).toHaveLength(24);
+  const operators: Readonly<Record<string, (a: number, b: number) => number>> = {
+    "+": (a, b) => a + b,
+    "-": (a, b) => a - b,
+    "*": (a, b) => a * b,
+    "/": (a, b) => a / b,
+  };
+  for (const line of problems) {
+    const { answer } = JSON.parse(line) as { answer: string };
+    const steps = answer.split("\n");
+    const end = steps.pop()!.match(/^#### (\d+)$/)![1]!;
+    const results = steps.map((step) => {
+      const [, before, a, operator, b, result, after] = step.match(
+        /(\S+)=<<(\d+)([-+*/])(\d+)=(\d+)>>(\d+)/,
+      ) as unknown as [string, string, string, string, string, string, string];
+      expect([step, before, after]).toEqual([step, `${a}${operator}${b}`, result]);
+      expect([step, operators[operator]!(Number(a), Number(b))]).toEqual([step, Number(result)]);
+      return result;
+    });
+    expect([answer, results.at(-1)]).toEqual([answer, end]);
+  }
+});
