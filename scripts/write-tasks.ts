@@ -1,4 +1,4 @@
-/** Writes the data of tasks whose answers a rule can judge, by a seeded generator: sums first of all. */
+/** Writes the data of tasks whose answers a rule can judge, by a seeded generator. */
 import { taskFiles } from "./tasks/files";
 import { linesOf } from "./tasks/lines";
 
