@@ -72,7 +72,7 @@ function sums(): void {
       ["rloo", rloo],
     ] as const) {
       const out = join(folder, `${kind}-${seed}`);
-      const { seconds } = dawngrad("run", path, "--out", out, "--seed", String(seed), "--fresh");
+      const { seconds } = dawngrad("run", path, "--out", out, "--fresh", "--set", `seed=${seed}`);
       const [before, after] = [both(join(out, "sft")), both(join(out, kind))];
       gains[kind]!.push({ sampled: after.sampled - before.sampled, greedy: after.greedy - before.greedy });
       console.log(
