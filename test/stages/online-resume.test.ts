@@ -15,8 +15,11 @@ import { tokenizerFrom } from "../../src/text/tokenizer";
 import { fit } from "../../src/train/fit";
 import type { Training } from "../../src/train/settings";
 import type { Stage } from "../../src/train/stage";
+import { ownCacheFolder } from "../support/cache";
 import { device, type Kind } from "../support/device";
 import { temporaryFolder } from "../support/folder";
+
+ownCacheFolder();
 
 const records = Array.from({ length: 12 }, (_, i) => ({
   prompt: `${"abcdefghijkl"[i]}${"?".repeat(1 + (i % 3))}`,
@@ -48,6 +51,8 @@ async function train(folder: string, kind: string, more: object, trial: Trial = 
   const { signal = new AbortController().signal, change = (stage) => stage, notes = [], seed = 1, on = "cpu" } = trial;
   const path = join(folder, "data.jsonl");
   writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+  const text = join(folder, "text.txt");
+  writeFileSync(text, "abcdefghijkl".repeat(20));
   const config = schema.parse({
     kind,
     data: path,
@@ -75,7 +80,7 @@ async function train(folder: string, kind: string, more: object, trial: Trial = 
     weights,
     base: "gpt2",
     console,
-    find: async (path) => path,
+    find: async (path) => (path === "text" ? text : path),
     locate: async () => null,
     directory,
     signal,
@@ -114,6 +119,7 @@ const trials: [kind: string, more: object][] = [
   ["rloo", { minibatches: 4 }],
   ["ppo", { passes: 2, minibatches: 2, average: 0.9, kl: { target: 0.5, horizon: 20 }, missingEnd: { penalty: 0.5 } }],
   ["ppo", { passes: 4, critic: "reward", rewards: ["reward", reward] }],
+  ["ppo", { pretraining: { data: "text", rows: 2, accumulate: 2, tokens: 8 }, stop: { text: "c", after: 2 } }],
   ["ppo", { passes: 4, critic: "reward", lora: { targets: ["attn.c_attn"], rank: 2 }, whitenRewards: true }],
 ];
 

@@ -51,7 +51,8 @@ export interface Beside {
   graph(names: readonly string[]): Graph;
   /** What they are called. */
   readonly names: readonly string[];
-  step(step: number): readonly { readonly values: Values; readonly tokens: number }[];
+  /** Of a step one by one: the arrays may be used again for the next. */
+  step(step: number): Iterable<{ readonly values: Values; readonly tokens: number }>;
 }
 
 export interface OnlineOptions {
@@ -230,8 +231,9 @@ export function onlineStage({
     const { every, count } = config.samples;
     if (rank === 0 && every > 0 && ((step + 1) % every === 0 || step + 1 === total))
       samples.write(step + 1, chosenOf(all, count));
-    for (const [i, { values, tokens }] of (beside?.step(step) ?? []).entries())
-      if ((micro.length + i) % size === rank) yield { graph: 0, values, tokens };
+    let next = micro.length;
+    for (const { values, tokens } of beside?.step(step) ?? [])
+      if (next++ % size === rank) yield { graph: 0, values, tokens };
   }
 
   /** Those of a round that a step is made on: whole groups, in an order of each pass. */

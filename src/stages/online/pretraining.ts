@@ -15,7 +15,8 @@ import type { Beside } from "./online";
 export const pretraining = z.strictObject({
   data: z.string().min(1).meta({ description: "a text file", neutral: true }),
   coefficient: z.number().gt(0).max(1e6).default(27.8).meta({ description: "what its loss is multiplied with" }),
-  rows: z.int().min(1).max(65536).default(8).meta({ description: "windows of a step" }),
+  rows: z.int().min(1).max(65536).default(8).meta({ description: "windows of a micro-batch" }),
+  accumulate: z.int().min(1).max(65536).default(1).meta({ description: "such micro-batches of a step" }),
   tokens: z.int().min(2).max(65536).default(128).meta({ description: "tokens of a window" }),
 });
 
@@ -27,7 +28,7 @@ interface How {
 }
 
 export async function pretrainingBeside(
-  { data, coefficient, rows, tokens: length }: Pretraining,
+  { data, coefficient, rows, accumulate, tokens: length }: Pretraining,
   { tokenizer, find, console, seed }: Context,
   model: Model,
   how: How,
@@ -54,12 +55,14 @@ export async function pretrainingBeside(
         inputs: { tokens, positions, targets, weight },
         loss: whole,
         sums: concat([detach(whole), zeros([others]), own]),
-        constants: { positions: rowPositions, weight: Float32Array.of(1 / (rows * length)) },
+        constants: { positions: rowPositions, weight: Float32Array.of(1 / (rows * length * accumulate)) },
       };
     },
-    step(step) {
-      randomWindows(text, shape, { seed, index: step, into });
-      return [{ values: { ...into }, tokens: rows * length }];
+    *step(step) {
+      for (let micro = 0; micro < accumulate; micro++) {
+        randomWindows(text, shape, { seed, index: step * accumulate + micro, into });
+        yield { values: { ...into }, tokens: rows * length };
+      }
     },
   };
 }
