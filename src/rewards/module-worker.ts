@@ -36,17 +36,12 @@ self.onmessage = async ({ data }: MessageEvent<ModuleStart | ModuleRequest>) => 
       ask = asking((await import(data.url)) as Readonly<Record<string, unknown>>, data.wanted);
       reply({ ready: true });
     } catch (error) {
-      reply({ failed: whyNotLoaded(error) });
+      reply({ failed: messageOf(error) });
     }
     return;
   }
   reply(await ask!(data));
 };
-
-/** What is wrong with a module's text is in a list of its own. */
-function whyNotLoaded(error: unknown): string {
-  return error instanceof AggregateError ? error.errors.map(messageOf).join("; ") : messageOf(error);
-}
 
 /** `score`, or the one that is wanted, is asked answer by answer; `default` with all at once. */
 function asking(module: Readonly<Record<string, unknown>>, wanted: string | null) {
