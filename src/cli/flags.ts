@@ -107,14 +107,14 @@ function schemaAt(schema: z.ZodType, path: string): z.ZodType {
 }
 
 /** How a flag's words become a value. A `group` is an object of the config that is there, or is not. */
-type Kind = "number" | "text" | "switch" | "choice" | "group" | "list" | "one or more" | "number or text";
+type Kind = "number" | "text" | "switch" | "choice" | "group" | "list" | "numbers" | "one or more" | "number or text";
 
 function kindOf(schema: z.ZodType): Kind {
   if (schema instanceof z.ZodNumber) return "number";
   if (schema instanceof z.ZodBoolean) return "switch";
   if (schema instanceof z.ZodEnum) return "choice";
   if (schema instanceof z.ZodObject) return "group";
-  if (schema instanceof z.ZodArray) return "list";
+  if (schema instanceof z.ZodArray) return schema.element instanceof z.ZodNumber ? "numbers" : "list";
   if (schema instanceof z.ZodString) return "text";
   const kinds = schema instanceof z.ZodUnion ? schema.options.map((option) => kindOf(option as z.ZodType)) : [];
   if (kinds.includes("list")) return "one or more";
@@ -122,7 +122,7 @@ function kindOf(schema: z.ZodType): Kind {
   throw new Error(`no flag can stand for a ${schema.def.type}`);
 }
 
-const repeated = (kind: Kind) => kind === "list" || kind === "one or more";
+const repeated = (kind: Kind) => ["list", "numbers", "one or more"].includes(kind);
 
 function argOf({ kind, field, needs, open, says, own }: Flag): ArgDef & More {
   const { inner, optional, fallback } = field;
@@ -148,6 +148,8 @@ function taken({ name, kind, field, own }: Flag, given: unknown, all: readonly s
       return given;
     case "list":
       return all.length ? all : undefined;
+    case "numbers":
+      return all.length ? all.map((text) => numberOf(name, text)) : undefined;
     case "one or more":
       return all.length > 1 ? all : all[0];
     case "number":

@@ -4,7 +4,8 @@ import { pathToFileURL } from "node:url";
 import type { Row } from "../data/row";
 import { messageOf, reasonOf, shown, UserError } from "../errors";
 import { readTextFile } from "../files";
-import { ruleOf } from "../rewards/rules";
+import { rewardKind } from "../rewards/named";
+import { ruleNear, ruleOf } from "../rewards/rules";
 import type { Message } from "../text/template";
 import { type Interval, interval } from "./interval";
 
@@ -26,15 +27,25 @@ export interface Rule {
 
 /**
  * A rule by its name, or a TypeScript or JavaScript module with a function `score(messages, answer, columns)`, or whose default export is
- * given lists of all three.
+ * given lists of all three. `rule.ts#truth` takes another function of it.
  */
 export async function loadRule(path: string): Promise<Rule> {
   const rule = ruleOf(path);
   if (rule) return { path, functions: [["score", rule as Rule["functions"][number][1]]] };
-  const module = await load(path);
+  const kind = rewardKind(path);
+  const wanted = kind.kind === "module" ? kind.wanted : undefined;
+  const module = await load(kind.kind === "module" ? kind.path : path);
   const functions = Object.entries(module).filter(
     (entry): entry is [string, Rule["functions"][number][1]] => typeof entry[1] === "function",
   );
+  if (wanted !== undefined) {
+    const one = functions.find(([name]) => name === wanted);
+    if (!one)
+      throw new UserError(
+        `${path}: it has no function ${wanted}: it has ${Object.keys(module).join(", ") || "nothing"}`,
+      );
+    return { path, functions: [["score", one[1]]] };
+  }
   const score = functions.find(([name]) => name === "score")?.[1] ?? single(functions);
   if (!score)
     throw new UserError(`${path} has no function score: it has ${Object.keys(module).join(", ") || "nothing"}`, {
@@ -56,7 +67,8 @@ function single(functions: Rule["functions"]): Rule["functions"][number][1] | nu
 }
 
 async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
-  readTextFile(path, path, { hint: "give the path of a module" });
+  const near = ruleNear(path);
+  readTextFile(path, path, { hint: near ? `did you mean the rule ${near}?` : "give a rule, or the path of a module" });
   try {
     return await import(pathToFileURL(resolve(path)).href);
   } catch (error) {

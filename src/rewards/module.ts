@@ -28,6 +28,15 @@ export async function moduleReward({ name, path, wanted, timeout }: ModuleOption
   readTextFile(path, path, { hint: "give the path of a module" });
   const worker = new Worker(workerUrl);
   worker.unref();
+  /** Why its thread is no more. */
+  let gone: string | null = null;
+  let failed: ((why: string) => void) | null = null;
+  const end = (why: string) => {
+    gone ??= why;
+    failed?.(gone);
+  };
+  worker.onerror = ({ message }) => end(`failed: ${thrownIn(message)}`);
+  worker.addEventListener("close", () => end("ended its thread, as process.exit does"));
   const start: ModuleStart = { url: pathToFileURL(resolve(path)).href, wanted: wanted ?? null };
   const loaded = await asked(start, `${path} is not loaded after ${duration(timeout)}`);
   if ("failed" in loaded) {
@@ -67,11 +76,21 @@ export async function moduleReward({ name, path, wanted, timeout }: ModuleOption
         clearTimeout(timer);
         resolve(data);
       };
-      worker.onerror = (event) => {
+      failed = (why) => {
         clearTimeout(timer);
-        reject(new UserError(`the reward ${path} failed: ${event.message}`, { hint: inputOf(answers[0]) }));
+        reject(
+          new UserError(`the reward ${path} ${why}`, {
+            hint: answers.length > 0 ? inputOf(answers[0]) : "it was being loaded",
+          }),
+        );
       };
-      worker.postMessage(message);
+      if (gone === null) worker.postMessage(message);
+      else failed(gone);
     });
   }
+}
+
+/** What was thrown outside of an answer; Bun shows it beside the lines of the module. */
+function thrownIn(message: string): string {
+  return /^(?:\w*[eE]rror): (.*)$/m.exec(message)?.[1] ?? message;
 }

@@ -1,4 +1,5 @@
 /** Which reward a word in a config means: a rule by its name, a module by its path, an endpoint by its address; else a model. */
+import { UserError } from "../errors";
 import { endpointReward } from "./endpoint";
 import { moduleReward } from "./module";
 import { checkedScores, type Reward } from "./reward";
@@ -13,9 +14,12 @@ export type RewardKind =
 
 const MODULE = /^(.+\.(?:ts|mts|js|mjs))(?:#(\w+))?$/;
 
-/** Throws a UserError where it begins like a rule, and is none. */
+/** Throws a UserError where it begins like a rule or an address, and is none. */
 export function rewardKind(name: string): RewardKind {
-  if (/^https?:\/\//.test(name)) return { kind: "endpoint" };
+  if (/^https?:\/\//.test(name)) {
+    if (URL.canParse(name)) return { kind: "endpoint" };
+    throw new UserError(`${name} is no address`, { hint: "give one such as http://localhost:8000/score", exitCode: 2 });
+  }
   const [, path, wanted] = MODULE.exec(name) ?? [];
   if (path !== undefined) return { kind: "module", path, wanted };
   return { kind: ruleOf(name) ? "rule" : "model" };

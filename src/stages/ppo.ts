@@ -193,7 +193,7 @@ export async function build(config: PpoConfig, context: Context): Promise<Built>
   const scratch = new Scratch(device);
   const { rows } = batch;
   const held = await openReference({ ...config, precompute: false }, context, { rows, length });
-  const rewarding = await openRewards(config, context, { rows, shapes, scratch, length });
+  const rewarding = await openRewards(config, context, { rows, shapes, scratch, length, prompts: data.train });
   const trained = trainedParts(lora, context);
   const { temperature } = rollout;
   const common = { device, rows, shapes, scratch };

@@ -24,6 +24,7 @@ const schema = z.strictObject({
     })
     .optional()
     .meta({ description: "trains an adapter" }),
+  weights: z.array(z.number()).optional().meta({ description: "of each" }),
   kind: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("one") }),
     z.strictObject({ kind: z.literal("two"), size: z.int().default(7).meta({ description: "how large" }) }),
@@ -44,6 +45,7 @@ const flags = flagsOf(
     rank: { path: "lora.rank", needs: "lora" },
     target: { path: "lora.targets", needs: "lora" },
     size: "kind.size",
+    weight: "weights",
   },
   { lr: 0.5 },
 );
@@ -82,6 +84,7 @@ describe("a flag", () => {
         repeated: true,
       },
       size: { type: "string", description: "how large", default: "7", required: false },
+      weight: { type: "string", description: "of each; may be repeated", required: false, repeated: true },
     });
   });
   test.each([
@@ -96,6 +99,7 @@ describe("a flag", () => {
     [["--lora"], { lora: {} }],
     [["--rank", "4", "--lora", "--target", "x"], { lora: { rank: 4, targets: ["x"] } }],
     [["--size", "8"], { kind: { size: 8 } }],
+    [["--weight", "2", "--weight=-0.5"], { weights: [2, -0.5] }],
     [["--lr", "6e-4"], { optim: { lr: 6e-4 } }],
   ])("%j is collected as %j", (words, wanted) => {
     // The command's own default stands where nothing was said.
@@ -104,6 +108,7 @@ describe("a flag", () => {
   });
   test("that should be a number is refused by its name", () => {
     expect(() => collected("--steps", "many")).toThrow('--steps is "many", expected a number');
+    expect(() => collected("--weight=1", "--weight=much")).toThrow('--weight is "much", expected a number');
   });
   test("is parsed with the others, and refused by its name too", () => {
     const sample = flagsOf(sampling, { "top-p": "topP", seed: "seed" });

@@ -9,11 +9,11 @@ const messages = [{ role: "user", content: "Who?" }] as const;
 const given = { messages, answer: "Pip.", columns: { best: "Pip" } };
 
 /** Loads a module of this text. */
-async function ruleOf(text: string) {
+async function ruleOf(text: string, wanted = "") {
   using folder = temporaryFolder();
   const path = join(folder.path, "rule.ts");
   await Bun.write(path, text);
-  return await loadRule(path);
+  return await loadRule(`${path}${wanted}`);
 }
 
 describe("a rule", () => {
@@ -41,7 +41,13 @@ describe("a rule", () => {
     const both = await ruleOf("export const score = () => 1; export default score");
     expect(scoresBy(both, given)).toEqual({ score: 1 });
   });
+  test("may be another function of a module", async () => {
+    const text = "export const score = () => 1; export const half = () => 0.5";
+    expect(scoresBy(await ruleOf(text, "#half"), given)).toEqual({ score: 0.5 });
+    await expect(ruleOf(text, "#third")).rejects.toThrow("it has no function third: it has half, score");
+  });
   test("may be known by its name", async () => {
+    await expect(loadRule("exatc")).rejects.toMatchObject({ hint: "did you mean the rule exact?" });
     expect(scoresBy(await loadRule("exact"), { ...given, columns: { answer: "Pip." } })).toEqual({ score: 1 });
   });
   test("that cannot be used is told in a sentence", async () => {
@@ -68,6 +74,7 @@ describe("a rule", () => {
     await expect(refused("export const score = () => 1; export const truth = () => '';")).rejects.toThrow(
       "truth of the answer",
     );
+    await expect(refused("export default (")).rejects.toThrow("cannot be loaded: Unexpected end of file");
     await expect(loadRule("no-such-rule.ts")).rejects.toThrow("no-such-rule.ts cannot be read: there is no such file");
   });
 });

@@ -109,6 +109,7 @@ test("a word means a rule, a module, an endpoint or a model", () => {
   expect(rewardKind("data/rule.ts#truth")).toEqual({ kind: "module", path: "data/rule.ts", wanted: "truth" });
   expect(rewardKind("http://localhost:1/score").kind).toBe("endpoint");
   expect(rewardKind("runs/reward").kind).toBe("model");
+  expect(() => rewardKind("http://")).toThrow("http:// is no address");
   expect(
     ["exact", "regex:a", "data/rule.ts", "data/rule.ts#truth", "https://a.b/c", "runs/x/reward"].map(rewardName),
   ).toEqual(["exact", "regex", "rule", "truth", "a.b", "reward"]);
@@ -171,6 +172,13 @@ describe("a module", () => {
     );
     expect(await failed("export default () => { for (;;); }", { timeout: 0.3 })).toContain("has not answered after");
     expect(await failed("for (;;);", { timeout: 0.3 })).toContain("is not loaded after");
+    expect(await failed("export default (")).toContain("cannot be used as a reward: Unexpected end of file");
+  });
+  test("that ends its thread, or throws beside its answer, is not waited for", async () => {
+    await expect(moduleOf("export default () => process.exit(0)")).rejects.toThrow("rule.ts ended its thread");
+    await expect(moduleOf("process.exit(0)")).rejects.toThrow("rule.ts ended its thread");
+    const late = "setTimeout(() => { throw new TypeError('too late') }, 1); return new Promise(() => {})";
+    await expect(moduleOf(`export default () => { ${late} }`)).rejects.toThrow(/rule\.ts failed: too late$/);
   });
 });
 

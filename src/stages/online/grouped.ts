@@ -44,7 +44,7 @@ export async function grouped(config: GroupedConfig, context: Context, method: G
   const { rows } = batch;
   const held =
     method.beta > 0 ? await openReference({ ...config, precompute: false }, context, { rows, length }) : null;
-  const rewarding = await openRewards(config, context, { rows, shapes, scratch, length });
+  const rewarding = await openRewards(config, context, { rows, shapes, scratch, length, prompts: data.train });
   const trained = trainedParts(lora, context);
   const { temperature } = rollout;
   const reference =

@@ -134,21 +134,22 @@ export function onlineStage({
     async evaluate(signal) {
       const found = await measured(signal);
       if (!found) return null;
-      const { reward, ...others } = found;
+      const { reward, ...others } = found.figures;
       return { values: { validation_reward: reward!, ...prefixed(others) }, score: reward! };
     },
     start: async () => {
       const found = await measured(signal);
       if (!found) return [...data.lines];
+      const { figures, judged, answers } = found;
       const of =
         rewarding.names.length > 1
-          ? ` (${rewarding.names.map((n) => `${n} ${found[`rewards/${n}/mean`]!.toFixed(4)}`).join(", ")})`
+          ? ` (${rewarding.names.map((n) => `${n} ${figures[`rewards/${n}/mean`]!.toFixed(4)}`).join(", ")})`
           : "";
       return [
         ...data.lines,
         `${name}: ${train.length} prompts, ${held.length} held out; a round is ${rollout.samples} answers to each of ${rollout.prompts}, and ${round === 1 ? "a step" : `${round} steps`}: ${roundsPerEpoch} rounds an epoch, ${Math.ceil(total / round)} in all`,
-        `${name}: step 0: reward ${found.reward!.toFixed(4)}${of} on ${held.length > 0 ? "what is held out" : "what is trained"}, sampled at temperature ${rollout.temperature}`,
-        ...method.lines.map((line) => `${name}: ${line}`),
+        `${name}: step 0: reward ${judged === 0 ? "of no answer" : figures.reward!.toFixed(4)}${of}${judged < answers ? `, ${answers - judged} of ${answers} answers not judged,` : ""} on ${held.length > 0 ? "what is held out" : "what is trained"}, sampled at temperature ${rollout.temperature}`,
+        ...[...rewarding.lines, ...method.lines].map((line) => `${name}: ${line}`),
       ];
     },
     async *samples() {
@@ -250,7 +251,7 @@ export function onlineStage({
   }
 
   /** Of prompts that are not trained on, one answer each. */
-  async function measured(signal: AbortSignal): Promise<Record<string, number> | null> {
+  async function measured(signal: AbortSignal): Promise<Measured | null> {
     const of = held.length > 0 ? held : train;
     const count = Math.min(of.length, config.evaluate.batches * rows);
     const places = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * of.length) / count));
@@ -260,11 +261,9 @@ export function onlineStage({
     const judged = summed(scores, rewarding.weights).filter((value) => value !== null);
     const given = answers.map((answer, i) => ({ ...answer, rewards: scores.map((of) => of[i]!) }));
     const means = Object.entries(rewardMetrics(given, rewarding.names)).filter(([key]) => key.endsWith("/mean"));
-    return {
-      reward: meanOf(judged),
-      ...Object.fromEntries(means),
-      length: meanOf(answers.map(({ example }) => example.targets)),
-    };
+    const length = meanOf(answers.map(({ example }) => example.targets));
+    const figures = { reward: meanOf(judged), ...Object.fromEntries(means), length };
+    return { figures, judged: judged.length, answers: count };
   }
 
   function prefixed(values: Readonly<Record<string, number>>): Record<string, number> {
@@ -272,6 +271,13 @@ export function onlineStage({
     const kept = Object.entries(values).filter(([key]) => rewarding.names.length > 1 || !key.startsWith("rewards/"));
     return Object.fromEntries(kept.map(([key, value]) => [`validation_${key}`, value]));
   }
+}
+
+interface Measured {
+  readonly figures: Readonly<Record<string, number>>;
+  /** Those that any reward judges, of all. */
+  readonly judged: number;
+  readonly answers: number;
 }
 
 interface SavedRound {

@@ -7,7 +7,7 @@ import { raw, readNormalisation } from "../../formats/normalisation";
 import type { Model } from "../../model/model";
 import { openNamed, rewardKind, rewardName } from "../../rewards/named";
 import type { Answered, Reward } from "../../rewards/reward";
-import { ruleNames, ruleNear } from "../../rewards/rules";
+import { ruleNames, ruleNear, ruleOf } from "../../rewards/rules";
 import type { Context } from "../context";
 import { expectSameTokenizer } from "../reference";
 import type { Score } from "./advantages";
@@ -76,6 +76,8 @@ export interface Rewarding extends Disposable {
   /** For the memory that they take. */
   readonly models: readonly Model[];
   readonly fingerprints: Readonly<Record<string, string>>;
+  /** For people: of prompts that some rule cannot judge. */
+  readonly lines: readonly string[];
   /** By reward, then by answer; null where `signal` was aborted first. */
   score(answers: readonly Answer[], prompts: readonly PromptExample[], signal: AbortSignal): Promise<Score[][] | null>;
 }
@@ -86,6 +88,8 @@ export interface RewardingOptions {
   readonly scratch: Scratch;
   /** Tokens of a prompt with its answer at most. */
   readonly length: number;
+  /** Those that are trained. */
+  readonly prompts: readonly PromptExample[];
 }
 
 interface Opened extends Disposable {
@@ -104,6 +108,7 @@ export async function openRewards(
   context: Context,
   options: RewardingOptions,
 ): Promise<Rewarding> {
+  const lines = rewards.flatMap((given) => unjudged(given, options.prompts));
   const opened: Opened[] = [];
   try {
     for (const [i, given] of rewards.entries()) {
@@ -117,6 +122,7 @@ export async function openRewards(
   return {
     names: distinct(opened.map(({ name }) => name)),
     weights,
+    lines,
     models: opened.flatMap(({ model }) => (model ? [model] : [])),
     fingerprints: Object.fromEntries(
       opened.flatMap(({ fingerprint }, i) => (fingerprint === null ? [] : [[keyOf(i), fingerprint]])),
@@ -141,6 +147,21 @@ function distinct(names: readonly string[]): string[] {
   return names.map((name, i) => {
     const before = names.slice(0, i).filter((other) => other === name).length;
     return before === 0 ? name : `${name}_${before + 1}`;
+  });
+}
+
+/** Whether a rule judges depends on the record alone: none would be learned from, without a word, where it has nothing to compare with. */
+function unjudged(given: string, prompts: readonly PromptExample[]): string[] {
+  const rule = ruleOf(given);
+  const without = rule ? prompts.filter(({ messages, columns }) => rule(messages, "", columns) === null) : [];
+  const [first] = without;
+  if (!first) return [];
+  if (without.length < prompts.length)
+    return [
+      `${given}: ${without.length} of ${prompts.length} prompts have no answer to compare with, first ${first.where}`,
+    ];
+  throw new UserError(`the reward ${given} has nothing to compare with: no prompt has an answer beside it`, {
+    hint: `it is looked for in answer, answers, output, completion, response or the last of messages; ${first.where} has ${Object.keys(first.columns).join(", ")}`,
   });
 }
 

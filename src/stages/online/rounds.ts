@@ -92,10 +92,11 @@ export function roundsOf({ config, context, prompts, rewarding, writer, method }
     let asked = 0;
     let tokens = 0;
     let silent = 0;
+    const limit = Math.floor((dynamic ?? 1) * rollout.prompts);
     for (let attempt = 0; groups.length < rollout.prompts; attempt++) {
-      const missing = rollout.prompts - groups.length;
-      if (attempt > 0 && asked >= dynamic! * rollout.prompts) {
-        for (const { group, total } of spare.slice(0, missing)) {
+      const missing = Math.min(rollout.prompts - groups.length, limit - asked);
+      if (missing === 0) {
+        for (const { group, total } of spare.slice(0, rollout.prompts - groups.length)) {
           groups.push(group);
           totals.push(total);
         }
@@ -167,7 +168,7 @@ export function roundsOf({ config, context, prompts, rewarding, writer, method }
       target: method.target,
     }))
       console.note(`${name}: ${line}`);
-    if (dynamic !== undefined && spare.length > 0 && asked >= dynamic * rollout.prompts)
+    if (dynamic !== undefined && groups.length > asked - silent)
       console.note(
         `${name}: of ${asked} prompts ${asked - silent} had answers of different rewards: the round is filled up with others`,
       );
