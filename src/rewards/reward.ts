@@ -21,6 +21,9 @@ export interface Reward extends Disposable {
   score(answers: readonly Answered[]): Promise<readonly (number | null)[]>;
 }
 
+/** Beyond it the square of a difference is no float32 any more. */
+const LARGEST_REWARD = 1e15;
+
 /** What one is, in words: null or a finite number of each answer. Throws a UserError that shows the answer where it is not. */
 export function checkedScores(values: unknown, answers: readonly Answered[], what: string): readonly (number | null)[] {
   if (!Array.isArray(values))
@@ -31,13 +34,18 @@ export function checkedScores(values: unknown, answers: readonly Answered[], wha
     throw new UserError(`${what} gave ${values.length} rewards for ${answers.length} answers`, {
       hint: inputOf(answers[0]),
     });
-  const bad = values.findIndex((value) => value !== null && !(typeof value === "number" && Number.isFinite(value)));
+  const bad = values.findIndex(
+    (value) => value !== null && !(typeof value === "number" && Math.abs(value) <= LARGEST_REWARD),
+  );
   if (bad >= 0) {
     const value: unknown = values[bad];
     const said = value instanceof Promise ? "a promise" : typeof value === "number" ? value : shown(value);
-    throw new UserError(`${what} gave ${said} for an answer, expected a number or null`, {
-      hint: inputOf(answers[bad]),
-    });
+    throw new UserError(
+      `${what} gave ${said} for an answer, expected a number${typeof value === "number" && Number.isFinite(value) ? ` within ${LARGEST_REWARD}` : ""} or null`,
+      {
+        hint: inputOf(answers[bad]),
+      },
+    );
   }
   return values as (number | null)[];
 }

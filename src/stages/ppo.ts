@@ -52,7 +52,7 @@ export const schema = z
       .min(1)
       .optional()
       .meta({
-        description: `what it starts from: a reward model, or ${HEAD}, a scalar head on the policy's own trunk; the first reward that is a model if absent, else ${HEAD}`,
+        description: `what it starts from: a reward model, any other model with a fresh head, or ${HEAD}, a scalar head on the policy's own trunk; the first reward that is a model if absent, else ${HEAD}`,
         neutral: true,
       }),
     criticLr: z

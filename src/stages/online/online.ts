@@ -8,19 +8,18 @@ import { fingerprintOf } from "../../fingerprint";
 import type { Slab } from "../../model/slab";
 import { zeros } from "../../ops/fill";
 import { concat } from "../../ops/parts";
-import { pcg } from "../../ops/random";
 import type { Trained } from "../../optim/adamw";
 import type { Batch, Graph, Json, Values } from "../../train/stage";
 import type { Share } from "../../train/world";
 import type { Built, Context } from "../context";
 import type { TrainedModel } from "../trained";
-import { meanOf, summed } from "./advantages";
 import { type Answer, loadedAnswers, savedAnswers } from "./answers";
 import type { OnlineConfig } from "./config";
 import { type Objective, type OnlineFeeding, type OnPolicy, onlineFeeding, type StepOf } from "./feeding";
+import { measuredOn, validation } from "./measured";
 import type { Asking } from "./prompts";
 import type { Rewarding } from "./rewarding";
-import { type Judging, type Round, rewardMetrics, roundsOf, tokensOf } from "./rounds";
+import { type Judging, type Round, roundsOf, tokensOf } from "./rounds";
 import { placed, type Shape } from "./shapes";
 import { table } from "./table";
 import type { Writer } from "./writer";
@@ -109,6 +108,8 @@ export function onlineStage({
   const round = method.passes * minibatches;
   const roundsPerEpoch = Math.ceil(train.length / rollout.prompts);
   const total = optim.steps ?? Math.max(1, Math.round(epochs * roundsPerEpoch)) * round;
+  const of = held.length > 0 ? held : train;
+  const measured = { find: (signal: AbortSignal) => measuredOn(of, { config, seed, writer, rewarding, signal }) };
   const samples = table(directory, { prompts: train, names: rewarding.names });
   const rounds = roundsOf({ config, context, prompts: train, rewarding, writer, method });
   let current: Round | null = null;
@@ -132,13 +133,12 @@ export function onlineStage({
     round,
     step: microBatches,
     async evaluate(signal) {
-      const found = await measured(signal);
+      const found = await measured.find(signal);
       if (!found) return null;
-      const { reward, ...others } = found.figures;
-      return { values: { validation_reward: reward!, ...prefixed(others) }, score: reward! };
+      return { values: validation(found, rewarding.names), score: found.figures.reward! };
     },
     start: async () => {
-      const found = await measured(signal);
+      const found = await measured.find(signal);
       if (!found) return [...data.lines];
       const { figures, judged, answers } = found;
       const of =
@@ -249,35 +249,6 @@ export function onlineStage({
       .slice(part * each, (part + 1) * each)
       .flatMap((group) => answers.slice(group * rollout.samples, (group + 1) * rollout.samples));
   }
-
-  /** Of prompts that are not trained on, one answer each. */
-  async function measured(signal: AbortSignal): Promise<Measured | null> {
-    const of = held.length > 0 ? held : train;
-    const count = Math.min(of.length, config.evaluate.batches * rows);
-    const places = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * of.length) / count));
-    const answers = await writer.write(places, of, pcg(seed ^ 0x5eed), signal);
-    const scores = answers && (await rewarding.score(answers, of, signal));
-    if (!scores) return null;
-    const judged = summed(scores, rewarding.weights).filter((value) => value !== null);
-    const given = answers.map((answer, i) => ({ ...answer, rewards: scores.map((of) => of[i]!) }));
-    const means = Object.entries(rewardMetrics(given, rewarding.names)).filter(([key]) => key.endsWith("/mean"));
-    const length = meanOf(answers.map(({ example }) => example.targets));
-    const figures = { reward: meanOf(judged), ...Object.fromEntries(means), length };
-    return { figures, judged: judged.length, answers: count };
-  }
-
-  function prefixed(values: Readonly<Record<string, number>>): Record<string, number> {
-    // Of one reward its mean is the reward.
-    const kept = Object.entries(values).filter(([key]) => rewarding.names.length > 1 || !key.startsWith("rewards/"));
-    return Object.fromEntries(kept.map(([key, value]) => [`validation_${key}`, value]));
-  }
-}
-
-interface Measured {
-  readonly figures: Readonly<Record<string, number>>;
-  /** Those that any reward judges, of all. */
-  readonly judged: number;
-  readonly answers: number;
 }
 
 interface SavedRound {
