@@ -218,7 +218,7 @@ function ppo(tales: string): void {
     (v) => v.toFixed(3),
   );
   line("best of 4: rule", ({ best }) => best.rule.score.best.mean);
-  console.log(`KL in the last quarter ${kl.toFixed(2)} nats, target 2`);
+  console.log(`KL in the last quarter ${kl.toFixed(2)} nats, target ${/target = ([\d.]+)/.exec(stage)![1]}`);
 }
 
 const [which, ...more] = process.argv.slice(2);

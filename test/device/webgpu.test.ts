@@ -41,14 +41,19 @@ test("descriptors survive a garbage collector that runs at every chance", () => 
 test("waiting costs next to no processor time of its own", () => {
   const buffer = adapter().allocate(4 << 22);
   using recording = adapter().record(Array.from({ length: 60 }, () => fillOf(whole(buffer), 1 << 22, 1)));
+  const first = performance.now();
+  recording.replay();
+  adapter().wait();
+  // A fast adapter is given so much that there is something to wait for.
+  const times = Math.ceil(50 / (performance.now() - first));
   recording.replay();
   adapter().wait();
   const start = performance.now();
-  recording.replay();
+  for (let i = 0; i < times; i++) recording.replay();
   const before = threadTime();
   adapter().wait();
   const elapsed = performance.now() - start;
-  expect(elapsed).toBeGreaterThan(20);
+  expect(elapsed).toBeGreaterThan(5);
   expect(threadTime() - before).toBeLessThan(0.2 * elapsed);
   buffer.free();
 });
