@@ -128,7 +128,7 @@ async function ours(answers: number, steps: number): Promise<number[]> {
     {
       kind: "grpo",
       rewards: ["repetition:1"],
-      rollout: { prompts: answers / 8, samples: 8, tokens: ANSWER, together: Math.min(answers, 256) },
+      rollout: { prompts: answers / 8, samples: 8, tokens: ANSWER, together: Math.min(answers, 64) },
       batch: { rows: Math.min(answers, 64) },
       optim: { lr: 1e-4, steps: steps + 1 },
     },

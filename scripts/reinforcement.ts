@@ -6,6 +6,16 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { locateParts } from "../src/app/locate";
+import { openModel } from "../src/app/model";
+import { encodeSamples } from "../src/data/examples";
+import { loadSamples } from "../src/data/samples";
+import { templateFor } from "../src/data/template-for";
+import { openDevice } from "../src/device/open";
+import { completionLogProbs } from "../src/eval/completions";
+import { records } from "../src/stages/examples";
+
+const silent = { colour: false, note() {}, status() {}, done() {} };
 
 const folder = join(tmpdir(), "dawngrad-reinforcement");
 mkdirSync(folder, { recursive: true });
@@ -122,6 +132,24 @@ function collapse(): void {
   }
 }
 
+/** Of answers under a model, token by token. */
+async function perplexity(model: string, said: string): Promise<number> {
+  using device = openDevice("cpu");
+  using opened = await openModel(device, await locateParts(model, silent));
+  const { tokenizer } = opened;
+  const loaded = await loadSamples(said, { trees: records.trees.parse(undefined), strict: true });
+  const template = templateFor("auto", loaded.format, tokenizer);
+  const { examples } = encodeSamples(loaded, { tokenizer, template, tokens: 128, cut: "open", strict: false });
+  let nats = 0;
+  const scoring = { device, model: opened.model, slabs: opened.slabs, rows: 32, length: 128 };
+  for await (const [, logProb] of completionLogProbs(
+    scoring,
+    examples.map((example) => ({ example })),
+  ))
+    nats -= logProb;
+  return Math.exp(nats / examples.reduce((sum, { targets }) => sum + targets, 0));
+}
+
 /** Shares of different pairs of words among all pairs, over all answers. */
 function distinct(answers: readonly string[]): number {
   const pairs = answers.flatMap((answer) => {
@@ -131,7 +159,7 @@ function distinct(answers: readonly string[]): number {
   return new Set(pairs).size / pairs.length;
 }
 
-function ppo(tales: string): void {
+async function ppo(tales: string): Promise<void> {
   const out = join(folder, "ppo");
   const stage = readFileSync("configs/tales-ppo.toml", "utf8").split("[[stage]]").at(-1)!;
   const path = join(folder, "ppo.toml");
@@ -141,7 +169,7 @@ function ppo(tales: string): void {
     `name = "ppo"\nseed = 1337\n[[stage]]${stage.replace('from = "sft"', `from = "${sft}"`).replace('["reward"]', `["${reward}"]`)}`,
   );
   const { seconds } = dawngrad("run", path, "--out", out, "--fresh");
-  const measured = (model: string) => {
+  const measured = async (model: string) => {
     const answers = join(folder, "answers.jsonl");
     const common = ["--data", "data/rule-test.jsonl", "--max-tokens", "40"];
     const rule = JSON.parse(
@@ -190,11 +218,12 @@ function ppo(tales: string): void {
     return {
       rule: rule.means,
       best,
+      perplexity: await perplexity(sft, said),
       distinct: distinct(lines.map(({ answer }) => answer)),
       said: lines as { question: string; answer: string }[],
     };
   };
-  const [before, after] = [measured(sft), measured(out)];
+  const [before, after] = [await measured(sft), await measured(out)];
   const steps = metrics(out, "ppo").filter((line) => "objective/kl" in line);
   const last = steps.slice(-Math.floor(steps.length / 4));
   const kl = last.reduce((sum, line) => sum + line["objective/kl"]!, 0) / last.length;
@@ -213,6 +242,11 @@ function ppo(tales: string): void {
     (v) => v.toFixed(4),
   );
   line(
+    "perplexity of its answers under the first model",
+    ({ perplexity }) => perplexity,
+    (v) => v.toFixed(3),
+  );
+  line(
     "best of 4: reward",
     ({ best }) => best.reward.best.mean,
     (v) => v.toFixed(3),
@@ -226,4 +260,4 @@ const tales = more[more.indexOf("--tales") + 1] ?? "runs/tales-ppo";
 if (!which || which === "sums") sums();
 if (!which || which === "dynamic") dynamic();
 if (!which || which === "collapse") collapse();
-if (!which || which === "ppo") ppo(tales);
+if (!which || which === "ppo") await ppo(tales);

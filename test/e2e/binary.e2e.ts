@@ -890,3 +890,91 @@ describe("preferences", () => {
     }
   });
 });
+
+describe("rewards", () => {
+  const few = ["--steps", "2", "--validation", "none", "--device", "cpu"];
+  const small = ["--prompts", "4", "--samples", "2", "--answer", "6", "--rows", "8"];
+
+  test("are a module from the disk, a rule and an endpoint, for every method", async () => {
+    await run(["run", "configs/smoke.toml", "--out", "writer", "--device", "cpu"]);
+    writeFileSync(
+      join(folder, "prompts.jsonl"),
+      ["a", "b", "c", "d"].map((c) => `{"prompt":"Once ${c}","answer":"x"}\n`).join(""),
+    );
+    writeFileSync(join(folder, "long.ts"), "export const long = (text: string): number => text.length;");
+    writeFileSync(
+      join(folder, "judge.ts"),
+      "import { long } from './long';\nexport default async (prompts, completions: string[]) => completions.map(long);",
+    );
+    using server = Bun.serve({
+      port: 0,
+      fetch: async (request) =>
+        Response.json({
+          rewards: ((await request.json()) as { completions: string[] }).completions.map((c) => c.length % 3),
+        }),
+    });
+    const ways: [string, string[]][] = [
+      ["grpo", ["--reward", "judge.ts", "--reward", "repetition:2", "--weight", "1", "--weight", "0.5"]],
+      ["rloo", ["--reward", `http://localhost:${server.port}/`]],
+      ["ppo", ["--reward", "exact", "--reward", "judge.ts", "--passes", "2"]],
+    ];
+    for (const [way, more] of ways) {
+      const trained = await run([
+        way,
+        "--model",
+        "writer",
+        "--data",
+        "prompts.jsonl",
+        ...few,
+        ...small,
+        ...more,
+        "--out",
+        way,
+      ]);
+      expect([way, trained.code, trained.stderr]).toEqual([way, 0, expect.stringContaining("finished after step 2")]);
+    }
+    const measured = await run([
+      "eval",
+      "rule",
+      "--model",
+      "grpo",
+      "--data",
+      "prompts.jsonl",
+      "--rule",
+      "judge.ts",
+      "--device",
+      "cpu",
+    ]);
+    expect(measured.stdout).toContain("4 answers, greedy");
+  });
+
+  test("that fail stop the run with their input shown", async () => {
+    writeFileSync(join(folder, "broken.ts"), "export const score = () => { throw new Error('no luck') }");
+    writeFileSync(join(folder, "hanging.ts"), "export const score = () => { for (;;); }");
+    const refusals: [string[], string][] = [
+      [["--reward", "broken.ts"], "threw: no luck"],
+      [["--reward", "hanging.ts", "--timeout", "1"], "has not answered after"],
+      [["--reward", "http://localhost:9/"], "cannot be reached"],
+      [["--reward", "exact", "--samples", "1"], "a group of one answer"],
+      [["--reward", "writer"], "is no reward model"],
+    ];
+    for (const [args, sentence] of refusals) {
+      const refused = await run([
+        "grpo",
+        "--model",
+        "writer",
+        "--data",
+        "prompts.jsonl",
+        ...few,
+        "--answer",
+        "6",
+        "--out",
+        "none",
+        ...args,
+      ]);
+      expect(refused.stderr).toContain(sentence);
+      expect(refused.stderr).not.toContain("    at ");
+      expect(refused.code).not.toBe(0);
+    }
+  });
+});
