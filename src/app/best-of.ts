@@ -5,7 +5,7 @@
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { type Interval, interval } from "../eval/interval";
-import { type Rule, scoresBy } from "../eval/rule";
+import { type Rule, type Scores, scoresBy } from "../eval/rule";
 import { scoresOf } from "../eval/scores";
 import { raw, readNormalisation } from "../formats/normalisation";
 import { percentages, type Reporter } from "../log/console";
@@ -51,9 +51,11 @@ export async function bestOf(
     for (let i = first + 1; i < first + samples; i++) if (rewards[i]! > rewards[at]!) at = i;
     return at;
   });
-  const scores = written.map(({ prompt: { messages, columns }, text }) =>
-    rule ? scoresBy(rule, { messages, answer: text, columns }) : {},
-  );
+  const scores: Scores[] = [];
+  for (const { prompt, text } of written) {
+    const { messages, columns } = prompt;
+    scores.push(rule ? await scoresBy(rule, { messages, answer: text, columns }) : {});
+  }
   const over = (name: string, places: readonly number[]) =>
     interval(places.map((i) => scores[i]![name]!).filter((value) => value !== null));
   const all = written.map((_, i) => i);

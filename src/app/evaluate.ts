@@ -101,13 +101,13 @@ export async function measureRule(
   if (await areTexts(options.data, console)) {
     const written = await writtenAnswers(opened, { ...options, temperature, seed, samples }, console);
     expectColumn(by, written[0]!.prompt.columns, options.data);
-    const answers = written.map(({ prompt: { messages, columns }, text: answer, ended }) => ({
-      question: messages.at(-1)!.content,
-      answer,
-      ended,
-      scores: scoresBy(rule, { messages, answer, columns }),
-      group: by === null ? null : groupOf(columns[by]),
-    }));
+    const answers: Judged[] = [];
+    for (const { prompt, text: answer, ended } of written) {
+      const { messages, columns } = prompt;
+      const scores = await scoresBy(rule, { messages, answer, columns });
+      const group = by === null ? null : groupOf(columns[by]);
+      answers.push({ question: messages.at(-1)!.content, answer, ended, scores, group });
+    }
     return told(answers, method);
   }
   const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
@@ -119,15 +119,16 @@ export async function measureRule(
   const repeated = chosen.flatMap((sample) => Array<(typeof chosen)[number]>(samples).fill(sample));
   const sampled = { temperature, seed };
   const answered = await answersTo(opened, repeated, { ...options, template, ownHistory: false, sampled }, console);
-  const answers = answered.flatMap((turns, i) => {
+  const answers: Judged[] = [];
+  for (const [i, turns] of answered.entries()) {
     const sample = repeated[i]!;
     const columns = columnsOf(sample);
     const group = by === null ? null : groupOf(columns[by]);
-    return turns.map(({ question, answer, ended }, turn) => {
+    for (const [turn, { question, answer, ended }] of turns.entries()) {
       const messages = sample.messages.slice(0, asked(sample)[turn]);
-      return { question, answer, ended, scores: scoresBy(rule, { messages, answer, columns }), group };
-    });
-  });
+      answers.push({ question, answer, ended, scores: await scoresBy(rule, { messages, answer, columns }), group });
+    }
+  }
   return told(answers, method);
 }
 

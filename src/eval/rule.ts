@@ -59,8 +59,8 @@ export async function loadRule(path: string): Promise<Rule> {
 function single(functions: Rule["functions"]): Rule["functions"][number][1] | null {
   const all = functions.find(([name]) => name === "default")?.[1];
   return all
-    ? (...asked) => {
-        const found = all(...asked.map((one) => [one]));
+    ? async (...asked) => {
+        const found = await all(...asked.map((one) => [one]));
         return Array.isArray(found) && found.length === 1 ? found[0] : found;
       }
     : null;
@@ -79,22 +79,21 @@ async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
 /** By the name of each function its number, or null where it does not judge. */
 export type Scores = Readonly<Record<string, number | null>>;
 
-export function scoresBy({ path, functions }: Rule, { messages, answer, columns }: Scorable): Scores {
-  return Object.fromEntries(
-    functions.map(([name, judge]) => {
-      const of = () => `${path}: ${name} of the answer ${shown(answer)}`;
-      let value: unknown;
-      try {
-        value = judge(messages, answer, columns);
-      } catch (error) {
-        throw new UserError(`${of()} threw: ${messageOf(error)}`, { cause: error });
-      }
-      if (value === null || (typeof value === "number" && Number.isFinite(value))) return [name, value];
-      throw new UserError(
-        `${of()} is ${value instanceof Promise ? "a promise" : typeof value === "number" ? value : shown(value)}, expected a number or null`,
-      );
-    }),
-  );
+export async function scoresBy({ path, functions }: Rule, { messages, answer, columns }: Scorable): Promise<Scores> {
+  const scores: Record<string, number | null> = {};
+  for (const [name, judge] of functions) {
+    const of = () => `${path}: ${name} of the answer ${shown(answer)}`;
+    let value: unknown;
+    try {
+      value = await judge(messages, answer, columns);
+    } catch (error) {
+      throw new UserError(`${of()} threw: ${messageOf(error)}`, { cause: error });
+    }
+    if (value !== null && !(typeof value === "number" && Number.isFinite(value)))
+      throw new UserError(`${of()} is ${typeof value === "number" ? value : shown(value)}, expected a number or null`);
+    scores[name] = value;
+  }
+  return scores;
 }
 
 export interface RuleFigures {
