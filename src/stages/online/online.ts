@@ -21,6 +21,7 @@ import type { Asking } from "./prompts";
 import type { Rewarding } from "./rewarding";
 import { type Judging, type Round, roundsOf, tokensOf } from "./rounds";
 import { placed, type Shape } from "./shapes";
+import { stopwatch } from "./stopwatch";
 import { table } from "./table";
 import type { Writer } from "./writer";
 
@@ -115,8 +116,7 @@ export function onlineStage({
   let current: Round | null = null;
   /** The last step that was given. */
   let given = -1;
-  /** Of the step before: tokens, and the seconds of its micro-batches. */
-  let updated = { tokens: 0, seconds: 0 };
+  const update = stopwatch();
 
   return {
     model,
@@ -133,7 +133,7 @@ export function onlineStage({
     round,
     step: microBatches,
     async evaluate(signal) {
-      const found = await measured.find(signal);
+      const found = await update.leaveOut(() => measured.find(signal));
       if (!found) return null;
       return { values: validation(found, rewarding.names), score: found.figures.reward! };
     },
@@ -156,8 +156,10 @@ export function onlineStage({
       if (current) yield* samples.lines(chosenOf(current.answers, config.samples.count));
     },
     async write(directory) {
-      await trained.write(directory, tokenizer);
-      await method.write?.(directory);
+      await update.leaveOut(async () => {
+        await trained.write(directory, tokenizer);
+        await method.write?.(directory);
+      });
     },
     read(directory) {
       trained.read(directory);
@@ -188,8 +190,12 @@ export function onlineStage({
   async function* microBatches(step: number, { rank, size }: Share): AsyncGenerator<Batch> {
     const at = Math.floor(step / round);
     if (current?.round !== at) {
+      // What was recorded must be done before anything is written by these weights.
+      context.device.wait();
+      update.stop();
       const made = await rounds.make(at);
       if (!made) return;
+      update.start();
       current = made;
     }
     given = step;
@@ -209,26 +215,21 @@ export function onlineStage({
       rows,
     );
     const told: Record<string, number> = { ...metrics, epoch: rounds.drawn() / train.length };
-    if (updated.seconds > 0) told.update_tokens_per_second = updated.tokens / updated.seconds;
-    let seconds = 0;
-    let read = 0;
+    if (update.speed > 0) told.update_tokens_per_second = update.speed;
     const first = own.length;
     for (const [i, { shape, items }] of micro.entries()) {
       if (i % size !== rank) continue;
       const chosen = items.map((item) => answers[item]!);
       const here = chosen.reduce((sum, { example }) => sum + example.ids.length, 0);
       const values = feedings[shape]!.fill(chosen, stepOf);
-      const began = performance.now();
       yield {
         graph: first + shape,
         values,
         tokens: here,
         ...(i === 0 && { metrics: told }),
       };
-      seconds += (performance.now() - began) / 1000;
-      read += here;
+      update.tokens += here;
     }
-    updated = { tokens: read, seconds };
     const { every, count } = config.samples;
     if (rank === 0 && every > 0 && ((step + 1) % every === 0 || step + 1 === total))
       samples.write(step + 1, chosenOf(all, count));
