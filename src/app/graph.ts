@@ -1,6 +1,7 @@
 /** A config's stages as a graph: what each reads. Stages name only earlier ones, so their order in the file is the graph's. */
 import { existsSync } from "node:fs";
 import { isHubName } from "../hub/fetch";
+import { ruleNear } from "../rewards/rules";
 import { kindOf, type StageConfig } from "../stages";
 import { nearest } from "../text/nearest";
 import { reservedNames } from "../train/run-folder";
@@ -78,8 +79,8 @@ export function problemsOf({ stage: stages, result }: Stages): Problem[] {
     if (names.indexOf(stage.name) < i) own(`another stage is named ${stage.name} too; give each its own name`);
     for (const [key, name] of Object.entries(kindOf(stage).reads(stage))) {
       if (name === undefined) continue;
-      const message = problemOf(name, i, names);
       const [field = key, place] = key.split(" ");
+      const message = problemOf(name, i, names, field === "rewards" ? ruleNear(name) : undefined);
       if (message) problems.push({ path: ["stage", i, field, ...(place ? [Number(place) - 1] : [])], message });
       if (name === NEW && key !== "from")
         problems.push({ path: ["stage", i, field], message: "a new model can only be gone on from" });
@@ -95,11 +96,11 @@ export function problemsOf({ stage: stages, result }: Stages): Problem[] {
   return problems;
 }
 
-function problemOf(name: string, i: number, names: readonly string[]): string | null {
+function problemOf(name: string, i: number, names: readonly string[], rule?: string): string | null {
   if (name === NEW || names.slice(0, i).includes(name)) return null;
   if (names.indexOf(name) === i) return `stage ${names[i]} names itself`;
   if (names.includes(name)) return `stage ${names[i]} names ${name}, which comes later: move it up`;
   if (existsSync(findFile(name)) || isHubName(name)) return null;
-  const near = nearest(name, names.slice(0, i));
-  return `${name} is no earlier stage, no path and no name on the Hub${near ? `; did you mean ${near}?` : ""}`;
+  const near = nearest(name, names.slice(0, i)) ?? rule;
+  return `${name} is no ${rule === undefined ? "" : "rule, no "}earlier stage, no path and no name on the Hub${near ? `; did you mean ${near}?` : ""}`;
 }

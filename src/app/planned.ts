@@ -1,10 +1,11 @@
 /** The sizes of the models that a config's stages read, before anything is trained or loaded. */
 import { existsSync } from "node:fs";
-import { readConfig } from "../formats/checkpoint";
+import { readConfig, scalarOf } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import type { Reporter } from "../log/console";
 import type { ModelConfig } from "../model/architecture";
 import { presets } from "../model/architectures";
+import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
 import type { Config } from "./config";
 import { findFile } from "./embedded";
@@ -27,8 +28,10 @@ export async function plannedRead(
   console: Reporter,
 ): Promise<ModelConfig> {
   switch (reference.to) {
-    case "stage":
-      return plannedModel(reference.node, config, console);
+    case "stage": {
+      const sizes = await plannedModel(reference.node, config, console);
+      return kindOf(reference.node.stage).scored ? scalarOf(sizes) : sizes;
+    }
     case "outside": {
       const { name } = reference;
       return releasedConfig(name) ?? readConfig((await locateParts(name, console)).base);

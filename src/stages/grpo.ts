@@ -20,8 +20,9 @@ import { segmentMean } from "../ops/segments";
 import { detach, type Tensor } from "../tensor/tensor";
 import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
+import type { Planned } from "./kind";
 import { groupAdvantages } from "./online/advantages";
-import { groupProblems, online, onlineProblems, onlineSettings } from "./online/config";
+import { checkRewards, groupProblems, online, onlineLine, onlineProblems, onlineSettings } from "./online/config";
 import { type Objective, type OnPolicy, over } from "./online/feeding";
 import { grouped } from "./online/grouped";
 import type { OnlineMethod } from "./online/online";
@@ -195,6 +196,9 @@ export function weighing({ loss, rollout, minibatches }: GrpoConfig): OnlineMeth
     }
   };
 }
+
+export const line = (config: GrpoConfig) => onlineLine(config);
+export const check = (config: GrpoConfig, planned: Planned) => checkRewards(config, planned);
 
 export async function build(config: GrpoConfig, context: Context): Promise<Built> {
   const { loss, beta, corrected = true, iterations, minibatches, rollout, aggregation } = config;

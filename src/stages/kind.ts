@@ -13,6 +13,8 @@ export interface Kind<C> {
   readonly schema: z.ZodObject;
   /** Raised by hand when results change their meaning: what was made before is then made again. */
   readonly version: number;
+  /** Its result is a reward model. */
+  readonly scored?: boolean;
   /** The models that it reads, by key: earlier stages, paths, Hub names. `from` stands for itself where it may be left out. */
   reads(config: C): Readonly<Record<string, string | undefined>>;
   /** The files that its result depends on. */

@@ -13,10 +13,19 @@ import { sizeOf } from "../tensor/shape";
 import { detach } from "../tensor/tensor";
 import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
+import type { Planned } from "./kind";
 import type { Score } from "./online/advantages";
 import type { Answer } from "./online/answers";
 import { averageOf } from "./online/average";
-import { online, onlineProblems, onlineSettings, promptLength, sizesOf } from "./online/config";
+import {
+  checkRewards,
+  online,
+  onlineLine,
+  onlineProblems,
+  onlineSettings,
+  promptLength,
+  sizesOf,
+} from "./online/config";
 import { type Critic, headCritic, modelCritic } from "./online/critic";
 import { adapted } from "./online/estimates";
 import { ppoWorth } from "./online/expected";
@@ -182,6 +191,9 @@ export function objectiveOf(
     };
   };
 }
+
+export const line = (config: PpoConfig) => onlineLine(config);
+export const check = (config: PpoConfig, planned: Planned) => checkRewards(config, planned);
 
 export async function build(config: PpoConfig, context: Context): Promise<Built> {
   const { device, console } = context;

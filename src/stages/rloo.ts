@@ -10,8 +10,9 @@ import { segmentMean } from "../ops/segments";
 import { detach } from "../tensor/tensor";
 import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
+import type { Planned } from "./kind";
 import { leaveOneOut } from "./online/advantages";
-import { groupProblems, online, onlineProblems, onlineSettings } from "./online/config";
+import { checkRewards, groupProblems, online, onlineLine, onlineProblems, onlineSettings } from "./online/config";
 import { type Objective, type OnPolicy, over } from "./online/feeding";
 import { grouped } from "./online/grouped";
 import { rewardFiles, rewardModels } from "./online/rewarding";
@@ -80,6 +81,9 @@ export function objectiveOf({ epsilon: low, epsilonHigh: high = low }: RlooConfi
     };
   };
 }
+
+export const line = (config: RlooConfig) => onlineLine(config);
+export const check = (config: RlooConfig, planned: Planned) => checkRewards(config, planned);
 
 export async function build(config: RlooConfig, context: Context): Promise<Built> {
   const { beta, rollout, normalise, iterations, minibatches } = config;

@@ -75,6 +75,7 @@ export function trainingKind<C extends TrainingConfig>({
   return {
     schema,
     version,
+    scored,
     reads: (config) => ({ from: config.from, ...reads(config) }),
     data: (config) => [...dataOf(config), ...files(config)],
     check(config, planned) {

@@ -13,10 +13,11 @@ import {
   withRate,
 } from "../../train/settings";
 import { rowLength, wholeLora } from "../comparing";
+import type { Planned } from "../kind";
 import { source } from "../model-settings";
 import type { Asking } from "./prompts";
 import { prompts } from "./prompts";
-import { type RewardsConfig, rewardProblems, rewards } from "./rewarding";
+import { notScored, type RewardsConfig, rewardModels, rewardProblems, rewards } from "./rewarding";
 import type { Sizes } from "./shapes";
 import { rollout, stop } from "./writer";
 
@@ -118,8 +119,7 @@ export function onlineProblems(config: OnlineConfig): Problem[] {
 }
 
 /** Groups of one answer have nothing to be compared with. */
-export function groupProblems({ rollout, minibatches }: OnlineConfig): Problem[] {
-  void minibatches;
+export function groupProblems({ rollout }: OnlineConfig): Problem[] {
   return rollout.samples > 1
     ? []
     : [[["rollout", "samples"], "a group of one answer has no other to be compared with: give 2 or more"]];
@@ -147,4 +147,19 @@ export function sizesOf({ batch, rollout }: OnlineConfig, { train, held }: Askin
     shortest: lengths.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY) + 1,
     tokens: rollout.tokens,
   };
+}
+
+/** What `--plan` says of its rounds. */
+export function onlineLine({ rollout, optim, epochs, rewards, data }: OnlineConfig): string {
+  const { prompts, samples, tokens } = rollout;
+  const many = optim.steps === undefined ? `${epochs} epochs` : `${optim.steps} steps`;
+  return `${many} in rounds of ${prompts} prompts x ${samples} answers of ${tokens} tokens at most, rewards by ${rewards.join(", ")}, on ${[data].flat().join(", ")}`;
+}
+
+/** Refuses what can be seen beforehand of the models that are to give rewards. */
+export function checkRewards({ name, rewards }: OnlineConfig, { models }: Planned): void {
+  for (const [key, given] of Object.entries(rewardModels({ rewards }))) {
+    if (models.get(key)?.scalar) continue;
+    throw notScored(given, `stage ${name}: `);
+  }
 }

@@ -181,6 +181,15 @@ function byWords(reward: Reward): Opened {
   };
 }
 
+/** `where`: before the hint. */
+export function notScored(given: string, where = ""): UserError {
+  const near = ruleNear(given);
+  return new UserError(`${given} is no reward model: it has no scalar head`, {
+    hint: `${where}train one with dawngrad reward${near ? `; or did you mean the rule ${near}?` : ""}`,
+    exitCode: 2,
+  });
+}
+
 async function openModel(
   given: string,
   key: string,
@@ -190,13 +199,7 @@ async function openModel(
   const source = await context.open(key);
   try {
     const { model, weights, tokenizer } = source;
-    if (!model.scored) {
-      const near = ruleNear(given);
-      throw new UserError(`${given} is no reward model: it has no scalar head`, {
-        hint: `train one with dawngrad reward${near ? `; or did you mean the rule ${near}?` : ""}`,
-        exitCode: 2,
-      });
-    }
+    if (!model.scored) throw notScored(given);
     expectSameTokenizer(tokenizer, context.tokenizer, `the reward model ${given}`);
     if (model.config.context < length)
       throw new UserError(
