@@ -12,7 +12,7 @@ export interface Metrics {
 /** Opens both in a run's folder. Lines past `fromStep`, of a run that was cut off, are dropped: those steps come again. */
 export function openMetrics(directory: string, fromStep: number): Metrics {
   const path = join(directory, "metrics.jsonl");
-  if (existsSync(path)) keepUpTo(path, fromStep);
+  keepUpTo(path, fromStep);
   const events = openEvents(directory);
   return {
     write(step, values) {
@@ -22,7 +22,9 @@ export function openMetrics(directory: string, fromStep: number): Metrics {
   };
 }
 
-function keepUpTo(path: string, step: number): void {
+/** Drops the lines of a file whose `step` is past this one. */
+export function keepUpTo(path: string, step: number): void {
+  if (!existsSync(path)) return;
   const lines = readFileSync(path, "utf8").split("\n");
   const kept = lines.filter((line) => {
     try {

@@ -5,11 +5,9 @@
  * enters no figure.
  */
 import { z } from "zod";
-import { Scratch } from "../autograd/scratch";
 import { clipped, clippedParts, ratios, valueLoss } from "../model/policy-losses";
 import { add } from "../ops/add";
 import { addScalar, scale, square, subtract } from "../ops/elementwise";
-import { sizeOf } from "../tensor/shape";
 import { detach } from "../tensor/tensor";
 import type { Training } from "../train/settings";
 import type { Built, Context } from "./context";
@@ -17,29 +15,16 @@ import type { Planned } from "./kind";
 import type { Score } from "./online/advantages";
 import type { Answer } from "./online/answers";
 import { averageOf } from "./online/average";
-import {
-  checkRewards,
-  online,
-  onlineLine,
-  onlineProblems,
-  onlineSettings,
-  promptLength,
-  sizesOf,
-} from "./online/config";
+import { checkRewards, online, onlineLine, onlineProblems, onlineSettings } from "./online/config";
 import { type Critic, headCritic, modelCritic } from "./online/critic";
 import { adapted } from "./online/estimates";
 import { ppoWorth } from "./online/expected";
 import { type Objective, type OnPolicy, over } from "./online/feeding";
 import { onlineStage } from "./online/online";
+import { onlineParts } from "./online/parts";
 import { pretraining, pretrainingBeside } from "./online/pretraining";
-import { readPrompts } from "./online/prompts";
-import { openRewards, rewardFiles, rewardModels } from "./online/rewarding";
+import { rewardFiles, rewardModels } from "./online/rewarding";
 import { tokensOf } from "./online/rounds";
-import { tokenLogProbs } from "./online/scorer";
-import { shapesFor } from "./online/shapes";
-import { writer } from "./online/writer";
-import { openReference } from "./reference";
-import { trainedParts } from "./trained";
 
 const rates = [3e-6, 3e-5] as const;
 
@@ -170,10 +155,10 @@ export function objectiveOf(
 ) {
   const bounds = { low: clip, high: clip };
   return (on: OnPolicy): Objective => {
-    const { policy, fed, weights, ofTokens, rows } = on;
+    const { policy, fed, weights, ofTokens } = on;
     const { old, advantages, returns } = fed;
     const ratio = ratios({ policy, old });
-    const values = critic.values(on, { length: sizeOf(on.asked.tokens.shape) / rows });
+    const values = critic.values(on);
     const { loss, clipped: moved } = valueLoss({ values, old: fed.values, returns }, valueClip);
     const policyLoss = over(clipped(ratio, advantages, bounds), weights);
     const criticLoss = over(loss, weights);
@@ -196,78 +181,49 @@ export const line = (config: PpoConfig) => onlineLine(config);
 export const check = (config: PpoConfig, planned: Planned) => checkRewards(config, planned);
 
 export async function build(config: PpoConfig, context: Context): Promise<Built> {
-  const { device, console } = context;
-  const { name, rollout, batch, lora, recompute, activations } = config;
-  const data = await readPrompts(config, context, promptLength(config, context.model.config.context));
-  const sizes = sizesOf(config, data);
-  const shapes = shapesFor(sizes);
-  const length = sizes.longest;
-  const scratch = new Scratch(device);
-  const { rows } = batch;
-  const held = await openReference({ ...config, precompute: false }, context, { rows, length });
-  const rewarding = await openRewards(config, context, { rows, shapes, scratch, length, prompts: data.train });
-  const trained = trainedParts(lora, context);
-  const { temperature } = rollout;
-  const common = { device, rows, shapes, scratch };
-  const reference = tokenLogProbs({ ...common, model: held.live!.model, slabs: [held.live!.weights], temperature });
+  const { recompute, activations, lora } = config;
+  const parts = await onlineParts(config, context, { held: true });
+  const { trained, passes, length } = parts;
+  const reference = parts.reference!;
   const from = criticOf(config);
-  const options = { policy: trained, rows, shapes, scratch, recompute, activations };
-  const critic: Critic =
-    from === null ? headCritic(context, options) : await modelCritic(from, lora, context, options, length);
-  const average = config.average === undefined ? null : averageOf(device, trained, config.average);
+  const options = { ...passes, policy: trained, recompute, activations };
+  const critic: Critic = from === null ? headCritic(options) : await modelCritic(from, lora, context, options, length);
+  const average = config.average === undefined ? null : averageOf(context.device, trained, config.average);
   const beside =
     config.pretraining &&
     (await pretrainingBeside(config.pretraining, context, trained.model, { recompute, activations }));
-  const { tokenizer, template } = data;
-  const { model, slabs } = trained;
-  const writing = writer({ device, model, slabs, tokenizer, template, console, name, rollout, stop: config.stop });
   let { coefficient } = config.kl;
   const { lr } = settings(config).optim;
-  return onlineStage({
-    config,
-    context,
-    data,
-    trained,
-    shapes,
-    scratch,
-    length,
-    rewarding,
-    writer: writing,
-    fingerprints: {
-      ...(lora && { "base model": context.weights.fingerprint() }),
-      reference: held.fingerprint,
+  return onlineStage(parts, {
+    owned: [critic, ...(average ? [average] : [])],
+    passes: config.passes,
+    signal: null,
+    target: config.kl.target,
+    trained: [{ weights: critic.weights, name: "critic", rate: (config.criticLr ?? lr) / lr }],
+    frozen: critic.frozen,
+    ...(beside && { beside }),
+    before: (step) => average?.before(step),
+    worth,
+    objective: objectiveOf(config, critic),
+    weigh: (step) => () => 1 / tokensOf(step),
+    state: {
+      save: () => ({ coefficient }),
+      load(json) {
+        ({ coefficient } = json as { readonly coefficient: number });
+      },
     },
-    owned: [reference, held, critic, ...(average ? [average] : [])],
-    method: {
-      passes: config.passes,
-      signal: null,
-      target: config.kl.target,
-      trained: [{ weights: critic.weights, name: "critic", rate: (config.criticLr ?? lr) / lr }],
-      frozen: [...held.frozen, ...critic.frozen],
-      ...(beside && { beside }),
-      before: (step) => average?.before(step),
-      worth,
-      objective: objectiveOf(config, critic),
-      weigh: (step) => () => 1 / tokensOf(step),
-      state: {
-        save: () => ({ coefficient }),
-        load(json) {
-          ({ coefficient } = json as { readonly coefficient: number });
-        },
-      },
-      async write(directory) {
-        await critic.write(directory);
-        await average?.write(directory, tokenizer);
-      },
-      read(directory) {
-        critic.read(directory);
-        average?.read(directory);
-      },
-      lines: [
-        "in a round's first step the ratio is 1 and nothing is clipped; the divergence begins at 0",
-        `the critic is ${from === null ? "a head on the policy's trunk, and expects nothing yet" : `a model of its own, from ${from}`}`,
-      ],
+    async write(directory) {
+      await critic.write(directory);
+      await average?.write(directory, parts.data.tokenizer);
     },
+    read(directory) {
+      critic.read(directory);
+      average?.read(directory);
+    },
+    lines: [
+      "in a round's first step the ratio is 1 and nothing is clipped; the divergence begins at 0",
+      `the critic is ${from === null ? "a head on the policy's trunk, and expects nothing yet" : `a model of its own, from ${from}`}`,
+    ],
   });
 
   async function worth(answers: readonly Answer[], total: readonly Score[], signal: AbortSignal) {

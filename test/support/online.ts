@@ -5,7 +5,7 @@ import type { PromptExample } from "../../src/data/prompts";
 import type { Model } from "../../src/model/model";
 import type { Slab } from "../../src/model/slab";
 import { AdamW } from "../../src/optim/adamw";
-import { type Answer, exampleOf } from "../../src/stages/online/answers";
+import { type Answer, answered } from "../../src/stages/online/answers";
 import { type Objective, type OnPolicy, onlineFeeding } from "../../src/stages/online/feeding";
 import { tokensOf } from "../../src/stages/online/rounds";
 import { placed, shapesFor } from "../../src/stages/online/shapes";
@@ -29,7 +29,7 @@ export function answerOf(
 ): Answer {
   return {
     prompt: 0,
-    example: exampleOf(promptOf(prompt), ids),
+    example: answered(promptOf(prompt), ids),
     text: "",
     ended: true,
     rewards: [],
@@ -77,7 +77,11 @@ export function oneStep(
     round.filter(({ counts }) => counts),
   );
   optimizer.zero();
-  for (const { shape, items } of placed(sizes, shapes, rows)) {
+  for (const { shape, items } of placed(
+    answers.map(({ example }) => example),
+    shapes,
+    rows,
+  )) {
     const batch = items.map((at) => answers[at]!);
     const values = feedings[shape]!.fill(batch, { answers: counted.length, tokens: tokensOf(counted), weightOf });
     programs.run({ graph: shape, values, tokens: 0 });

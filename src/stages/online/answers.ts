@@ -23,8 +23,8 @@ export interface Answer {
   readonly tokens: Readonly<Partial<Record<TokenField, Float32Array>>>;
 }
 
-/** `ids`: of the answer alone. */
-export function exampleOf({ ids: prompt, where }: PromptExample, ids: readonly number[]): Example {
+/** A prompt with its answer, which is trained. `ids`: of the answer alone. */
+export function answered({ ids: prompt, where }: PromptExample, ids: readonly number[]): Example {
   const whole = new Uint32Array(prompt.length + ids.length);
   whole.set(prompt);
   whole.set(ids, prompt.length);
@@ -62,7 +62,7 @@ export function savedAnswers(answers: readonly Answer[]): Json {
 export function loadedAnswers(json: Json, prompts: readonly PromptExample[]): Answer[] {
   return (json as unknown as readonly Saved[]).map(({ ids, tokens, ...saved }) => ({
     ...saved,
-    example: exampleOf(prompts[saved.prompt]!, [...new Uint32Array(bytesOf(ids))]),
+    example: answered(prompts[saved.prompt]!, [...new Uint32Array(bytesOf(ids))]),
     tokens: Object.fromEntries(Object.entries(tokens).map(([name, text]) => [name, new Float32Array(bytesOf(text))])),
   }));
 }

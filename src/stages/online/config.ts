@@ -81,7 +81,7 @@ export function online({ name, rates, round, temperature }: Own) {
   };
 }
 
-export type OnlineConfig = Omit<z.infer<z.ZodObject<ReturnType<typeof online>>>, never> & {
+export type OnlineConfig = z.infer<z.ZodObject<ReturnType<typeof online>>> & {
   /** Prompts that are asked in a round at most, as many times as are wanted; absent where none is left out. */
   readonly dynamicSampling?: number | undefined;
 };

@@ -1,6 +1,5 @@
 /** What expects rewards: a scalar head on the policy's own trunk, or a model of its own that starts from a reward model. */
 import { join } from "node:path";
-import type { Scratch } from "../../autograd/scratch";
 import { UserError } from "../../errors";
 import { raw, readNormalisation } from "../../formats/normalisation";
 import { writeSafetensors } from "../../formats/safetensors";
@@ -19,26 +18,22 @@ import type { Context } from "../context";
 import { expectSameTokenizer } from "../reference";
 import { type TrainedModel, trainedParts } from "../trained";
 import type { OnPolicy } from "./feeding";
-import { type Scorer, tokenValues } from "./scorer";
-import type { Shape } from "./shapes";
+import { type Scorer, type ScorerOptions, tokenValues } from "./scorer";
 
 export interface Critic extends Disposable {
   /** What of it is trained. */
   readonly weights: Slab;
   readonly frozen: readonly Slab[];
   /** [N]: what it expects before each token, differentiable. */
-  values(on: OnPolicy, options: { readonly length: number }): Tensor;
+  values(on: OnPolicy): Tensor;
   /** The same of answers, as numbers. */
   readonly scorer: Scorer;
   write(directory: string): void | Promise<void>;
   read(directory: string): void;
 }
 
-export interface CriticOptions {
+export interface CriticOptions extends Pick<ScorerOptions, "device" | "rows" | "shapes" | "scratch"> {
   readonly policy: TrainedModel;
-  readonly rows: number;
-  readonly shapes: readonly Shape[];
-  readonly scratch: Scratch;
   readonly recompute: boolean;
   readonly activations: "f32" | "bf16";
 }
@@ -46,7 +41,7 @@ export interface CriticOptions {
 const FILE = "critic.safetensors";
 
 /** Begins at 0: it expects nothing. */
-export function headCritic({ device }: Context, { policy, rows, shapes, scratch }: CriticOptions): Critic {
+export function headCritic({ policy, device, rows, shapes, scratch }: CriticOptions): Critic {
   const { width } = policy.model.config;
   const parameters = layOut([{ ...scoreSpec(width), init: { value: 0 } }]);
   const weights = new Slab(device, parameters, { values: new Float32Array(parameters.size) });
@@ -55,17 +50,20 @@ export function headCritic({ device }: Context, { policy, rows, shapes, scratch 
     const y = matmul(x, head, { transposeB: true });
     return view(y, [sizeOf(y.shape)]);
   };
+  const scorer = tokenValues(
+    { device, model: policy.model, slabs: [...policy.slabs, weights], rows, shapes, scratch },
+    (_, x) => expected(x),
+  );
   return {
     weights,
     frozen: [],
     values: ({ completions }) => expected(completions.rows),
-    scorer: tokenValues(
-      { device, model: policy.model, slabs: [...policy.slabs, weights], rows, shapes, scratch },
-      (_, x) => expected(x),
-    ),
+    scorer,
     write: (directory) => writeSafetensors(join(directory, FILE), namedValues(weights, asNamed)),
     read: (directory) => readSlab(join(directory, FILE), weights, asNamed),
-    [Symbol.dispose]: () => weights[Symbol.dispose](),
+    [Symbol.dispose]() {
+      for (const one of [scorer, weights]) one[Symbol.dispose]();
+    },
   };
 }
 
@@ -74,7 +72,7 @@ export async function modelCritic(
   given: string,
   lora: LoraConfig | undefined,
   context: Context,
-  { rows, shapes, scratch, recompute, activations }: CriticOptions,
+  { device, rows, shapes, scratch, recompute, activations }: CriticOptions,
   length: number,
 ): Promise<Critic> {
   const source = await context.open("critic", lora ? { storage: lora.base } : { scored: true });
@@ -87,21 +85,20 @@ export async function modelCritic(
   const trained = trainedParts(lora, { ...context, ...source }, { scored: true });
   const directory = await context.locate("critic");
   const { gain, bias } = (directory === null ? null : readNormalisation(directory)) ?? raw;
-  const { device } = context;
   const expected = (model: Model, x: Tensor) => shift(scale(model.scores(x), gain), bias);
+  const scorer = tokenValues({ device, model: trained.model, slabs: trained.slabs, rows, shapes, scratch }, expected);
   return {
     weights: trained.weights,
     frozen: trained.frozen,
-    values({ asked: { tokens, positions, places } }, { length }) {
+    values({ asked: { tokens, positions, places }, length }) {
       const { model } = trained;
       return expected(model, gather(model.hidden(tokens, positions, { length, recompute, activations }), places));
     },
-    scorer: tokenValues({ device, model: trained.model, slabs: trained.slabs, rows, shapes, scratch }, expected),
+    scorer,
     write: (directory) => writeSafetensors(join(directory, FILE), namedValues(trained.weights, asNamed)),
     read: (directory) => readSlab(join(directory, FILE), trained.weights, asNamed),
     [Symbol.dispose]() {
-      trained[Symbol.dispose]();
-      source[Symbol.dispose]();
+      for (const one of [scorer, trained, source]) one[Symbol.dispose]();
     },
   };
 }

@@ -21,6 +21,8 @@ export interface OnPolicy {
   /** [N] (u32): which of the `rows` answers a token is of. */
   readonly answers: Tensor;
   readonly rows: number;
+  /** Tokens of a row. */
+  readonly length: number;
   /** [N]: what a token's loss counts for. */
   readonly weights: Tensor;
   /** [N], [rows]: 1 / the tokens, and 1 / the answers of the step. */
@@ -75,6 +77,7 @@ export function onlineFeeding(
     fed,
     answers: asked.completions,
     rows,
+    length,
     weights,
     ofTokens,
     ofAnswers,

@@ -2,7 +2,6 @@
  * A stage that learns from what its policy writes, whatever it makes of it: in rounds. In each the policy answers prompts, the answers are
  * given rewards, a method says what their tokens are worth, and a few steps are made on them.
  */
-import type { Scratch } from "../../autograd/scratch";
 import { shuffled } from "../../data/choose";
 import { fingerprintOf } from "../../fingerprint";
 import type { Slab } from "../../model/slab";
@@ -11,19 +10,16 @@ import { concat } from "../../ops/parts";
 import type { Trained } from "../../optim/adamw";
 import type { Batch, Graph, Json, Values } from "../../train/stage";
 import type { Share } from "../../train/world";
-import type { Built, Context } from "../context";
-import type { TrainedModel } from "../trained";
+import type { Built } from "../context";
 import { type Answer, loadedAnswers, savedAnswers } from "./answers";
-import type { OnlineConfig } from "./config";
 import { type Objective, type OnlineFeeding, type OnPolicy, onlineFeeding, type StepOf } from "./feeding";
-import { measuredOn, validation } from "./measured";
+import { heldOutReward, validation } from "./held-out";
+import type { OnlineParts } from "./parts";
 import type { Asking } from "./prompts";
-import type { Rewarding } from "./rewarding";
 import { type Judging, type Round, roundsOf, tokensOf } from "./rounds";
-import { placed, type Shape } from "./shapes";
-import { stopwatch } from "./stopwatch";
+import { placed } from "./shapes";
 import { table } from "./table";
-import type { Writer } from "./writer";
+import { updateSpeed } from "./update-speed";
 
 export interface OnlineMethod extends Judging {
   objective(on: OnPolicy): Objective;
@@ -33,7 +29,7 @@ export interface OnlineMethod extends Judging {
   readonly passes: number;
   /** Trained beside the policy. */
   readonly trained?: readonly Trained[];
-  /** Read by the graphs. */
+  /** Read by the graphs beside policy and reference. */
   readonly frozen?: readonly Slab[];
   /** More to learn with each step than answers: a graph each, and what it is fed. */
   readonly beside?: Beside;
@@ -44,6 +40,8 @@ export interface OnlineMethod extends Judging {
   read?(directory: string): void;
   /** Of a step-0 line. */
   readonly lines: readonly string[];
+  /** Disposed of with the stage. */
+  readonly owned?: readonly Disposable[];
 }
 
 export interface Beside {
@@ -55,44 +53,16 @@ export interface Beside {
   step(step: number): Iterable<{ readonly values: Values; readonly tokens: number }>;
 }
 
-export interface OnlineOptions {
-  readonly config: OnlineConfig;
-  readonly context: Context;
-  readonly data: Asking;
-  readonly trained: TrainedModel;
-  readonly shapes: readonly Shape[];
-  readonly scratch: Scratch;
-  /** Tokens of a prompt with its answer at most. */
-  readonly length: number;
-  readonly rewarding: Rewarding;
-  readonly writer: Writer;
-  readonly method: OnlineMethod;
-  readonly fingerprints?: Readonly<Record<string, string>>;
-  readonly owned: readonly Disposable[];
-}
-
 /** A stream of random numbers of the passes' own. */
 const DEAL = 100_000;
 
-export function onlineStage({
-  config,
-  context,
-  data,
-  trained,
-  shapes,
-  scratch,
-  length,
-  rewarding,
-  writer,
-  method,
-  fingerprints = {},
-  owned,
-}: OnlineOptions): Built {
+export function onlineStage(parts: OnlineParts, method: OnlineMethod): Built {
+  const { config, context, data, trained, writer, rewarding, shapes, passes, length } = parts;
   const { seed, signal, directory } = context;
-  const { name, rollout, minibatches, epochs, optim, batch } = config;
+  const { name, rollout, minibatches, epochs, optim } = config;
   const { train, held, tokenizer } = data;
   const { model } = trained;
-  const { rows } = batch;
+  const { rows, scratch } = passes;
   const { beside } = method;
   const feedings: OnlineFeeding[] = shapes.map((shape) =>
     onlineFeeding(model, (on) => method.objective(on), {
@@ -110,35 +80,35 @@ export function onlineStage({
   const roundsPerEpoch = Math.ceil(train.length / rollout.prompts);
   const total = optim.steps ?? Math.max(1, Math.round(epochs * roundsPerEpoch)) * round;
   const of = held.length > 0 ? held : train;
-  const measured = { find: (signal: AbortSignal) => measuredOn(of, { config, seed, writer, rewarding, signal }) };
+  const measure = (signal: AbortSignal) => heldOutReward(of, { config, seed, writer, rewarding, signal });
   const samples = table(directory, { prompts: train, names: rewarding.names });
   const rounds = roundsOf({ config, context, prompts: train, rewarding, writer, method });
   let current: Round | null = null;
   /** The last step that was given. */
   let given = -1;
-  const update = stopwatch();
+  const update = updateSpeed();
 
   return {
     model,
     length,
     tokenizer,
     trained: [{ weights: trained.weights }, ...(method.trained ?? [])],
-    frozen: [...trained.frozen, ...(method.frozen ?? [])],
+    frozen: [...trained.frozen, ...parts.frozen, ...(method.frozen ?? [])],
     // The graphs that are largest stand last.
     graphs: [...own, ...graphs],
     scratch,
     names,
-    fingerprints: { data: fingerprintOfPrompts(data), ...rewarding.fingerprints, ...fingerprints },
+    fingerprints: { data: fingerprintOfPrompts(data), ...rewarding.fingerprints, ...parts.fingerprints },
     steps: total,
     round,
     step: microBatches,
     async evaluate(signal) {
-      const found = await update.leaveOut(() => measured.find(signal));
+      const found = await update.leaveOut(() => measure(signal));
       if (!found) return null;
       return { values: validation(found, rewarding.names), score: found.figures.reward! };
     },
     start: async () => {
-      const found = await measured.find(signal);
+      const found = await measure(signal);
       if (!found) return [...data.lines];
       const { figures, judged, answers } = found;
       const of =
@@ -183,7 +153,7 @@ export function onlineStage({
       },
     },
     [Symbol.dispose]() {
-      for (const one of [writer, rewarding, ...owned, scratch, trained]) one[Symbol.dispose]();
+      for (const one of [...(method.owned ?? []), parts]) one[Symbol.dispose]();
     },
   };
 
@@ -210,7 +180,7 @@ export function onlineStage({
     const stepOf: StepOf = { answers: counted.length, tokens, weightOf: weights };
     method.before?.(step);
     const micro = placed(
-      answers.map(({ example: { ids, targets } }) => ({ size: ids.length, targets })),
+      answers.map(({ example }) => example),
       shapes,
       rows,
     );

@@ -4,7 +4,6 @@ import type { Scratch } from "../../autograd/scratch";
 import type { PromptExample } from "../../data/prompts";
 import { UserError } from "../../errors";
 import { raw, readNormalisation } from "../../formats/normalisation";
-import type { Model } from "../../model/model";
 import { openNamed, rewardKind, rewardName } from "../../rewards/named";
 import type { Answered, Reward } from "../../rewards/reward";
 import { ruleNames, ruleNear, ruleOf } from "../../rewards/rules";
@@ -73,8 +72,6 @@ const keyOf = (i: number) => `rewards ${i + 1}`;
 export interface Rewarding extends Disposable {
   readonly names: readonly string[];
   readonly weights: readonly number[];
-  /** For the memory that they take. */
-  readonly models: readonly Model[];
   readonly fingerprints: Readonly<Record<string, string>>;
   /** For people: of prompts that some rule cannot judge. */
   readonly lines: readonly string[];
@@ -94,7 +91,6 @@ export interface RewardingOptions {
 
 interface Opened extends Disposable {
   readonly name: string;
-  readonly model: Model | null;
   readonly fingerprint: string | null;
   score(
     answers: readonly Answer[],
@@ -123,7 +119,6 @@ export async function openRewards(
     names: distinct(opened.map(({ name }) => name)),
     weights,
     lines,
-    models: opened.flatMap(({ model }) => (model ? [model] : [])),
     fingerprints: Object.fromEntries(
       opened.flatMap(({ fingerprint }, i) => (fingerprint === null ? [] : [[keyOf(i), fingerprint]])),
     ),
@@ -168,7 +163,6 @@ function unjudged(given: string, prompts: readonly PromptExample[]): string[] {
 function byWords(reward: Reward): Opened {
   return {
     name: reward.name,
-    model: null,
     fingerprint: null,
     score: (answers, prompts) =>
       reward.score(
@@ -211,7 +205,6 @@ async function openModel(
     const scorer = answerScores({ device: context.device, model, slabs: [weights], rows, shapes, scratch });
     return {
       name: rewardName(given),
-      model,
       fingerprint: weights.fingerprint(),
       async score(answers, _prompts, signal) {
         const found = await scorer.find(

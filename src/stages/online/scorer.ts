@@ -108,8 +108,7 @@ function scorer({ device, slabs, rows, shapes, scratch }: ScorerOptions, passOf:
   return {
     async find(answers, signal) {
       const all = new Array<Float32Array>(answers.length);
-      const sized = answers.map(({ ids, targets }) => ({ size: ids.length, targets }));
-      for (const { shape, items } of placed(sized, shapes, rows)) {
+      for (const { shape, items } of placed(answers, shapes, rows)) {
         await tick();
         if (signal.aborted) return null;
         const { program, found, feed, split } = of(shape);

@@ -1,4 +1,5 @@
 /** The sizes of micro-batches over answers that are not known before they are written: a few are prepared, and the least that fits is taken. */
+import type { Example } from "../../data/examples";
 
 export interface Sizes {
   /** Answers of a micro-batch. */
@@ -17,16 +18,10 @@ export interface Shape {
   readonly targets: number;
 }
 
-/** What is to be placed: an answer's tokens, its prompt's among them, and how many of them are predicted. */
-export interface Sized {
-  readonly size: number;
-  readonly targets: number;
-}
-
 export interface Placed {
   /** Which of the shapes. */
   readonly shape: number;
-  /** Which of the items, a row each. */
+  /** Which of the answers, a row each. */
   readonly items: readonly number[];
 }
 
@@ -45,12 +40,13 @@ export function shapesFor({ rows, longest, shortest, tokens }: Sizes): Shape[] {
 }
 
 /** Those of like size together, in micro-batches of so many rows. */
-export function placed(items: readonly Sized[], shapes: readonly Shape[], rows: number): Placed[] {
-  const order = items.map((_, i) => i).sort((a, b) => items[a]!.size - items[b]!.size || a - b);
+export function placed(answers: readonly Example[], shapes: readonly Shape[], rows: number): Placed[] {
+  const sizeOf = (at: number) => answers[at]!.ids.length;
+  const order = answers.map((_, i) => i).sort((a, b) => sizeOf(a) - sizeOf(b) || a - b);
   return Array.from({ length: Math.ceil(order.length / rows) }, (_, i) => {
     const chosen = order.slice(i * rows, (i + 1) * rows);
-    const length = chosen.reduce((most, at) => Math.max(most, items[at]!.size), 0);
-    const targets = chosen.reduce((sum, at) => sum + items[at]!.targets, 0);
+    const length = chosen.reduce((most, at) => Math.max(most, sizeOf(at)), 0);
+    const targets = chosen.reduce((sum, at) => sum + answers[at]!.targets, 0);
     const shape = shapes.findIndex((shape) => shape.length >= length && shape.targets >= targets);
     if (shape < 0) throw new Error(`no shape has room for ${length} tokens and ${targets} targets`);
     return { shape, items: chosen };

@@ -1,8 +1,8 @@
 /** A few answers of a round as a table for people, and the same in samples.jsonl. */
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PromptExample } from "../../data/prompts";
-import { writeTextAside } from "../../files";
+import { keepUpTo } from "../../log/metrics";
 import { meanOf } from "./advantages";
 import type { Answer } from "./answers";
 
@@ -27,7 +27,7 @@ export function table(directory: string, { prompts, names }: TableOf): Table {
   let kept = false;
   return {
     write(step, answers) {
-      if (!kept) keepBefore(path, step);
+      if (!kept) keepUpTo(path, step - 1);
       kept = true;
       appendFileSync(path, answers.map((answer) => `${JSON.stringify({ step, ...rowOf(answer) })}\n`).join(""));
     },
@@ -52,19 +52,6 @@ export function table(directory: string, { prompts, names }: TableOf): Table {
       kl: old && reference ? old.reduce((sum, logProb, t) => sum + logProb - reference[t]!, 0) : null,
     };
   }
-}
-
-function keepBefore(path: string, step: number): void {
-  if (!existsSync(path)) return;
-  const lines = readFileSync(path, "utf8").split("\n");
-  const kept = lines.filter((line) => {
-    try {
-      return (JSON.parse(line) as { step: number }).step < step;
-    } catch {
-      return false; // the last line of a killed run may be cut off
-    }
-  });
-  writeTextAside(path, kept.map((line) => `${line}\n`).join(""));
 }
 
 function cut(text: string): string {

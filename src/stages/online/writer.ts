@@ -12,7 +12,7 @@ import { answerEnds, answerReader } from "../../text/answer";
 import type { ChatTemplate } from "../../text/template";
 import type { Tokenizer } from "../../text/tokenizer";
 import { ticker } from "../../tick";
-import { type Answer, exampleOf } from "./answers";
+import { type Answer, answered } from "./answers";
 
 /** The keys of a config that say how answers are written. Filters are none of them: what they leave out would have no log-probability. */
 export const rollout = z.strictObject({
@@ -101,7 +101,7 @@ export function writer({
           const last = ids.at(-1)!;
           written[index] = {
             prompt: places[index]!,
-            example: exampleOf(asked[index]!, ids),
+            example: answered(asked[index]!, ids),
             text: readers
               ? readers[index]!.text()
               : tokenizer.decode(ends.has(last) ? ids.slice(0, -1) : [...ids]).trim(),

@@ -23,7 +23,7 @@ export interface Measured {
 }
 
 /** By the same random numbers each time; null where `signal` was aborted first. */
-export async function measuredOn(
+export async function heldOutReward(
   prompts: readonly PromptExample[],
   { config: { evaluate, batch }, seed, writer, rewarding, signal }: Measuring,
 ): Promise<Measured | null> {

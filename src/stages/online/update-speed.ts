@@ -1,6 +1,6 @@
 /** How fast the steps on a round are: from when it was made to when the next one is begun, less what is measured and saved between. */
 
-export interface Stopwatch {
+export interface UpdateSpeed {
   /** Tokens that the steps on this round have read. */
   tokens: number;
   /** Tokens a second of the last round that is over; 0 where there was none. */
@@ -10,7 +10,7 @@ export interface Stopwatch {
   leaveOut<T>(work: () => Promise<T>): Promise<T>;
 }
 
-export function stopwatch(): Stopwatch {
+export function updateSpeed(): UpdateSpeed {
   let since: number | null = null;
   let left = 0;
   let speed = 0;
