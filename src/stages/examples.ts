@@ -1,6 +1,6 @@
 /** The examples of a stage: its data files read, converted and encoded by one template, and split. */
 import { z } from "zod";
-import { holdOut, subsetOf } from "../data/choose";
+import { subsetOf } from "../data/choose";
 import { cuts } from "../data/cut";
 import { encodeAll } from "../data/encode-samples";
 import type { Example } from "../data/examples";
@@ -8,12 +8,10 @@ import { formats } from "../data/formats";
 import { addReports, reportLines } from "../data/report";
 import { type Loaded, loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
-import { UserError } from "../errors";
 import { percentages } from "../log/console";
-import type { ChatTemplate } from "../text/template";
-import { type Tokenizer, withTemplate } from "../text/tokenizer";
+import { withTemplate } from "../text/tokenizer";
 import type { Context } from "./context";
-import { NO_VALIDATION } from "./model-settings";
+import { nothingLeft, type Read, split } from "./split";
 
 /** The keys of a config that say what the records are and how they are rendered. */
 export const records = {
@@ -60,20 +58,11 @@ export const records = {
 
 type RecordsConfig = z.infer<z.ZodObject<typeof records>>;
 
-export interface Data {
-  readonly train: readonly Example[];
-  readonly held: readonly Example[];
-  readonly template: ChatTemplate;
-  readonly tokenizer: Tokenizer;
-  /** What became of the records. */
-  readonly lines: string[];
-}
-
 export async function readExamples(
   config: RecordsConfig,
   { tokenizer, console, find, seed }: Context,
   tokens: number,
-): Promise<Data> {
+): Promise<Read<Example>> {
   const { cut, strict, trees, validation } = config;
   const format = config.format === "auto" ? undefined : config.format;
   const load = async (path: string) => loadSamples(await find(path), { format, trees, strict, name: path });
@@ -84,13 +73,7 @@ export async function readExamples(
   const encode = async (loaded: Loaded, path: string) => {
     const onProgress = percentages(console, `tokenising ${path}`);
     const { examples, report } = await encodeAll(loaded, { tokenizer, template, tokens, cut, strict, onProgress });
-    if (examples.length === 0)
-      throw new UserError(`${path}: no example is left`, {
-        hint: reportLines(report, path)
-          .slice(1)
-          .map((line) => line.trim())
-          .join("; "),
-      });
+    if (examples.length === 0) throw nothingLeft(path, "example", report);
     return { examples, report };
   };
   const parts = [];
@@ -107,15 +90,16 @@ export async function readExamples(
     lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all").slice(0, 1));
   console.done();
   const all = parts.flatMap(({ examples }) => examples);
-  const made = { template, tokenizer: withTemplate(tokenizer, template.source), lines };
-  if (validation === NO_VALIDATION) return { train: all, held: [], ...made };
-  if (typeof validation === "string") {
-    const { examples, report } = await encode(await load(validation), validation);
-    lines.push(...reportLines(report, validation));
-    return { train: all, held: examples, ...made };
-  }
-  if (new Set(all.map(({ where }) => where)).size < 2)
-    throw new UserError(`one record cannot be split`, { hint: "give validation a file, or more data" });
-  const { train, held } = holdOut(all, validation, seed, ({ where }) => where);
-  return { train, held, ...made };
+  const parted = await split(all, {
+    validation,
+    seed,
+    keyOf: ({ where }) => where,
+    alone: "one record cannot be split",
+    async read(path) {
+      const { examples, report } = await encode(await load(path), path);
+      lines.push(...reportLines(report, path));
+      return examples;
+    },
+  });
+  return { ...parted, template, tokenizer: withTemplate(tokenizer, template.source), lines };
 }

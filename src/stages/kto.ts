@@ -15,9 +15,10 @@ import { comparing, rowLength } from "./comparing";
 import type { Built, Context } from "./context";
 import { dealtJudged, type Judged, judgedFeeding } from "./judged";
 import { startLine } from "./pair-stage";
-import { type Read, readJudged } from "./preferences";
+import { readJudged } from "./preferences";
 import { openReference, reference } from "./reference";
 import { answering } from "./sampling";
+import type { Read } from "./split";
 import { trainedParts } from "./trained";
 
 const rates = [1e-6, 5e-6] as const;

@@ -8,9 +8,9 @@ import type { Evaluation } from "../train/stage";
 import { type ComparedConfig, comparedStage, type Method } from "./compared";
 import type { Built, Context } from "./context";
 import { dealtPair, type Objective, type Prepared, pairFeeding } from "./pairs";
-import type { Read } from "./preferences";
 import type { Reference } from "./reference";
 import { answering } from "./sampling";
+import type { Read } from "./split";
 import { type TrainedModel, trainedParts } from "./trained";
 
 export interface PairConfig extends ComparedConfig {

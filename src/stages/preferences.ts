@@ -1,6 +1,6 @@
 /** The preferences of a stage: its data files read, converted and encoded by one template, and split by prompts. */
 import { z } from "zod";
-import { holdOut, subsetOf } from "../data/choose";
+import { subsetOf } from "../data/choose";
 import type { JudgedExample, PairExample } from "../data/pairs";
 import { encodePreferences, type PreferenceExamples } from "../data/preference-examples";
 import { type LoadedPreferences, loadPreferences } from "../data/preference-samples";
@@ -9,11 +9,10 @@ import { addReports, type Report, reportLines } from "../data/report";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { percentages } from "../log/console";
-import type { ChatTemplate } from "../text/template";
-import { type Tokenizer, withTemplate } from "../text/tokenizer";
+import { withTemplate } from "../text/tokenizer";
 import type { Context } from "./context";
 import { records } from "./examples";
-import { NO_VALIDATION } from "./model-settings";
+import { nothingLeft, type Read, split } from "./split";
 
 const { data, template, trees, validation, subset, strict } = records;
 
@@ -43,15 +42,6 @@ export const preferences = {
 };
 
 type PreferencesConfig = z.infer<z.ZodObject<typeof preferences>>;
-
-export interface Read<T> {
-  readonly train: readonly T[];
-  readonly held: readonly T[];
-  readonly template: ChatTemplate;
-  readonly tokenizer: Tokenizer;
-  /** What became of the records. */
-  readonly lines: readonly string[];
-}
 
 export interface Overlong {
   /** What is done with a pair that is longer than a row: it is cut and left open, or left out. */
@@ -122,12 +112,7 @@ async function read<T extends { readonly prompt: string }>(
     const found = await encodePreferences(loaded, { tokenizer, template, tokens, overlong, strict, onProgress });
     const taken = take(found, path);
     if (taken.length > 0) return { taken, report: found.report };
-    throw new UserError(`${path}: no preference is left`, {
-      hint: reportLines(found.report, path)
-        .slice(1)
-        .map((line) => line.trim())
-        .join("; "),
-    });
+    throw nothingLeft(path, "preference", found.report);
   };
   const parts: { readonly taken: readonly T[]; readonly report: Report }[] = [];
   for (const { path, ...loaded } of files) {
@@ -142,17 +127,16 @@ async function read<T extends { readonly prompt: string }>(
     lines.push(...reportLines(parts.map(({ report }) => report).reduce(addReports), "in all", unit).slice(0, 1));
   console.done();
   const all = parts.flatMap(({ taken }) => taken);
-  const made = { template, tokenizer: withTemplate(tokenizer, template.source), lines };
-  if (validation === NO_VALIDATION) return { train: all, held: [], ...made };
-  if (typeof validation === "string") {
-    const { taken, report } = await encode(await load(validation), validation);
-    lines.push(...reportLines(report, validation, unit));
-    return { train: all, held: taken, ...made };
-  }
-  if (new Set(all.map(({ prompt }) => prompt)).size < 2)
-    throw new UserError("the preferences are all about one prompt, and cannot be split", {
-      hint: "give validation a file, or more data",
-    });
-  const { train, held } = holdOut(all, validation, seed, ({ prompt }) => prompt);
-  return { train, held, ...made };
+  const parted = await split(all, {
+    validation,
+    seed,
+    keyOf: ({ prompt }) => prompt,
+    alone: "the preferences are all about one prompt, and cannot be split",
+    async read(path) {
+      const { taken, report } = await encode(await load(path), path);
+      lines.push(...reportLines(report, path, unit));
+      return taken;
+    },
+  });
+  return { ...parted, template, tokenizer: withTemplate(tokenizer, template.source), lines };
 }

@@ -1,7 +1,5 @@
 /** What expects rewards: a scalar head on the policy's own trunk, or a model of its own that starts from a reward model. */
 import { join } from "node:path";
-import { UserError } from "../../errors";
-import { raw, readNormalisation } from "../../formats/normalisation";
 import { writeSafetensors } from "../../formats/safetensors";
 import { asNamed, namedValues, readSlab } from "../../formats/slabs";
 import { SCORE, scoreSpec } from "../../model/architecture";
@@ -15,10 +13,10 @@ import { sizeOf } from "../../tensor/shape";
 import { type Tensor, view } from "../../tensor/tensor";
 import type { LoraConfig } from "../../train/settings";
 import type { Context } from "../context";
-import { expectSameTokenizer } from "../reference";
 import { type TrainedModel, trainedParts } from "../trained";
 import type { OnPolicy } from "./feeding";
 import { type Scorer, type ScorerOptions, tokenValues } from "./scorer";
+import { openScoring } from "./scoring-model";
 
 export interface Critic extends Disposable {
   /** What of it is trained. */
@@ -75,16 +73,10 @@ export async function modelCritic(
   { device, rows, shapes, scratch, recompute, activations }: CriticOptions,
   length: number,
 ): Promise<Critic> {
-  const source = await context.open("critic", lora ? { storage: lora.base } : { scored: true });
-  expectSameTokenizer(source.tokenizer, context.tokenizer, `the critic ${given}`);
-  if (source.model.config.context < length)
-    throw new UserError(
-      `the critic ${given} has a context of ${source.model.config.context}, and answers with their prompts have up to ${length} tokens`,
-      { hint: "use fewer tokens (batch.tokens, rollout.tokens)", exitCode: 2 },
-    );
+  const as = lora ? { storage: lora.base } : { scored: true };
+  const source = await openScoring(context, { key: "critic", what: `the critic ${given}`, length, as });
   const trained = trainedParts(lora, { ...context, ...source }, { scored: true });
-  const directory = await context.locate("critic");
-  const { gain, bias } = (directory === null ? null : readNormalisation(directory)) ?? raw;
+  const { gain, bias } = source.normalisation;
   const expected = (model: Model, x: Tensor) => shift(scale(model.scores(x), gain), bias);
   const scorer = tokenValues({ device, model: trained.model, slabs: trained.slabs, rows, shapes, scratch }, expected);
   return {

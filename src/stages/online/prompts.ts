@@ -1,17 +1,16 @@
 /** The prompts of a stage: its data files read, encoded by one template, and split. */
 import type { z } from "zod";
-import { holdOut, subsetOf } from "../../data/choose";
+import { subsetOf } from "../../data/choose";
 import { areTurns, type PromptExample, promptsIn } from "../../data/prompts";
 import { readRecords } from "../../data/records";
 import { reportLines } from "../../data/report";
 import type { Rows } from "../../data/row";
 import { templateFor } from "../../data/template-for";
-import { UserError } from "../../errors";
-import { type ChatTemplate, savedTemplate } from "../../text/template";
-import { type Tokenizer, withTemplate } from "../../text/tokenizer";
+import { savedTemplate } from "../../text/template";
+import { withTemplate } from "../../text/tokenizer";
 import type { Context } from "../context";
 import { records } from "../examples";
-import { NO_VALIDATION } from "../model-settings";
+import { nothingLeft, type Read, split } from "../split";
 
 const { data, template, validation, subset, strict } = records;
 
@@ -34,14 +33,7 @@ export const prompts = {
 
 type PromptsConfig = z.infer<z.ZodObject<typeof prompts>>;
 
-export interface Asking {
-  readonly train: readonly PromptExample[];
-  readonly held: readonly PromptExample[];
-  readonly template: ChatTemplate;
-  readonly tokenizer: Tokenizer;
-  /** What became of the records. */
-  readonly lines: readonly string[];
-}
+export type Asking = Read<PromptExample>;
 
 /** `tokens`: of a prompt at most. */
 export async function readPrompts(
@@ -59,27 +51,17 @@ export async function readPrompts(
   const lines: string[] = [];
   const encoded = ({ path, rows }: (typeof files)[number]) => {
     const { prompts, report } = promptsIn(rows, { tokenizer, template, tokens, strict });
-    if (prompts.length === 0)
-      throw new UserError(`${path}: no prompt is left`, {
-        hint: reportLines(report, path)
-          .slice(1)
-          .map((line) => line.trim())
-          .join("; "),
-      });
+    if (prompts.length === 0) throw nothingLeft(path, "prompt", report);
     lines.push(...reportLines(report, path, "prompts"));
     return prompts;
   };
   const all = subsetOf(files.flatMap(encoded), subset, seed, ({ where }) => where);
-  const made = { template, tokenizer: own, lines };
-  if (validation === NO_VALIDATION) return { train: all, held: [], ...made };
-  if (typeof validation === "string") {
-    const held = encoded({ path: validation, rows: await readRecords(await find(validation), validation) });
-    return { train: all, held, ...made };
-  }
-  const keyOf = ({ ids }: PromptExample) => ids.join();
-  if (new Set(all.map(keyOf)).size < 2)
-    throw new UserError("there is one prompt, and it cannot be split", {
-      hint: "give validation a file, or more data",
-    });
-  return { ...holdOut(all, validation, seed, keyOf), ...made };
+  const parted = await split(all, {
+    validation,
+    seed,
+    keyOf: ({ ids }) => ids.join(),
+    alone: "there is one prompt, and it cannot be split",
+    read: async (path) => encoded({ path, rows: await readRecords(await find(path), path) }),
+  });
+  return { ...parted, template, tokenizer: own, lines };
 }

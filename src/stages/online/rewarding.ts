@@ -3,15 +3,14 @@ import { z } from "zod";
 import type { Scratch } from "../../autograd/scratch";
 import type { PromptExample } from "../../data/prompts";
 import { UserError } from "../../errors";
-import { raw, readNormalisation } from "../../formats/normalisation";
 import { openNamed, rewardKind, rewardName } from "../../rewards/named";
 import type { Answered, Reward } from "../../rewards/reward";
 import { ruleNames, ruleNear, ruleOf } from "../../rewards/rules";
 import type { Context } from "../context";
-import { expectSameTokenizer } from "../reference";
 import type { Score } from "./advantages";
 import type { Answer } from "./answers";
 import { answerScores } from "./scorer";
+import { openScoring } from "./scoring-model";
 import type { Shape } from "./shapes";
 
 /** The keys of a config that say what answers are worth. */
@@ -190,36 +189,29 @@ async function openModel(
   context: Context,
   { rows, shapes, scratch, length }: RewardingOptions,
 ): Promise<Opened> {
-  const source = await context.open(key);
-  try {
-    const { model, weights, tokenizer } = source;
-    if (!model.scored) throw notScored(given);
-    expectSameTokenizer(tokenizer, context.tokenizer, `the reward model ${given}`);
-    if (model.config.context < length)
-      throw new UserError(
-        `the reward model ${given} has a context of ${model.config.context}, and answers with their prompts have up to ${length} tokens`,
-        { hint: "use fewer tokens (batch.tokens, rollout.tokens)", exitCode: 2 },
+  const source = await openScoring(context, {
+    key,
+    what: `the reward model ${given}`,
+    length,
+    expect({ scored }) {
+      if (!scored) throw notScored(given);
+    },
+  });
+  const { model, weights, normalisation } = source;
+  const scorer = answerScores({ device: context.device, model, slabs: [weights], rows, shapes, scratch });
+  return {
+    name: rewardName(given),
+    fingerprint: weights.fingerprint(),
+    async score(answers, _prompts, signal) {
+      const found = await scorer.find(
+        answers.map(({ example }) => example),
+        signal,
       );
-    const directory = await context.locate(key);
-    const { gain, bias } = (directory === null ? null : readNormalisation(directory)) ?? raw;
-    const scorer = answerScores({ device: context.device, model, slabs: [weights], rows, shapes, scratch });
-    return {
-      name: rewardName(given),
-      fingerprint: weights.fingerprint(),
-      async score(answers, _prompts, signal) {
-        const found = await scorer.find(
-          answers.map(({ example }) => example),
-          signal,
-        );
-        return found?.map(([score]) => gain * score! + bias) ?? null;
-      },
-      [Symbol.dispose]() {
-        scorer[Symbol.dispose]();
-        source[Symbol.dispose]();
-      },
-    };
-  } catch (error) {
-    source[Symbol.dispose]();
-    throw error;
-  }
+      return found?.map(([score]) => normalisation.gain * score! + normalisation.bias) ?? null;
+    },
+    [Symbol.dispose]() {
+      scorer[Symbol.dispose]();
+      source[Symbol.dispose]();
+    },
+  };
 }
