@@ -6,7 +6,6 @@
 import { add } from "../ops/add";
 import {
   above,
-  atMost,
   clamp,
   divide,
   exp,
@@ -20,12 +19,9 @@ import {
   subtract,
 } from "../ops/elementwise";
 import { fill } from "../ops/fill";
-import { slice } from "../ops/parts";
-import { sum } from "../ops/reduce";
 import { segmentMean, segmentSum, takeRows } from "../ops/segments";
-import { sort } from "../ops/sort";
 import { sizeOf } from "../tensor/shape";
-import { detach, type Tensor, view } from "../tensor/tensor";
+import { detach, type Tensor } from "../tensor/tensor";
 
 export interface Tokens {
   /** [N]: log-probabilities of tokens under the policy, differentiable, and under the one that wrote them. */
@@ -111,19 +107,4 @@ export function clippedParts(ratio: Tensor, advantages: Tensor, { low, high }: C
     low: detach(multiply(above(whole(1 - low), ratio), above(zero, advantages))),
     high: detach(multiply(above(ratio, whole(1 + high)), above(advantages, zero))),
   };
-}
-
-/**
- * [1]: the least or the most of x over answers that count, times the answers' share of the step: of micro-batches the mean is told.
- * `ofAnswers`: 1 / the step's answers where one counts. Both [count].
- */
-export function extreme(x: Tensor, ofAnswers: Tensor, which: "least" | "most"): Tensor {
-  const count = sizeOf(ofAnswers.shape);
-  const absent = scale(atMost(ofAnswers, fill([count], 0)), which === "least" ? 1e30 : -1e30);
-  const found = slice(sort(view(add(detach(x), absent), [1, count])), {
-    first: which === "least" ? 0 : count - 1,
-    count: 1,
-  });
-  // Where no answer counts the share is 0, and so is what is told.
-  return multiply(clamp(found, -1e9, 1e9), sum(ofAnswers));
 }

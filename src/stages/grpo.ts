@@ -3,13 +3,13 @@
  * much better each is than the others. Names, defaults and metrics follow TRL's GRPOTrainer (https://huggingface.co/docs/trl/grpo_trainer).
  */
 import { z } from "zod";
+import { extreme } from "../model/extreme";
 import {
   type Clip,
   cispo,
   clipped,
   clippedParts,
   divergence,
-  extreme,
   ratios,
   sapo,
   sequenceRatios,

@@ -4,7 +4,8 @@
  * (https://huggingface.co/docs/trl/rloo_trainer).
  */
 import { z } from "zod";
-import { answerRatios, clipped, clippedParts, extreme } from "../model/policy-losses";
+import { extreme } from "../model/extreme";
+import { answerRatios, clipped, clippedParts } from "../model/policy-losses";
 import { addScalar } from "../ops/elementwise";
 import { segmentMean } from "../ops/segments";
 import { detach } from "../tensor/tensor";

@@ -2,18 +2,16 @@
 import type { Dealt } from "../data/deal";
 import type { Group } from "../data/groups";
 import { fillSequences, sequenceArrays } from "../data/layout";
+import { extreme } from "../model/extreme";
 import type { Model } from "../model/model";
 import { scoreInputs, scores } from "../model/scores";
 import { add } from "../ops/add";
 import { IGNORE } from "../ops/cross-entropy";
-import { above, atMost, logSigmoid, multiply, scale, square, subtract } from "../ops/elementwise";
-import { fill as filled } from "../ops/fill";
-import { concat, slice } from "../ops/parts";
+import { above, logSigmoid, multiply, scale, square, subtract } from "../ops/elementwise";
+import { concat } from "../ops/parts";
 import { sum } from "../ops/reduce";
 import { takeRows } from "../ops/segments";
-import { sort } from "../ops/sort";
-import { sizeOf } from "../tensor/shape";
-import { detach, input, type Tensor, view } from "../tensor/tensor";
+import { detach, input, type Tensor } from "../tensor/tensor";
 import type { Values } from "../train/stage";
 import type { FeedingOptions } from "./compared";
 import type { Feeding } from "./measured";
@@ -50,15 +48,15 @@ export function scoredFeeding(
   const each = centring > 0 ? add(preferred, scale(square(add(chosen, rejected)), centring)) : preferred;
   const mean = (x: Tensor) => sum(multiply(x, weights));
   const loss = mean(each);
-  // Of micro-batches the mean, by their pairs.
-  const share = sum(weights);
+  // Either side stands for half of its pair.
+  const [sides, shares] = [concat([chosen, rejected]), scale(concat([weights, weights]), 0.5)];
   const told = {
     loss,
     accuracy: mean(above(chosen, rejected)),
     margin: mean(gap),
-    min_reward: multiply(extreme([chosen, rejected], weights, "least"), share),
+    min_reward: extreme(sides, shares, "least"),
     mean_reward: scale(mean(add(chosen, rejected)), 0.5),
-    max_reward: multiply(extreme([chosen, rejected], weights, "most"), share),
+    max_reward: extreme(sides, shares, "most"),
   };
   const arrays = {
     ...sequenceArrays(rows, length),
@@ -99,13 +97,4 @@ export function scoredFeeding(
       return arrays as unknown as Values;
     },
   };
-}
-
-/** The least or the most of both sides, where there is a pair: [1]. */
-function extreme(sides: readonly Tensor[], weights: Tensor, which: "least" | "most"): Tensor {
-  const far = which === "least" ? 1e30 : -1e30;
-  const absent = scale(atMost(weights, filled([1], 0)), far);
-  const both = concat(sides.map((side) => add(detach(side), absent)));
-  const count = sizeOf(both.shape);
-  return slice(sort(view(both, [1, count])), { first: which === "least" ? 0 : count - 1, count: 1 });
 }
