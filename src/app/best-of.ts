@@ -2,14 +2,16 @@
  * The best of several answers by a reward model: what a policy could say without being trained, and so what training by that reward is to be
  * measured against. Its divergence from the policy is ln n - (n - 1) / n at most: https://arxiv.org/abs/2401.01879, theorem 1.
  */
+import { readRecords } from "../data/records";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { type Interval, interval } from "../eval/interval";
 import { type Rule, type Scores, scoresBy } from "../eval/rule";
-import { scoresOf } from "../eval/scores";
-import { raw, readNormalisation } from "../formats/normalisation";
-import { percentages, type Reporter } from "../log/console";
+import type { Reporter } from "../log/console";
+import { expectSameTokenizer } from "../stages/reference";
+import { locateData } from "./locate";
 import type { OpenModel } from "./model";
+import { normalisationOf, normalisedScores } from "./score";
 import { type WriteOptions, type Written, writtenAnswers } from "./write-answers";
 
 export interface BestOfOptions extends WriteOptions {
@@ -37,13 +39,10 @@ export async function bestOf(
   { rule, ...options }: BestOfOptions,
   console: Reporter,
 ): Promise<BestOf> {
-  if (!Bun.deepEquals(judge.tokenizer.files.tokenizer, policy.tokenizer.files.tokenizer))
-    throw new UserError(
-      `the reward model has another tokenizer than the model: ${judge.tokenizer.size} tokens, and ${policy.tokenizer.size}`,
-      { hint: "take a reward model that comes from the same model", exitCode: 2 },
-    );
-  const { samples } = options;
-  const written = await writtenAnswers(policy, options, console);
+  expectSameTokenizer(judge.tokenizer, policy.tokenizer, "the reward model");
+  const { samples, data } = options;
+  const rows = await readRecords(await locateData(data, console), data);
+  const written = await writtenAnswers(policy, rows, options, console);
   const rewards = await rewardsOf(judge, written, options.batch, console);
   const groups = Array.from({ length: written.length / samples }, (_, i) => i * samples);
   const best = groups.map((first) => {
@@ -76,30 +75,14 @@ export async function bestOf(
 }
 
 /** Normalised, as the reward model says. */
-async function rewardsOf(
-  { device, model, slabs, parts }: Opened,
-  written: readonly Written[],
-  rows: number,
-  console: Reporter,
-): Promise<number[]> {
-  const { gain, bias } = readNormalisation(parts.adapters.at(-1) ?? parts.base) ?? raw;
+function rewardsOf(judge: Opened, written: readonly Written[], rows: number, console: Reporter): Promise<number[]> {
   const sequences = written.map(({ prompt, ids }) => Uint32Array.from([...prompt.ids, ...ids]));
-  const length = model.config.context;
-  const long = sequences.find((ids) => ids.length > length);
+  const { context } = judge.model.config;
+  const long = sequences.find(({ length }) => length > context);
   if (long)
     throw new UserError(
-      `an answer with its prompt has ${long.length} tokens, and the reward model's context is ${length}`,
-      {
-        hint: "use a smaller --max-tokens",
-      },
+      `an answer with its prompt has ${long.length} tokens, and the reward model's context is ${context}`,
+      { hint: "use a smaller --max-tokens" },
     );
-  const found = new Array<number>(sequences.length);
-  const progress = percentages(console, "rewards");
-  let done = 0;
-  for await (const [at, score] of scoresOf({ device, model, slabs, rows, length }, sequences)) {
-    found[at] = gain * score + bias;
-    progress(++done, sequences.length);
-  }
-  console.done();
-  return found;
+  return normalisedScores(judge, sequences, { rows, normalisation: normalisationOf(judge), says: "rewards" }, console);
 }

@@ -4,10 +4,12 @@ import { readText, tokensIn } from "../data/corpus";
 import { withoutEnds } from "../data/end-tokens";
 import type { Located } from "../data/formats";
 import { unfolded } from "../data/nested";
+import { areTurns } from "../data/prompts";
+import { readRecords } from "../data/records";
 import { reportLines, reportOf } from "../data/report";
-import type { Row } from "../data/row";
+import type { Row, Rows } from "../data/row";
 import { readRows } from "../data/rows";
-import { loadSamples } from "../data/samples";
+import { samplesIn } from "../data/samples";
 import { templateFor } from "../data/template-for";
 import type { Conversation } from "../data/turns";
 import type { Device } from "../device/device";
@@ -16,11 +18,11 @@ import { type Answer, type Answering, type AnswerOptions, answerAll, asked } fro
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
 import { type Rule, type RuleFigures, ruleFigures, type Scores, scoresBy } from "../eval/rule";
-import { duration, type Reporter, throttled } from "../log/console";
+import type { Reporter } from "../log/console";
 import { records } from "../stages/examples";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
-import { areTexts, writtenAnswers } from "./write-answers";
+import { countdown, SUBSET_SEED, writtenAnswers } from "./write-answers";
 
 export interface TextOptions {
   /** A text file. */
@@ -77,16 +79,15 @@ export interface MeasuredRule {
   readonly figures: RuleFigures;
 }
 
-const SUBSET_SEED = 1337;
-
 /** How often a model's greedy answers are those of the data. */
 export async function measureAnswers(
   opened: OpenModel,
   options: QuestionOptions,
   console: Reporter,
 ): Promise<MeasuredAnswers> {
-  const { ownHistory } = options;
-  const { chosen, template } = await askedOf(opened, options, console);
+  const { ownHistory, data } = options;
+  const read = await readRecords(await locateData(data, console), data);
+  const { chosen, template } = askedOf(opened, read, options, console);
   const answered = await answersTo(opened, chosen, { ...options, template }, console);
   return { answers: answered.flat(), figures: answerFigures(answered, { ownHistory }) };
 }
@@ -98,8 +99,10 @@ export async function measureRule(
   console: Reporter,
 ): Promise<MeasuredRule> {
   const method = temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`;
-  if (await areTexts(options.data, console)) {
-    const written = await writtenAnswers(opened, { ...options, temperature, seed, samples }, console);
+  const read = await readRecords(await locateData(options.data, console), options.data);
+  // Plain text is gone on from without a template.
+  if (!areTurns(read)) {
+    const written = await writtenAnswers(opened, read, { ...options, temperature, seed, samples }, console);
     expectColumn(by, written[0]!.prompt.columns, options.data);
     const answers: Judged[] = [];
     for (const { prompt, text: answer, ended } of written) {
@@ -113,7 +116,7 @@ export async function measureRule(
   const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
   const columnsAt = new Map(rows.map(({ where, fields }) => [where, fields]));
   const columnsOf = ({ where }: Pick<Located, "where">) => columnsAt.get(where) ?? {};
-  const { chosen, template } = await askedOf(opened, options, console, columnsOf);
+  const { chosen, template } = askedOf(opened, read, options, console, columnsOf);
   if (!chosen.some((sample) => by !== null && Object.hasOwn(columnsOf(sample), by)))
     expectColumn(by, columnsOf(chosen[0]!), options.data);
   const repeated = chosen.flatMap((sample) => Array<(typeof chosen)[number]>(samples).fill(sample));
@@ -149,13 +152,14 @@ function groupOf(value: unknown): string {
 }
 
 /** The conversations of a file that a model is asked, and the template by which it is. */
-async function askedOf(
+function askedOf(
   { tokenizer }: OpenModel,
+  read: Rows,
   { data, template: wanted, limit }: Pick<QuestionOptions, "data" | "template" | "limit">,
   console: Reporter,
   columnsOf?: ColumnsOf,
 ) {
-  const { conversations, format } = await readConversations(data, console, columnsOf);
+  const { conversations, format } = conversationsIn(read, data, console, columnsOf);
   const template = templateFor(wanted, format, tokenizer);
   const chosen = subsetOf(conversations, limit, SUBSET_SEED).map((sample) => withoutEnds(sample, tokenizer, template));
   return { chosen, template };
@@ -179,10 +183,9 @@ async function answersTo(
 /** Fields of a record that are read besides. */
 type ColumnsOf = (sample: Pick<Located, "where">) => Row["fields"];
 
-async function readConversations(data: string, console: Reporter, columnsOf: ColumnsOf = () => ({})) {
+function conversationsIn(rows: Rows, data: string, console: Reporter, columnsOf: ColumnsOf = () => ({})) {
   const trees = records.trees.parse(undefined);
-  const file = await locateData(data, console);
-  const { samples, format, read, bad } = await loadSamples(file, { trees, strict: false, name: data });
+  const { samples, format, read, bad } = samplesIn(rows, data, { trees, strict: false });
   const conversations: (Conversation & Located)[] = [];
   const problems = [...bad];
   for (const sample of samples) {
@@ -202,13 +205,4 @@ async function readConversations(data: string, console: Reporter, columnsOf: Col
 function unreadBeside<S extends Located>({ unread = [], ...sample }: S, columns: Row["fields"]) {
   const left = unread.filter((name) => !Object.hasOwn(columns, name));
   return { ...sample, ...(left.length > 0 && { unread: left }) };
-}
-
-/** `window 12/80  eta 1m05s` */
-function countdown(console: Reporter, what: string): (done: number, total: number) => void {
-  const start = performance.now();
-  return throttled((done, total) => {
-    const left = ((performance.now() - start) / 1000 / done) * (total - done);
-    console.status(`${what} ${done}/${total}  eta ${duration(left)}`);
-  });
 }

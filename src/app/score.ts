@@ -64,8 +64,8 @@ export async function scoreFile(
   { data, template: wanted, strict, raw: asTheyAre, batch }: ScoreOptions,
   console: Reporter,
 ): Promise<Scores> {
-  const { parts, tokenizer, model } = opened;
-  const normalisation = asTheyAre ? raw : (readNormalisation(parts.adapters.at(-1) ?? parts.base) ?? raw);
+  const { tokenizer, model } = opened;
+  const normalisation = asTheyAre ? raw : normalisationOf(opened);
   const tokens = model.config.context;
   const trees = { paths: "best", lang: "", quality: 0 } as const;
   const records = await readRecords(await locateData(data, console), data);
@@ -119,17 +119,39 @@ export async function scoreFile(
 
   async function scored(sequences: readonly Uint32Array[]): Promise<number[]> {
     if (sequences.length === 0) throw new UserError(`${data}: nothing is left to be scored`);
-    const { device, model, slabs } = opened;
-    const progress = percentages(console, `scoring ${data}`);
-    const found = new Array<number>(sequences.length);
-    let done = 0;
-    for await (const [at, score] of scoresOf({ device, model, slabs, rows: batch, length: tokens }, sequences)) {
-      found[at] = normalisation.gain * score + normalisation.bias;
-      progress(++done, sequences.length);
-    }
-    console.done();
-    return found;
+    return normalisedScores(opened, sequences, { rows: batch, normalisation, says: `scoring ${data}` }, console);
   }
+}
+
+export interface Scoring {
+  /** Sequences that run together. */
+  readonly rows: number;
+  readonly normalisation: Normalisation;
+  /** While it goes on. */
+  readonly says: string;
+}
+
+/** What a reward model gives to each sequence, its gain and bias applied. */
+export async function normalisedScores(
+  { device, model, slabs }: Pick<OpenModel, "model" | "slabs"> & { readonly device: Device },
+  sequences: readonly Uint32Array[],
+  { rows, normalisation: { gain, bias }, says }: Scoring,
+  console: Reporter,
+): Promise<number[]> {
+  const progress = percentages(console, says);
+  const found = new Array<number>(sequences.length);
+  let done = 0;
+  for await (const [at, score] of scoresOf({ device, model, slabs, rows, length: model.config.context }, sequences)) {
+    found[at] = gain * score + bias;
+    progress(++done, sequences.length);
+  }
+  console.done();
+  return found;
+}
+
+/** Those that its files say; raw where they say none. */
+export function normalisationOf({ parts }: Pick<OpenModel, "parts">): Normalisation {
+  return readNormalisation(parts.adapters.at(-1) ?? parts.base) ?? raw;
 }
 
 /** Answers of like length differ by so much at most. */

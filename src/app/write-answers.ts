@@ -1,16 +1,15 @@
 /** Answers of an open model to the prompts of a data file, turns or plain text: for rules, and for the best of several. */
 
 import { subsetOf } from "../data/choose";
-import { areTurns, type PromptExample, promptsIn } from "../data/prompts";
-import { readRecords } from "../data/records";
+import { type PromptExample, promptsIn } from "../data/prompts";
 import { reportLines } from "../data/report";
+import type { Rows } from "../data/row";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { duration, type Reporter, throttled } from "../log/console";
 import { answerReader } from "../text/answer";
 import { ticker } from "../tick";
-import { locateData } from "./locate";
 import type { OpenModel } from "./model";
 
 export interface WriteOptions {
@@ -37,20 +36,16 @@ export interface Written {
   readonly ids: readonly number[];
 }
 
-const SUBSET_SEED = 1337;
+/** By which a part of a file is chosen. */
+export const SUBSET_SEED = 1337;
 
-/** Prompts of plain text, which are gone on from without a template. */
-export async function areTexts(data: string, console: Reporter): Promise<boolean> {
-  return !areTurns(await readRecords(await locateData(data, console), data));
-}
-
-/** Prompt by prompt, the answers of one behind one another. */
+/** Prompt by prompt, the answers of one behind one another. `rows`: of the data file. */
 export async function writtenAnswers(
   { engine, tokenizer, model }: OpenModel,
+  rows: Rows,
   { data, template: wanted, limit, batch, maxTokens, temperature, seed, samples }: WriteOptions,
   console: Reporter,
 ): Promise<Written[]> {
-  const rows = await readRecords(await locateData(data, console), data);
   const template = templateFor(wanted, "messages", tokenizer);
   const { context } = model.config;
   const { prompts, report } = promptsIn(rows, { tokenizer, template, tokens: context - 1, strict: false });
@@ -64,11 +59,7 @@ export async function writtenAnswers(
   const given = chosen.map(({ ids }) => [...ids]);
   const readers = given.map((prompt) => answerReader(tokenizer, template, prompt));
   const written = new Array<Written>(chosen.length);
-  const start = performance.now();
-  const progress = throttled((done: number) => {
-    const left = ((performance.now() - start) / 1000 / done) * (chosen.length - done);
-    console.status(`answer ${done}/${chosen.length}  eta ${duration(left)}`);
-  });
+  const progress = countdown(console, "answer");
   const pause = ticker();
   let done = 0;
   const options = { ...sampling.parse({ temperature, seed, maxTokens }), together: Math.min(batch, given.length) };
@@ -77,9 +68,18 @@ export async function writtenAnswers(
     for (const { index, ids } of finished) {
       const reader = readers[index]!;
       written[index] = { prompt: chosen[index]!, text: reader.text(), ended: reader.ended, ids };
-      progress(++done);
+      progress(++done, chosen.length);
     }
   }
   console.done();
   return written;
+}
+
+/** `window 12/80  eta 1m05s` */
+export function countdown(console: Reporter, what: string): (done: number, total: number) => void {
+  const start = performance.now();
+  return throttled((done, total) => {
+    const left = ((performance.now() - start) / 1000 / done) * (total - done);
+    console.status(`${what} ${done}/${total}  eta ${duration(left)}`);
+  });
 }

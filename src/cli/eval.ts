@@ -3,6 +3,7 @@ import { defineCommand } from "citty";
 import { z } from "zod";
 import { bestOf } from "../app/best-of";
 import { measureAnswers, measureRule, measureText } from "../app/evaluate";
+import type { OpenModel } from "../app/model";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
 import { loadRule, type RuleFigures } from "../eval/rule";
@@ -53,6 +54,29 @@ const perplexity = defineCommand({
 
 const recordFlags = flagsOf(z.object({ template: records.template }), { template: "template" });
 
+interface QuestionArgs {
+  readonly data: string;
+  readonly template?: string;
+  readonly limit: string;
+  readonly batch: string;
+  readonly "max-tokens": string;
+}
+
+/** What a model is asked, and how much it may say. */
+function questionsOf(args: QuestionArgs, rawArgs: readonly string[], { model }: Pick<OpenModel, "model">) {
+  return {
+    data: args.data,
+    template: recordFlags.parse({ ...args }, rawArgs).template,
+    limit: whole("limit", args.limit, { least: 0 }),
+    batch: whole("batch", args.batch, { most: 4096 }),
+    maxTokens: whole("max-tokens", args["max-tokens"], { most: model.config.context }),
+  };
+}
+
+async function writeAnswers(path: string | undefined, answers: readonly object[]): Promise<void> {
+  if (path !== undefined) await Bun.write(path, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+}
+
 const answers = defineCommand({
   meta: {
     name: "answers",
@@ -73,21 +97,15 @@ const answers = defineCommand({
   async run({ args, rawArgs }) {
     const console = openConsole();
     using opened = await openFromArgs(args, rawArgs, console);
-    const { context } = opened.model.config;
     const { answers, figures } = await measureAnswers(
       opened,
       {
-        data: args.data,
-        template: recordFlags.parse(args, rawArgs).template,
-        limit: whole("limit", args.limit, { least: 0 }),
-        batch: whole("batch", args.batch, { most: 4096 }),
-        maxTokens: whole("max-tokens", args["max-tokens"], { most: context }),
+        ...questionsOf(args, rawArgs, opened),
         ownHistory: args["own-history"] === true,
       },
       console,
     );
-    if (args.out !== undefined)
-      await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    await writeAnswers(args.out, answers);
     const percent = (v: number) => `${(100 * v).toFixed(1)}%`;
     print(
       args.json
@@ -146,12 +164,8 @@ const rule = defineCommand({
     const { answers, figures } = await measureRule(
       opened,
       {
-        data: args.data,
+        ...questionsOf(args, rawArgs, opened),
         rule,
-        template: recordFlags.parse(args, rawArgs).template,
-        limit: whole("limit", args.limit, { least: 0 }),
-        batch: whole("batch", args.batch, { most: 4096 }),
-        maxTokens: whole("max-tokens", args["max-tokens"], { most: opened.model.config.context }),
         temperature,
         seed,
         samples,
@@ -159,8 +173,7 @@ const rule = defineCommand({
       },
       console,
     );
-    if (args.out !== undefined)
-      await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    await writeAnswers(args.out, answers);
     print(args.json ? `${JSON.stringify(figures)}\n` : `${ruleTable(figures).join("\n")}\n`);
   },
 });
@@ -215,20 +228,15 @@ const best = defineCommand({
       opened,
       { ...judge, device: opened.device },
       {
-        data: args.data,
+        ...questionsOf(args, rawArgs, opened),
         rule,
-        template: recordFlags.parse(args, rawArgs).template,
-        limit: whole("limit", args.limit, { least: 0 }),
-        batch: whole("batch", args.batch, { most: 4096 }),
-        maxTokens: whole("max-tokens", args["max-tokens"], { most: opened.model.config.context }),
         temperature,
         seed,
         samples,
       },
       console,
     );
-    if (args.out !== undefined)
-      await Bun.write(args.out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
+    await writeAnswers(args.out, answers);
     if (args.json) {
       print(`${JSON.stringify(figures)}\n`);
       return;
