@@ -11,7 +11,7 @@ import type { Reporter } from "../log/console";
 import { expectSameTokenizer } from "../stages/reference";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
-import { normalisationOf, normalisedScores } from "./score";
+import { normalisedScores, savedNormalisation } from "./score";
 import { type WriteOptions, type Written, writtenAnswers } from "./write-answers";
 
 export interface BestOfOptions extends WriteOptions {
@@ -84,5 +84,10 @@ function rewardsOf(judge: Opened, written: readonly Written[], rows: number, con
       `an answer with its prompt has ${long.length} tokens, and the reward model's context is ${context}`,
       { hint: "use a smaller --max-tokens" },
     );
-  return normalisedScores(judge, sequences, { rows, normalisation: normalisationOf(judge), says: "rewards" }, console);
+  return normalisedScores(
+    judge,
+    sequences,
+    { rows, normalisation: savedNormalisation(judge), says: "rewards" },
+    console,
+  );
 }

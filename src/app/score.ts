@@ -65,7 +65,7 @@ export async function scoreFile(
   console: Reporter,
 ): Promise<Scores> {
   const { tokenizer, model } = opened;
-  const normalisation = asTheyAre ? raw : normalisationOf(opened);
+  const normalisation = asTheyAre ? raw : savedNormalisation(opened);
   const tokens = model.config.context;
   const trees = { paths: "best", lang: "", quality: 0 } as const;
   const records = await readRecords(await locateData(data, console), data);
@@ -150,7 +150,7 @@ export async function normalisedScores(
 }
 
 /** Those that its files say; raw where they say none. */
-export function normalisationOf({ parts }: Pick<OpenModel, "parts">): Normalisation {
+export function savedNormalisation({ parts }: Pick<OpenModel, "parts">): Normalisation {
   return readNormalisation(parts.adapters.at(-1) ?? parts.base) ?? raw;
 }
 
