@@ -4,11 +4,16 @@ import alpaca from "../../configs/alpaca.toml" with { type: "file" };
 import demo from "../../configs/demo.toml" with { type: "file" };
 import gpt2Shakespeare from "../../configs/gpt2-shakespeare.toml" with { type: "file" };
 import oasst from "../../configs/oasst.toml" with { type: "file" };
+import ppoGpt2 from "../../configs/ppo-gpt2.toml" with { type: "file" };
+import ppoInstructGpt from "../../configs/ppo-instructgpt.toml" with { type: "file" };
+import ppoNPlus from "../../configs/ppo-n-plus.toml" with { type: "file" };
 import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
 import smoke from "../../configs/smoke.toml" with { type: "file" };
+import sums from "../../configs/sums.toml" with { type: "file" };
 import talesAligned from "../../configs/tales-aligned.toml" with { type: "file" };
 import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
 import talesLora from "../../configs/tales-lora.toml" with { type: "file" };
+import talesPpo from "../../configs/tales-ppo.toml" with { type: "file" };
 import dialogues from "../../data/dialogues.jsonl" with { type: "file" };
 import dialoguesTest from "../../data/dialogues-test.jsonl" with { type: "file" };
 import general from "../../data/general.jsonl" with { type: "file" };
@@ -21,6 +26,9 @@ import questionsTest from "../../data/questions-test.jsonl" with { type: "file" 
 import questionsValidation from "../../data/questions-validation.jsonl" with { type: "file" };
 import ruleTest from "../../data/rule-test.jsonl" with { type: "file" };
 import styled from "../../data/styled.jsonl" with { type: "file" };
+import sumsLearned from "../../data/sums.jsonl" with { type: "file" };
+import sumsPrompts from "../../data/sums-prompts.jsonl" with { type: "file" };
+import sumsTest from "../../data/sums-test.jsonl" with { type: "file" };
 import tales from "../../data/tales.txt" with { type: "file" };
 
 const embedded: Readonly<Record<string, string>> = {
@@ -28,11 +36,16 @@ const embedded: Readonly<Record<string, string>> = {
   "configs/demo.toml": demo as unknown as string,
   "configs/gpt2-shakespeare.toml": gpt2Shakespeare as unknown as string,
   "configs/oasst.toml": oasst as unknown as string,
+  "configs/ppo-gpt2.toml": ppoGpt2 as unknown as string,
+  "configs/ppo-instructgpt.toml": ppoInstructGpt as unknown as string,
+  "configs/ppo-n-plus.toml": ppoNPlus as unknown as string,
   "configs/shakespeare-char.toml": shakespeare as unknown as string,
   "configs/smoke.toml": smoke as unknown as string,
+  "configs/sums.toml": sums as unknown as string,
   "configs/tales-assistant.toml": talesAssistant as unknown as string,
   "configs/tales-lora.toml": talesLora as unknown as string,
   "configs/tales-aligned.toml": talesAligned as unknown as string,
+  "configs/tales-ppo.toml": talesPpo as unknown as string,
   "data/dialogues.jsonl": dialogues,
   "data/dialogues-test.jsonl": dialoguesTest,
   "data/general.jsonl": general,
@@ -45,6 +58,9 @@ const embedded: Readonly<Record<string, string>> = {
   "data/questions-validation.jsonl": questionsValidation,
   "data/rule-test.jsonl": ruleTest,
   "data/styled.jsonl": styled,
+  "data/sums.jsonl": sumsLearned,
+  "data/sums-prompts.jsonl": sumsPrompts,
+  "data/sums-test.jsonl": sumsTest,
   "data/tales.txt": tales,
 };
 
@@ -54,5 +70,8 @@ export function findFile(path: string): string {
   return !existsSync(path) && Object.hasOwn(embedded, inside) ? embedded[inside]! : path;
 }
 
+/** Names of the files inside. */
+export const embeddedFiles = Object.keys(embedded);
+
 /** Names of the configs inside. */
-export const embeddedConfigs = Object.keys(embedded).filter((name) => name.startsWith("configs/"));
+export const embeddedConfigs = embeddedFiles.filter((name) => name.startsWith("configs/"));
