@@ -2,6 +2,7 @@
 import { UserError } from "../errors";
 import type { Asked } from "../generate/names";
 import type { Sampling } from "../generate/sampling";
+import { textReader } from "../text/reader";
 import type { Tokenizer } from "../text/tokenizer";
 import type { OpenModel } from "./model";
 
@@ -59,75 +60,40 @@ export function* complete(
   prompts: readonly (string | readonly number[])[],
   options: CompleteOptions,
 ): Generator<Piece, Ending[]> {
-  const stop = options.stop?.filter((text) => text !== "") ?? [];
   const ids = prompts.map((prompt) =>
     typeof prompt === "string" ? promptIds(tokenizer, prompt, options.special) : prompt,
   );
+  const ends = { stop: options.stop ?? [], stopIds: new Set(options.stopIds) };
   const rows = ids.map((before) => ({
-    // What begins a document has no text before it.
-    stream: tokenizer.stream(before.length === 1 && before[0] === tokenizer.endOfText ? [] : before),
-    held: "",
-    stopped: false,
-    cut: false,
+    reader: textReader(tokenizer, before, ends),
     tokens: 0,
     logProbs: [] as TokenLogProb[],
   }));
-  const last = new Set([...(options.stopIds ?? []), ...(tokenizer.endOfText === null ? [] : [tokenizer.endOfText])]);
   const onLogProb = (row: number, id: number, logProb: number) => {
     rows[row]!.logProbs.push({ id, token: tokenizer.token(id), logProb });
   };
   const waiting: Piece[] = [];
-  const ends = (row: number, id: number): boolean => {
+  const endsWith = (row: number, id: number): boolean => {
     const state = rows[row]!;
     state.tokens++;
-    if (last.has(id)) {
-      state.stopped = true;
-      return true;
-    }
-    state.held += state.stream.push(id);
-    const cut = firstStop(state.held, stop);
-    if (cut !== null) {
-      waiting.push({ row, text: state.held.slice(0, cut) });
-      state.stopped = true;
-      state.cut = true;
-      return true;
-    }
-    const certain = state.held.length - possibleStart(state.held, stop);
-    if (certain > 0) waiting.push({ row, text: state.held.slice(0, certain) });
-    state.held = state.held.slice(certain);
-    return false;
+    const text = state.reader.push(id);
+    if (text) waiting.push({ row, text });
+    return state.reader.ended;
   };
-  for (const _column of engine.generate(ids, { ...options, ends, ...(options.logProbs && { onLogProb }) })) {
+  for (const _column of engine.generate(ids, { ...options, ends: endsWith, ...(options.logProbs && { onLogProb }) })) {
     yield* waiting.length ? waiting : [NOTHING];
     waiting.length = 0;
   }
   yield* waiting;
-  for (const [row, { cut, held, stream }] of rows.entries()) {
-    const rest = cut ? "" : held + stream.end();
+  for (const [row, { reader }] of rows.entries()) {
+    const rest = reader.end();
     if (rest) yield { row, text: rest };
   }
-  return rows.map(({ stopped, tokens, logProbs }) => ({
-    reason: stopped ? "stop" : "length",
+  return rows.map(({ reader, tokens, logProbs }) => ({
+    reason: reader.ended ? "stop" : "length",
     tokens,
     ...(options.logProbs && { logProbs }),
   }));
 }
 
 const NOTHING: Piece = { row: 0, text: "" };
-
-/** Where the first stop string begins, or null. */
-function firstStop(text: string, stop: readonly string[]): number | null {
-  const found = stop.map((s) => text.indexOf(s)).filter((at) => at >= 0);
-  return found.length ? Math.min(...found) : null;
-}
-
-/** How many characters at the end may be the beginning of a stop string. */
-function possibleStart(text: string, stop: readonly string[]): number {
-  let most = 0;
-  for (const s of stop) {
-    for (let length = Math.min(s.length - 1, text.length); length > most; length--) {
-      if (text.endsWith(s.slice(0, length))) most = length;
-    }
-  }
-  return most;
-}

@@ -3,12 +3,12 @@
  * while others go on. It knows token ids, not text. Tokens are drawn on the device, so a step reads back one id a sequence.
  */
 import type { Device } from "../device/device";
-import { UserError } from "../errors";
 import type { Model } from "../model/model";
 import type { Slab } from "../model/slab";
 import { NO_SLOT } from "../ops/attention-decode";
 import { NOT_FINITE } from "../ops/sample";
 import { type DecoderSize, decodeRows, type Pass, Passes, PIECE, pieceRows, pieceTokens } from "./passes";
+import { type Likely, likeliest, notFinite } from "./probabilities";
 import type { Sampling } from "./sampling";
 import { checkPrompt, commonPrefix, type End, newStream, push, type Stream, type StreamOptions } from "./stream";
 
@@ -18,6 +18,8 @@ export interface Drawn {
   readonly id: number;
   /** Where it was asked for: the model's own, before penalties, bias and temperature, or with the temperature. */
   readonly logProb: number | null;
+  /** The likeliest tokens in its place, where they were asked for. */
+  readonly top: readonly Likely[];
   /** Why it is the sequence's last, or null. */
   readonly end: End | null;
 }
@@ -36,6 +38,9 @@ export class Decoder implements Disposable {
   private readonly biased: boolean[];
   /** Slots whose prompts are still to be run, in the order of their coming. */
   private waiting: number[] = [];
+  /** When each slot came, or had a piece run: the one that has waited longest is next, so that a long prompt does not hold up a short one. */
+  private readonly turns: number[];
+  private turn = 0;
   private last: { readonly pass: Pass; readonly rows: readonly number[] } | null = null;
 
   /** `slabs`: the weights of the model and of its adapters. */
@@ -50,6 +55,7 @@ export class Decoder implements Disposable {
     this.passes = new Passes(device, model, slabs, this.size);
     this.streams = new Array<Stream | null>(slots).fill(null);
     this.biased = new Array<boolean>(slots).fill(false);
+    this.turns = new Array<number>(slots).fill(0);
   }
 
   /** Begins a sequence. What the slot ran before must have ended or been released. */
@@ -82,6 +88,7 @@ export class Decoder implements Disposable {
 
   private begin(slot: number, stream: Stream): void {
     this.streams[slot] = stream;
+    this.turns[slot] = ++this.turn;
     if (left(stream) > 1) this.waiting.push(slot);
   }
 
@@ -135,12 +142,20 @@ export class Decoder implements Disposable {
   logits(slot: number): Float32Array {
     const row = this.last?.rows.indexOf(slot) ?? -1;
     if (!this.last || row < 0) throw new Error(`slot ${slot} was not in the last pass`);
-    const { vocabulary } = this.model.config;
-    const { program, logits } = this.last.pass;
-    return program.read(logits).slice(row * vocabulary, (row + 1) * vocabulary);
+    return this.rowOf(this.allLogits(this.last.pass), row);
   }
 
-  private prefill(ready: readonly number[]): Drawn[] {
+  private allLogits({ program, logits }: Pass): Float32Array {
+    return program.read(logits);
+  }
+
+  private rowOf(logits: Float32Array, row: number): Float32Array {
+    const { vocabulary } = this.model.config;
+    return logits.slice(row * vocabulary, (row + 1) * vocabulary);
+  }
+
+  private prefill(waiting: readonly number[]): Drawn[] {
+    const ready = waiting.toSorted((a, b) => this.turns[a]! - this.turns[b]!);
     const head = ready[0]!;
     const shapeOf = (slot: number) => {
       const stream = this.streams[slot]!;
@@ -153,6 +168,7 @@ export class Decoder implements Disposable {
     });
     const rows = alike.slice(0, pieceRows(alike.length, tokens, this.size));
     const drawn = this.run(rows, { rows: rows.length, tokens, fresh });
+    for (const slot of rows) this.turns[slot] = ++this.turn;
     this.waiting = this.waiting.filter((slot) => this.streams[slot]!.open && left(this.streams[slot]!) > 1);
     return drawn;
   }
@@ -229,12 +245,15 @@ export class Decoder implements Disposable {
     const ids = this.passes.drawnBy(pass);
     const temperatures = new Set(finished.map(({ stream }) => scoredAt(stream)).filter((one) => one !== null));
     const scored = new Map([...temperatures].map((one) => [one, this.passes.logProbsOf(pass, one)]));
+    let logits: Float32Array | null = null;
     return finished.map(({ slot, row, stream }) => {
       const id = ids[row]!;
       if (id === NOT_FINITE) throw notFinite();
       const temperature = scoredAt(stream);
       const logProb = temperature === null ? null : scored.get(temperature)![row]!;
-      return { slot, id, logProb, end: push(stream, id, this.capacity) };
+      const { topLogProbs = 0 } = stream.options;
+      const top = topLogProbs > 0 ? likeliest(this.rowOf((logits ??= this.allLogits(pass)), row), topLogProbs) : [];
+      return { slot, id, logProb, top, end: push(stream, id, this.capacity) };
     });
   }
 
@@ -247,13 +266,6 @@ export class Decoder implements Disposable {
   [Symbol.dispose](): void {
     this.passes[Symbol.dispose]();
   }
-}
-
-/** For who would choose a token. */
-export function notFinite(): UserError {
-  return new UserError("the model's logits are not finite, so that no token can be chosen", {
-    hint: "its weights are damaged or too large, or the penalties are",
-  });
 }
 
 /** Temperatures at which the likeliest token is all that is ever drawn, and by which logits would become infinite. */

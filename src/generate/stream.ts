@@ -18,6 +18,8 @@ export interface StreamOptions {
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
   /** Tells the log-probability of every token: the model's own, before penalties, bias and temperature; or with the temperature. */
   readonly logProbs?: boolean | "tempered";
+  /** Tells with it the likeliest tokens, so many: read back at every step. */
+  readonly topLogProbs?: number;
 }
 
 export interface Stream {

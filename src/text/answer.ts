@@ -1,4 +1,5 @@
 /** How an answer ends; and an answer as its tokens come: its words, and whether it ended by itself. */
+import { type Ends, textReader } from "./reader";
 import type { ChatTemplate } from "./template";
 import type { Tokenizer } from "./tokenizer";
 
@@ -18,6 +19,12 @@ export function answerEnds(
   return { ids: new Set(ids), text: end !== null && end.id === null ? end.text : null };
 }
 
+/** The same for a reader of texts. */
+export function endsOf(tokenizer: Pick<Tokenizer, "endOfText">, template: Pick<ChatTemplate, "end">): Ends {
+  const { ids, text } = answerEnds(tokenizer, template);
+  return { stop: text === null ? [] : [text], stopIds: ids };
+}
+
 export interface AnswerReader {
   /** Takes the next token. Returns true when the answer has ended. */
   push(id: number): boolean;
@@ -32,28 +39,19 @@ export function answerReader(
   template: Pick<ChatTemplate, "end">,
   prompt: readonly number[],
 ): AnswerReader {
-  const stream = tokenizer.stream(prompt);
+  const reader = textReader(tokenizer, prompt, endsOf(tokenizer, template));
   let text = "";
-  let ended = false;
-  const { ids: last, text: mark } = answerEnds(tokenizer, template);
   return {
     push(id) {
-      if (last.has(id)) {
-        ended = true;
-        return true;
-      }
-      const from = mark === null ? 0 : Math.max(0, text.length - mark.length);
-      text += stream.push(id);
-      if (mark !== null) ended ||= text.includes(mark, from);
-      return ended;
+      text += reader.push(id);
+      return reader.ended;
     },
     get ended() {
-      return ended;
+      return reader.ended;
     },
     text() {
-      const whole = text + stream.end();
-      const at = mark === null ? -1 : whole.indexOf(mark);
-      return (at < 0 ? whole : whole.slice(0, at)).trim();
+      text += reader.end();
+      return text.trim();
     },
   };
 }

@@ -240,8 +240,8 @@ onEachDevice(() => {
 
 test("the likeliest next tokens have the softmax's probabilities", () => {
   expect(likeliest(Float32Array.from([0, Math.log(3), Math.log(4)]), 2)).toEqual([
-    { id: 2, probability: expect.closeTo(0.5, 6) },
-    { id: 1, probability: expect.closeTo(0.375, 6) },
+    { id: 2, probability: expect.closeTo(0.5, 6), logProb: expect.closeTo(Math.log(0.5), 6) },
+    { id: 1, probability: expect.closeTo(0.375, 6), logProb: expect.closeTo(Math.log(0.375), 6) },
   ]);
 });
 
