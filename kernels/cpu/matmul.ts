@@ -64,7 +64,7 @@ const WIDEST: u32 = 512;
  */
 function shapeOf(rows: u32, columns: u32, transposeA: bool, transposeB: bool): u32 {
   // Rows of B that are read where they lie are read in long runs.
-  if (areFew(rows) && !transposeB) {
+  if (areFew(rows) && !transposeA && !transposeB) {
     const runs = threads * ((columns + WIDTH * threads - 1) / (WIDTH * threads));
     return (rows << 16) | roundUp((columns + runs - 1) / runs, 16);
   }
