@@ -5,8 +5,11 @@ import { BFLOAT16, FLOAT16, FLOAT32, half1, load4, madd, shiftOf, storeFirst } f
 import { fewColumns, fewRows, nativeProduct, packColumns } from "./native";
 import { BLOCK } from "./pack";
 
-/** Rows up to which B is read where it lies, instead of being packed. */
-export const FEW: u32 = 4;
+/** Whether B is read where it lies for so many rows, instead of being packed. */
+@inline
+export function areFew(rows: u32): bool {
+  return rows <= (native ? 8 : 4);
+}
 
 /** Strides in elements, but for C's and those of what is added. Where columns of B lie straight, the depth is a multiple of 8. */
 export function fewTimesBlock(

@@ -3,7 +3,7 @@
 import {
   ACCUMULATE, BIAS, constant, GELU, input, native, output, param, STORED, take, threads, TRANSPOSE_A, TRANSPOSE_B,
 } from "./job";
-import { FEW } from "./few";
+import { areFew } from "./few";
 import { geluRun } from "./gelu";
 import { COLUMNS, ROWS, WIDTH } from "./pack";
 import { product } from "./product";
@@ -64,7 +64,7 @@ const WIDEST: u32 = 512;
  */
 function shapeOf(rows: u32, columns: u32, transposeA: bool, transposeB: bool): u32 {
   // Rows of B that are read where they lie are read in long runs.
-  if (rows <= FEW && !transposeB) {
+  if (areFew(rows) && !transposeA && !transposeB) {
     const runs = threads * ((columns + WIDTH * threads - 1) / (WIDTH * threads));
     return (rows << 16) | roundUp((columns + runs - 1) / runs, 16);
   }

@@ -100,7 +100,9 @@ export function fewRows(
   few(FEW_ROWS + kind, rows, columns, depth, a, aRow, b, bRow, sums, sumsRow);
 }
 
-/** The same of a B whose columns lie straight: a multiple of 16 of them, and a depth that is one of 8. */
+/**
+ * The same of a B whose columns lie straight: a multiple of 16 of them, and a depth that is one of 8. It uses 512 bytes behind the sums.
+ */
 export function fewColumns(
   kind: u32, rows: u32, columns: u32, depth: u32, a: usize, aRow: usize, b: usize, bColumn: usize, sums: usize, sumsRow: usize,
 ): void {
@@ -120,6 +122,7 @@ function few(
   set(7, stride);
   set(8, sums);
   set(9, sumsRow);
+  set(10, sums + <usize>rows * sumsRow);
   run(kernel);
 }
 

@@ -5,7 +5,7 @@
 // and the block, so a row's result does not depend on what is computed beside it.
 import { native, scratch } from "./job";
 import { rowsTimesBlock } from "./gemm";
-import { FEW, fewTimesBlock } from "./few";
+import { areFew, fewTimesBlock } from "./few";
 import { FLOAT32, isQuantised, shiftOf, storeFirst } from "./math";
 import { nativeProduct, packStrips } from "./native";
 import { BLOCK, DEPTH, HEIGHT, NATIVE_DEPTH, packPanels, STRIP, WIDTH } from "./pack";
@@ -26,7 +26,7 @@ export function product(
 ): void {
   const stride: usize = <usize>cRow << 2;
   const most = native ? NATIVE_DEPTH : DEPTH;
-  const few = rows <= FEW && aColumn == 1 && !isQuantised(kind) && (bColumn == 1 || (inner & 7) == 0);
+  const few = areFew(rows) && aColumn == 1 && !isQuantised(kind) && (bColumn == 1 || (inner & 7) == 0);
   if (bias && (add || !native)) {
     addBias(bias, c, stride, rows, columns, add);
     add = true;

@@ -1,7 +1,8 @@
 /** All kernels of machine code, one after another, behind one entry. scripts/build-kernels.ts writes it to a file. */
 import { writeAdamW } from "./adamw";
 import { binaries, unaries } from "./elementwise";
-import { writeFewColumns, writeFewRows } from "./few";
+import { writeFewRows } from "./few";
+import { writeFewColumns } from "./few-columns";
 import { writeLayerNorm, writeLayerNormBackward } from "./layer-norm";
 import * as maps from "./maps";
 import { type Label, r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
