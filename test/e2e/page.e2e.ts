@@ -115,6 +115,11 @@ describe("a talk", () => {
     expect(await texts()).toEqual([]);
     await press("Undo");
     expect((await texts())[0]).toBe("Who are you?");
+    await press("New chat");
+    await say("Another");
+    expect((await texts())[0]).toBe("Another");
+    await page.getByRole("link", { name: "Who are you?" }).click();
+    expect((await texts())[0]).toBe("Who are you?");
   });
 
   test("goes on by keyboard alone", async () => {
@@ -166,6 +171,32 @@ describe("a talk", () => {
     await page.emulateMedia({ colorScheme: "dark" });
     await press("Light look");
     expect(await paper()).toBe(light);
+  });
+
+  test("is legible light and dark, and still for who wants it still", async () => {
+    await say("Hello");
+    const contrasts = `(() => {
+      const parse = (color) => color.match(/[0-9.]+/g).slice(0, 3).map(Number);
+      const light = (color) => parse(color).map((part) => part / 255).map((part) => (part > 0.04045 ? ((part + 0.055) / 1.055) ** 2.4 : part / 12.92)).reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+      const behind = (element) => { const color = getComputedStyle(element).backgroundColor; return color === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : color; };
+      const shown = [...document.querySelectorAll("body *")].filter((element) => element.checkVisibility() && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+      return shown.map((element) => {
+        const [low, high] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => a - b);
+        return { text: element.textContent, contrast: (high + 0.05) / (low + 0.05) };
+      });
+    })()`;
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      const all = await page.evaluate<{ text: string; contrast: number }[]>(contrasts);
+      expect(all.length).toBeGreaterThan(12);
+      expect(all.filter(({ contrast }) => !(contrast >= 4.5))).toEqual([]);
+    }
+    await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+    await page.evaluate(`document.querySelector(".turn:last-child").classList.add("running")`);
+    const moving = `document.getAnimations().filter(({ playState }) => playState === "running").length`;
+    expect(await page.evaluate<number>(moving)).toBe(0);
+    await page.emulateMedia({ reducedMotion: "no-preference" });
+    expect(await page.evaluate<number>(moving)).toBe(1);
   });
 
   test("tells its parts to a screen reader", async () => {
@@ -330,6 +361,15 @@ ours("trouble", () => {
     await page.reload();
     await say("Again");
     expect((await texts()).length).toBe(4);
+    await page.evaluate("localStorage.clear()");
+    await page.reload();
+    expect(await sentence()).toBe("The server wants a key.");
+    await say("Without");
+    expect(await sentence()).toBe("The server wants a key.");
+    await press("Enter the key");
+    await page.keyboard.type("secret");
+    await page.keyboard.press("Enter");
+    await page.locator(".turn").nth(1).waitFor();
   });
 
   test("of a full store is told, and the talk goes on", async () => {
