@@ -49,11 +49,11 @@ function finish(queue: Scheduler): void {
   while (queue.running + queue.waiting > 0) queue.step();
 }
 
-function decoderOf(slots: number, piece?: number): Decoder & Disposable {
-  const { model, weights } = toyModel();
+function decoderOf(slots: number, piece?: number, config = toy): Decoder & Disposable {
+  const { model, weights } = toyModel(config);
   const decoder = new Decoder(device(), model, [weights], {
     slots,
-    capacity: toy.context,
+    capacity: config.context,
     ...(piece !== undefined && { piece }),
   });
   const dispose = decoder[Symbol.dispose].bind(decoder);
@@ -148,7 +148,7 @@ onEachDevice(() => {
   });
 
   test("lets a short prompt past a long one", () => {
-    using decoder = decoderOf(2, 16);
+    using decoder = decoderOf(2, 16, { ...toy, context: 128 });
     const queue = scheduler(decoder, { queue: 0 });
     const order: string[] = [];
     const named = (name: string, length: number) =>
@@ -161,7 +161,7 @@ onEachDevice(() => {
           },
         },
       ).request;
-    queue.submit(named("long", toy.context - 1));
+    queue.submit(named("long", 127));
     queue.step();
     queue.submit(named("short", 5));
     finish(queue);
