@@ -25,6 +25,23 @@ function ignored(name: Name): boolean {
   }
 }
 
+/** For a command that runs until it is told to end: the first signal tells it, a second one ends the program at once. */
+export function onEnd(told: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    let heard = false;
+    for (const name of names) {
+      if (process.listenerCount(name) === 0) continue;
+      process.removeAllListeners(name);
+      process.on(name, () => {
+        if (heard) process.exit(exitCode(name));
+        heard = true;
+        told();
+        resolve();
+      });
+    }
+  });
+}
+
 export interface Interrupts {
   /** Aborted by the first signal that comes while it is held. */
   readonly signal: AbortSignal;

@@ -39,6 +39,8 @@ export interface ChatTemplate {
   encode(messages: readonly Message[], unlearned?: readonly number[]): Encoded;
   /** The conversation so far, up to where the assistant speaks. Throws as `encode` does, but for what only training asks. */
   prompt(messages: readonly Message[]): number[];
+  /** The conversation up to the last word of the assistant's answer that ends it, for an answer that is to go on. */
+  unfinished(messages: readonly Message[]): number[];
 }
 
 /** The template that was saved with a tokenizer, if any. Throws a UserError where it is none that can be read. */
@@ -122,6 +124,15 @@ export function chatTemplate(source: string, tokenizer: Tokenizer): ChatTemplate
       // Parted as in training, so that the tokens are the same.
       const runs = attempt(() => split(text, messages)) ?? [{ text: withoutMarks(text), trained: false }];
       return encodeRuns(runs).ids;
+    },
+    unfinished(messages) {
+      const runs = runsOf(messages);
+      const last = runs.findLastIndex(({ trained }) => trained);
+      const said = messages.at(-1)!.content;
+      const at = last < 0 ? -1 : runs[last]!.text.lastIndexOf(said);
+      if (at < 0) throw new UserError("the chat template changes the words of an answer, which cannot go on so");
+      const open = { text: runs[last]!.text.slice(0, at + said.length), trained: true };
+      return encodeRuns([...runs.slice(0, last), open]).ids;
     },
   };
 }

@@ -51,6 +51,7 @@ test("answers are what they add to the question", async () => {
     end: null,
     encode: () => ({ ids: [], trained: [] }),
     prompt: () => tokenizer.encode("The cat"),
+    unfinished: () => [],
   };
   const conversation = [
     { role: "user", content: "The cat" },
