@@ -214,12 +214,12 @@ function claim(temporary: string, path: string): void {
   rmSync(temporary);
 }
 
-/** As `writeAside`, for a short text, at once. */
-export function writeTextAside(path: string, text: string): void {
+/** As `writeAside`, for a short text, at once. `mode`: who may read it, where that is not everybody. */
+export function writeTextAside(path: string, text: string, mode?: number): void {
   const temporary = aside(path);
   try {
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(temporary, text);
+    writeFileSync(temporary, text, { mode });
     sync(temporary);
     replace(temporary, path);
     syncNames(dirname(path));

@@ -22,6 +22,7 @@ const layers = [
   "train",
   "stages",
   "app",
+  "chat",
   "server",
   "cli",
 ];

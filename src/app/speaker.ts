@@ -24,6 +24,16 @@ export interface Speaker extends Disposable {
   readonly queue: Scheduler;
 }
 
+/** One that was opened by a name. */
+export interface OpenSpeaker extends Speaker {
+  /** What opens it again. */
+  readonly given: string;
+  /** Why it is this one. */
+  readonly why: string;
+  /** What computes it, in words. */
+  readonly device: string;
+}
+
 export interface SpeakerOptions {
   readonly name: string;
   readonly template: ChatTemplate | null;

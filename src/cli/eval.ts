@@ -12,7 +12,7 @@ import { openConsole } from "../log/console";
 import { ruleNames } from "../rewards/rules";
 import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
-import { modelArgs, openBeside, openFromArgs } from "./open";
+import { modelArgs, openFromArgs, openOn } from "./open";
 import { whole } from "./options";
 import { print } from "./print";
 
@@ -223,7 +223,7 @@ const best = defineCommand({
       throw new UserError("at temperature 0 all answers of a prompt are the same", { exitCode: 2 });
     const rule = args.rule === undefined ? null : await loadRule(args.rule);
     using opened = await openFromArgs(args, rawArgs, console);
-    using judge = await openBeside(args.reward, opened.device, console, "reward");
+    using judge = await openOn(opened.device, args.reward, console, { wanted: "reward" });
     const { answers, ...figures } = await bestOf(
       opened,
       { ...judge, device: opened.device },

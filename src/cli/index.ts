@@ -30,6 +30,7 @@ const root = defineCommand({
     data: () => import("./data").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),
     generate: () => import("./generate").then((m) => m.default as CommandDef),
+    chat: () => import("./chat").then((m) => m.default as CommandDef),
     serve: () => import("./serve").then((m) => m.default as CommandDef),
     eval: () => import("./eval").then((m) => m.default as CommandDef),
     selfcheck: () => import("./selfcheck").then((m) => m.default as CommandDef),

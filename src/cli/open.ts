@@ -1,5 +1,5 @@
 /** Opening the model that a command's options name. */
-import { locateParts } from "../app/locate";
+import { locateParts, type PartsOptions } from "../app/locate";
 import { type OpenModel, openModel } from "../app/model";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
@@ -31,14 +31,20 @@ export interface Opened extends OpenModel {
   readonly device: Device;
 }
 
-/** Another model on the same device, such as a judge of what the first one says. */
-export async function openBeside(
-  name: string,
+export interface OpenedBy extends PartsOptions {
+  readonly wanted: "policy" | "reward";
+  /** As it was in training, if absent. */
+  readonly storage?: Storage | undefined;
+}
+
+/** A model on a device that is open. */
+export async function openOn(
   device: Device,
+  name: string,
   console: Reporter,
-  wanted: "policy" | "reward",
+  { wanted, storage, ...more }: OpenedBy,
 ): Promise<OpenModel> {
-  const opened = await openModel(device, await locateParts(name, console));
+  const opened = await openModel(device, await locateParts(name, console, more), storage);
   try {
     expectKind(opened, name, wanted);
     return opened;
@@ -48,20 +54,24 @@ export async function openBeside(
   }
 }
 
+/** What the options say of the model. */
+export function openingBy(args: Omit<Args, "model">, rawArgs: readonly string[]): Omit<OpenedBy, "wanted"> {
+  return {
+    adapters: all(rawArgs, "adapter"),
+    baseOnly: args["base-only"] === true,
+    storage: args.storage === "auto" ? undefined : (args.storage as Storage),
+  };
+}
+
 export async function openFromArgs(
   args: Args,
   rawArgs: readonly string[],
   console: Reporter,
   wanted: "policy" | "reward" = "policy",
 ): Promise<Opened> {
-  const parts = await locateParts(args.model, console, {
-    adapters: all(rawArgs, "adapter"),
-    baseOnly: args["base-only"] === true,
-  });
   const device = openFor(args, console);
   try {
-    const opened = await openModel(device, parts, args.storage === "auto" ? undefined : (args.storage as Storage));
-    expectKind(opened, args.model, wanted);
+    const opened = await openOn(device, args.model, console, { ...openingBy(args, rawArgs), wanted });
     return {
       ...opened,
       device,
