@@ -3,11 +3,12 @@ import { type OpenSpeaker, say } from "../app/speaker";
 import { UserError } from "../errors";
 import type { Sampling } from "../generate/sampling";
 import { runner } from "../generate/scheduler";
+import { commonPrefix } from "../generate/stream";
 import type { Reporter } from "../log/console";
 import { endsOf } from "../text/answer";
 import { tick } from "../tick";
 import { newChatPath, writeChat } from "./saved";
-import { emptyTalk, type Fitted, fitted, lastAnswer, type Talk, withMessage, withoutAnswer } from "./talk";
+import { emptyTalk, type Fitted, fitted, idsOf, lastAnswer, type Talk, withMessage, withoutAnswer } from "./talk";
 import type { Talker } from "./terminal";
 
 export interface Chat {
@@ -108,7 +109,26 @@ function fit(chat: Chat, talk: Talk, onward = false): Fitted {
       `the context is full: the oldest ${what} left out of what the model sees (${messages.length - made.talk.unseen} are in view)`,
     );
   }
-  return made;
+  return onward ? made : { ...made, ids: asWritten(chat, made) };
+}
+
+/**
+ * The same with the tokens that were written in the place of those that their text would be: a text may be cut into tokens in several ways,
+ * and the cache holds this one. So a turn feeds nothing but what is new.
+ */
+function asWritten({ written, speaker, settings }: Chat, { talk, ids }: Fitted): readonly number[] {
+  if (!written || written.text !== written.text.trimEnd()) return ids;
+  const { messages, system, unseen } = written.talk;
+  const goesOn =
+    talk.messages.length === messages.length + 1 &&
+    talk.system === system &&
+    talk.unseen === unseen &&
+    messages.every((message, at) => message === talk.messages[at]);
+  if (!goesOn) return ids;
+  const before = idsOf(speaker, written.talk, true);
+  if (commonPrefix(before, ids) < before.length) return ids;
+  const own = [...written.ids, ...ids.slice(before.length)];
+  return own.length + settings.maxTokens <= speaker.context ? own : ids;
 }
 
 /** Where the last answer ended, by its own tokens where they are known and there is room behind them. */
