@@ -84,20 +84,19 @@ export function terminal({ history, remembered, note }: TerminalOptions): Talker
   });
   lines.on("close", () => {
     closed = true;
+    stdout.write("\n");
     answering?.abort();
     give(null);
   });
   lines.on("SIGINT", () => {
-    if (interrupted) {
-      lines.close();
-      return;
-    }
-    if (answering) {
-      interrupted = true;
-      answering.abort();
-    } else if (lines.line !== "") {
+    if (!answering && lines.line !== "") {
       lines.write(null, { ctrl: true, name: "e" });
       lines.write(null, { ctrl: true, name: "u" });
+    } else if (interrupted) {
+      lines.close();
+    } else if (answering) {
+      interrupted = true;
+      answering.abort();
     } else {
       interrupted = true;
       stdout.write("\n");
@@ -164,7 +163,10 @@ export function terminal({ history, remembered, note }: TerminalOptions): Talker
     [Symbol.dispose]() {
       process.off("exit", restore);
       stdout.off("resize", resized);
-      lines.close();
+      if (!closed) {
+        lines.removeAllListeners("close");
+        lines.close();
+      }
       restore();
       stdin.unpipe(input);
       stdin.pause();
