@@ -226,12 +226,15 @@ const commands: Readonly<Record<string, Command>> = {
   },
 };
 
-const aliases: Readonly<Record<string, string>> = { exit: "quit", "?": "help" };
+const aliases: ReadonlyMap<string, string> = new Map([
+  ["exit", "quit"],
+  ["?", "help"],
+]);
 
 /** Runs a line that begins with /. Returns LEAVE where it leaves. */
 export async function runCommand(chat: Chat, line: string): Promise<unknown> {
   const [, word = "", rest = ""] = /^\/(\S*)\s*([\s\S]*)$/.exec(line) ?? [];
-  const name = aliases[word.toLowerCase()] ?? word.toLowerCase();
+  const name = aliases.get(word.toLowerCase()) ?? word.toLowerCase();
   if (Object.hasOwn(commands, name)) return commands[name]!.run(chat, rest.trim());
   const near = nearest(name, Object.keys(commands));
   throw new UserError(`there is no command /${word}`, {
