@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up what the project needs, once: Bun and the packages from the npm registry, and the compiled kernels of the CPU device.
 # With --adapter also a Vulkan driver that Dawn accepts, where no adapter is usable: the tests of the WGSL kernels need one.
+# With --browser also Chromium, where none is found: the tests of the chat page need it.
 # Changes nothing that is already right, says what it does, and never asks.
 # Prints the path of Bun on stdout; everything else goes to stderr.
 set -eu
@@ -22,7 +23,14 @@ find_bun() {
 
 stamp=node_modules/.setup/done
 adapter=node_modules/.setup/adapter
-wants_adapter() { [ "${1:-}" = --adapter ] && [ ! -f "$adapter" ]; }
+has_flag() { # a flag, then what was given
+  wanted=$1
+  shift
+  for given in "$@"; do if [ "$given" = "$wanted" ]; then return 0; fi; done
+  return 1
+}
+wants_adapter() { has_flag --adapter "$@" && [ ! -f "$adapter" ]; }
+wants_browser() { has_flag --browser "$@" && [ ! -x "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null 2>&1; }
 kernels_built() {
   [ -f dist/kernels.wasm ] && [ -f dist/kernels-plain.wasm ] && [ -f dist/kernels-x64.bin ] &&
     [ -z "$(find kernels/cpu scripts/build-kernels.ts -newer dist/kernels-plain.wasm | head -n 1)" ] &&
@@ -32,7 +40,7 @@ state=$(cksum bun.lock package.json scripts/setup.sh | cksum | cut -d' ' -f1)
 
 bun=$(find_bun)
 installed() { [ -n "$bun" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$state" ]; }
-if installed && kernels_built && ! wants_adapter "$@"; then echo "$bun"; exit 0; fi
+if installed && kernels_built && ! wants_adapter "$@" && ! wants_browser "$@"; then echo "$bun"; exit 0; fi
 
 if [ -z "$bun" ]; then
   command -v npm >/dev/null 2>&1 || fail "neither Bun nor npm is here; install Node.js with npm, or Bun"
@@ -103,5 +111,14 @@ if wants_adapter "$@"; then
     "$bun" scripts/has-adapter.ts || fail "still no usable adapter; \`npm run dev doctor\` says what is missing"
   fi
   touch "$adapter"
+fi
+if wants_browser "$@"; then
+  needs="Chromium is missing: install it with this system's package manager, or name its program by CHROMIUM"
+  command -v apt-get >/dev/null 2>&1 || fail "$needs"
+  [ "$(id -u)" = 0 ] || fail "$needs"
+  say "installing chromium"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2 || fail "apt-get update failed"
+  apt-get install -y -qq --no-install-recommends chromium fonts-liberation >&2 || fail "$needs"
 fi
 echo "$bun"
