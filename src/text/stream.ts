@@ -28,10 +28,16 @@ export function windowed(decode: (ids: readonly number[]) => string, before: rea
   let ids = before.slice(-WINDOW);
   /** Characters of the window's text that need not be given any more. */
   let given = decode(ids).length;
+  /** What stands before ends in the midst of a character: where that is made whole, it is new. */
+  let open = decode(ids).endsWith(REPLACEMENT);
   return {
     push(id) {
       ids.push(id);
       const text = decode(ids);
+      if (open && !text.endsWith(REPLACEMENT)) {
+        if (text[given - 1] !== REPLACEMENT) given--;
+        open = false;
+      }
       const certain = text.endsWith(REPLACEMENT) ? text.length - 1 : text.length;
       const fresh = text.slice(given, certain);
       given = Math.max(given, certain);

@@ -25,15 +25,16 @@ export function toySpeaker({
   context = talking.context,
   slots = 1,
   queue = 0,
+  tokenizer = letterTokenizer(template),
 }: {
   template?: string | null;
   context?: number;
   slots?: number;
   queue?: number;
+  tokenizer?: Tokenizer;
 } = {}): OpenSpeaker {
   const device = openDevice("cpu");
-  const tokenizer = letterTokenizer(template);
-  const made = toyModel({ ...talking, context }, 3, device);
+  const made = toyModel({ ...talking, context, vocabulary: tokenizer.size }, 3, device);
   const spoken = speaker(
     device,
     { ...made, tokenizer },

@@ -112,3 +112,14 @@ test("takes no longer by the token the longer a line is", () => {
     }
   }
 });
+
+test("a character that the prompt has begun is given once it is whole, and a broken one is no text of the answer", () => {
+  const tokenizer = tokenizerFrom(trainBpe(["a"], { size: 257 }));
+  const [a, b, c, d] = tokenizer.encode("🦉");
+  const [x] = tokenizer.encode("x");
+  for (const before of [[a!], [a!, b!], [a!, b!, c!], [x!, a!, b!]]) {
+    const rest = [a!, b!, c!, d!].slice(before.filter((id) => id !== x).length);
+    expect(spoken(tokenizer, before, [...rest, x!])).toBe("🦉x");
+    expect(spoken(tokenizer, before, [x!])).toBe("x");
+  }
+});
