@@ -45,7 +45,7 @@ export function served(
     post: (path, body, init = {}) =>
       fetch(serving.address + path, {
         method: "POST",
-        body: typeof body === "string" || body instanceof Uint8Array ? (body as BodyInit) : JSON.stringify(body),
+        body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
         ...init,
       }),
     async idle() {
