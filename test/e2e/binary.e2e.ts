@@ -891,6 +891,45 @@ describe("preferences", () => {
   });
 });
 
+describe("talking", () => {
+  const device = ["--device", "cpu"];
+
+  test("chat finds the model, answers lines of a pipe, keeps the talk and goes on with it", async () => {
+    await run(["run", "configs/smoke.toml", "--out", "runs/talk", ...device]);
+    const state = join(folder, "state");
+    const talk = (lines: string, ...more: string[]) => {
+      const child = Bun.spawn([binary, "chat", ...device, "--seed", "1", "--max-tokens", "6", ...more], {
+        cwd: folder,
+        env: { ...env, XDG_STATE_HOME: state },
+        stdin: new Blob([lines]),
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      return Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    };
+    const [said, told, code] = await talk("Hello.\n/nothing\n/memory\n/quit\n");
+    expect(code).toBe(0);
+    expect(told).toContain("under runs/");
+    expect(told).toContain("/nothing");
+    expect(told).not.toMatch(/^\s+at /m);
+    const [, again] = await talk("/memory\n", "--continue");
+    expect(again).toContain("Hello.");
+    if (said.trim()) expect(again).toContain(said.trim().split("\n")[0]!);
+  });
+
+  test("serve answers a chat, has its page, and ends in order", async () => {
+    const child = spawn(["serve", "--model", "runs/talk", "--port", "0", ...device]);
+    const address = /page to chat at (\S+)\/;/.exec(await readUntil(child.stderr, /slots of/))![1]!;
+    expect(await (await fetch(`${address}/health`)).json()).toEqual({ status: "ok" });
+    expect(await (await fetch(address)).text()).toContain("<!doctype html>");
+    const body = JSON.stringify({ messages: [{ role: "user", content: "Hello." }], max_tokens: 4, seed: 1 });
+    const answer = await fetch(`${address}/v1/chat/completions`, { method: "POST", body });
+    expect(await answer.json()).toMatchObject({ object: "chat.completion", choices: [{ index: 0 }] });
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(0);
+  });
+});
+
 describe("rewards", () => {
   const few = ["--steps", "2", "--validation", "none", "--device", "cpu"];
   const small = ["--prompts", "4", "--samples", "2", "--answer", "6", "--rows", "8"];

@@ -123,3 +123,31 @@ test("a server that ends answers what it has, and takes nothing new", async () =
   await drained;
   expect(await fetch(`${server.address}/health`).catch(() => null)).toBeNull();
 });
+
+test("three hundred clients that leave at random moments take nothing with them", async () => {
+  await using server = served([toySpeaker({ slots: 4, queue: 16 })]);
+  const seeded = { ...asked, max_tokens: 30, seed: 5 };
+  const before = (await told(server.post(CHAT, seeded))).choices;
+  let left = 300;
+  const leave = async () => {
+    while (left-- > 0) {
+      const control = new AbortController();
+      setTimeout(() => control.abort(), 12 * Math.random());
+      const body = {
+        messages: say("x".repeat(1 + (left % 90))),
+        max_tokens: 100,
+        stream: left % 3 > 0,
+        n: 1 + (left % 2),
+      };
+      await server
+        .post(CHAT, body, { signal: control.signal })
+        .then((response) => response.text())
+        .catch(() => {});
+    }
+  };
+  await Promise.all(Array.from({ length: 24 }, leave));
+  await server.idle();
+  expect(server.speaker.queue.room).toBe(20);
+  expect((await told(server.post(CHAT, seeded))).choices).toEqual(before);
+  expect(server.bugs).toEqual([]);
+});
