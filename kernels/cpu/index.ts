@@ -16,6 +16,7 @@ export {
   forward as cross_entropy_forward,
   statistics as cross_entropy_statistics,
 } from "./cross-entropy";
+export { backward as divergence_backward, statistics as divergence_statistics } from "./divergence";
 export {
   backward as dora_backward,
   backward_magnitude as dora_backward_magnitude,

@@ -5,6 +5,7 @@ export { attentionCached, cacheAppend, cacheCopy, NO_SLOT } from "./attention-de
 export { cosine } from "./cosine";
 export { countTokens } from "./count";
 export { crossEntropy, IGNORE, tokenStatistics } from "./cross-entropy";
+export { divergence } from "./divergence";
 export { doraNorm, scaleColumns } from "./dora";
 export { dropout } from "./dropout";
 export {

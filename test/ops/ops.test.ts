@@ -16,6 +16,7 @@ import {
   columnSum,
   countTokens,
   crossEntropy,
+  divergence,
   doraNorm,
   dropout,
   fromColumns,
@@ -60,6 +61,10 @@ const some = (count: number, below: number): Given => ({
   shape: [count],
   values: idValues(count, below).map((id, i) => (i % 3 === 1 ? IGNORE : id)),
 });
+
+/** Numbers that are given, and so have no gradient. */
+const noise = (count: number, size: number) =>
+  Array.from({ length: count }, (_, i) => Math.fround(size * Math.sin(12.9898 * (i + 1))));
 
 type Case = [name: string, op: Op, given: (n: number) => Given[], tolerance?: number];
 
@@ -183,6 +188,20 @@ const cases: Case[] = [
   ],
   ["token statistics", (x, t) => tokenStatistics(scale(x!, 5), t!), (n) => [[n, 9], some(n, 9)], 1e-5],
   ["token statistics of long rows", (x, t) => tokenStatistics(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
+  ...[0, 0.3, 1].flatMap((beta): Case[] => [
+    [
+      `divergence, beta ${beta}`,
+      (s, t, targets) => divergence(scale(s!, 5), t!, targets!, { beta }),
+      (n) => [[n, 9], { shape: [n, 9], values: noise(9 * n, 3), dtype: "f32" }, some(n, 9)],
+      1e-5,
+    ],
+    [
+      `divergence of long rows, beta ${beta}`,
+      (s, t, targets) => divergence(s!, t!, targets!, { beta }),
+      (n) => [[3, n], { shape: [3, n], values: noise(3 * n, 1), dtype: "f32" }, some(3, n)],
+      1e-5,
+    ],
+  ]),
   ["cross-entropy of long rows", (x, t) => crossEntropy(x!, t!), (n) => [[3, n], some(3, n)], 1e-5],
   [
     "dropout",
