@@ -85,7 +85,9 @@ export function problemsOf({ stage: stages, result }: Stages): Problem[] {
       if (name === NEW && key !== "from")
         problems.push({ path: ["stage", i, field], message: "a new model can only be gone on from" });
     }
-    if ("model" in stage && stage.model && stage.from !== NEW)
+    // A student that its stage makes itself reads text as its teacher does.
+    const made = "teacher" in stage && stage.from === undefined;
+    if ("model" in stage && stage.model && stage.from !== NEW && !made)
       problems.push({
         path: ["stage", i, "model"],
         message: `only a stage with from = "${NEW}" has a model of its own`,

@@ -18,6 +18,7 @@ const root = defineCommand({
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
     sft: () => import("./sft").then((m) => m.default as CommandDef),
     reward: () => import("./reward").then((m) => m.default as CommandDef),
+    distill: () => import("./distill").then((m) => m.default as CommandDef),
     grpo: () => import("./grpo").then((m) => m.default as CommandDef),
     ppo: () => import("./ppo").then((m) => m.default as CommandDef),
     rloo: () => import("./rloo").then((m) => m.default as CommandDef),

@@ -40,17 +40,27 @@ export interface StageCommand {
   readonly flags: Readonly<Record<string, Target>>;
   /** What an example of --set sets. */
   readonly example: string;
+  /** What `--model` is, where it may be left out. */
+  readonly student?: string;
   /** Questions may be asked at every evaluation. */
   readonly prompts?: boolean;
 }
 
-export function stageCommand({ kind, description, schema, flags, example, prompts = true }: StageCommand): CommandDef {
+export function stageCommand({
+  kind,
+  description,
+  schema,
+  flags,
+  example,
+  student,
+  prompts = true,
+}: StageCommand): CommandDef {
   const stage = flagsOf(schema, flags);
   const args: Readonly<Record<string, ArgDef & More>> = {
     model: {
       type: "string",
-      required: true,
-      description: "a run, a checkpoint, a model directory, or a Hub name such as gpt2",
+      required: student === undefined,
+      description: student ?? "a run, a checkpoint, a model directory, or a Hub name such as gpt2",
     },
     out: { type: "string", description: `the run's folder (default: runs/${kind})` },
     ...stage.args,
@@ -78,7 +88,7 @@ export function stageCommand({ kind, description, schema, flags, example, prompt
       const raw: Record<string, unknown> = {
         name: kind,
         ...run.collect(args, rawArgs),
-        model: { from: args.model },
+        ...(args.model !== undefined && { model: { from: args.model } }),
         stage: [
           {
             kind,

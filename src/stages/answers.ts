@@ -8,6 +8,7 @@ import { type BatchArrays, batchArrays, fillBatch } from "../data/layout";
 import type { Device } from "../device/device";
 import { expectFinite } from "../eval/perplexity";
 import type { HiddenOptions } from "../model/architecture";
+import type { HeadLossOf } from "../model/distillation";
 import type { HeadLoss } from "../model/head";
 import type { Model } from "../model/model";
 
@@ -26,12 +27,14 @@ interface GraphOptions extends Omit<HiddenOptions, "cache" | "starts"> {
   readonly packing: boolean;
   /** Weights each target's loss by its probability. */
   readonly dft?: boolean;
+  /** The cross-entropy if absent. */
+  readonly lossOf?: HeadLossOf | undefined;
 }
 
 /** The loss of the answers in a micro-batch. */
 export function answerGraph(
   model: Model,
-  { rows, targets: count, packing, dft = false, ...options }: GraphOptions,
+  { rows, targets: count, packing, dft = false, lossOf, ...options }: GraphOptions,
 ): Graph & Pick<HeadLoss, "metrics"> {
   const size = rows * options.length;
   const [tokens, positions, starts] = ["tokens", "positions", "starts"].map((name) => input(name, [size], "u32")) as [
@@ -42,9 +45,12 @@ export function answerGraph(
   const [places, targets] = [input("places", [count], "u32"), input("targets", [count], "u32")];
   const weight = input("weight", [1]);
   const hidden = model.hidden(tokens, positions, { ...options, ...(packing && { starts }) });
-  const { loss, sums, metrics } = model.loss(gather(hidden, places), dft ? dftLoss(targets) : nll(targets), weight, {
-    dropout: options.dropout,
-  });
+  const at = (x: Tensor) => gather(x, places);
+  const drop = { dropout: options.dropout };
+  const shape = { length: options.length, ...(packing && { starts }) };
+  const { loss, sums, metrics } = lossOf
+    ? lossOf(model, at(hidden), { tokens, positions, ...shape, rows: at, targets, weight }, drop)
+    : model.loss(at(hidden), dft ? dftLoss(targets) : nll(targets), weight, drop);
   const seed = options.dropout && { dropoutSeed: options.dropout.seed };
   const inputs = { tokens, positions, ...(packing && { starts }), places, targets, weight, ...seed };
   return { inputs, loss, sums, metrics, constants: {} };

@@ -1,6 +1,7 @@
 /** The kinds of stage: a line each. Nothing else asks a stage for its kind. */
 import { z } from "zod";
 import * as cpo from "./cpo";
+import * as distill from "./distill";
 import * as dpo from "./dpo";
 import * as grpo from "./grpo";
 import type { Kind } from "./kind";
@@ -26,6 +27,7 @@ export const stageSchema = z.discriminatedUnion("kind", [
   ppo.schema,
   grpo.schema,
   rloo.schema,
+  distill.schema,
   merging.schema,
 ]);
 export type StageConfig = z.infer<typeof stageSchema>;
@@ -41,6 +43,7 @@ const kinds = {
   ppo: trainingKind({ ...ppo, version: 1 }),
   grpo: trainingKind({ ...grpo, version: 1 }),
   rloo: trainingKind({ ...rloo, version: 1 }),
+  distill: trainingKind({ ...distill, version: 1 }),
   merge: merging.merge,
 };
 

@@ -10,7 +10,9 @@ import { Engine } from "../generate/engine";
 import type { Asked } from "../generate/names";
 import { sampling } from "../generate/sampling";
 import { percentages } from "../log/console";
-import { nextToken, tokenMetrics } from "../model/next-token";
+import type { HeadLossOf } from "../model/distillation";
+import { nextToken } from "../model/next-token";
+import type { Slab } from "../model/slab";
 import { input } from "../tensor/tensor";
 import { tick } from "../tick";
 import { dropout, kept, optim, samplePrompts, stageName, steps, type Training, training } from "../train/settings";
@@ -42,7 +44,14 @@ export type PretrainConfig = z.infer<typeof schema>;
 
 export const settings = (config: PretrainConfig): Training => config;
 
-export async function build(config: PretrainConfig, context: Context): Promise<Built> {
+/** A loss in the place of the cross-entropy, and the weights that it reads. */
+export interface OtherLoss {
+  readonly lossOf: HeadLossOf;
+  readonly frozen: readonly Slab[];
+  readonly fingerprints: Readonly<Record<string, string>>;
+}
+
+export async function build(config: PretrainConfig, context: Context, other?: OtherLoss): Promise<Built> {
   const { device, seed, model, weights, tokenizer } = context;
   const { batch } = config;
   const { rows, tokens: length, accumulate } = batch;
@@ -56,9 +65,10 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
   const size = rows * length;
   const dropoutSeed = input("dropout seed", [1], "u32");
   const dropped = config.dropout > 0;
-  const { loss, sums, rowPositions, ...inputs } = nextToken(model, {
+  const { loss, sums, metrics, rowPositions, ...inputs } = nextToken(model, {
     rows,
     length,
+    lossOf: other?.lossOf,
     recompute: config.recompute,
     activations: config.activations,
     ...(dropped && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
@@ -76,7 +86,7 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
     length,
     tokenizer,
     trained: [{ weights }],
-    frozen,
+    frozen: [...frozen, ...(other?.frozen ?? [])],
     graphs: [
       {
         inputs: { ...inputs, ...(dropped && { dropoutSeed }) },
@@ -86,8 +96,8 @@ export async function build(config: PretrainConfig, context: Context): Promise<B
       },
     ],
     scratch,
-    names: tokenMetrics,
-    fingerprints: { data: fingerprintOf([train, validation]) },
+    names: metrics.filter((name) => name !== "mean_logits"),
+    fingerprints: { data: fingerprintOf([train, validation]), ...other?.fingerprints },
     steps: config.optim.steps,
     round: 1,
     step: microBatches,

@@ -22,6 +22,7 @@ import { rowLength } from "./comparing";
 import type { Built, Context } from "./context";
 import { readExamples, records } from "./examples";
 import { source } from "./model-settings";
+import type { OtherLoss } from "./pretrain";
 import { answering } from "./sampling";
 import { checkLora, trainedParts } from "./trained";
 
@@ -61,7 +62,7 @@ export type SftConfig = z.infer<typeof schema>;
 
 export const settings = (config: SftConfig): Training => withRate(config, rates);
 
-export async function build(config: SftConfig, context: Context): Promise<Built> {
+export async function build(config: SftConfig, context: Context, other?: OtherLoss): Promise<Built> {
   const { device, seed } = context;
   const { rows, accumulate } = config.batch;
   const length = rowLength(config.batch.tokens, context.model.config.context);
@@ -89,6 +90,7 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
       targets: most[i]!,
       packing: config.packing,
       dft: config.loss === "dft",
+      lossOf: other?.lossOf,
       recompute: config.recompute,
       activations: config.activations,
       ...(dropping && { dropout: { rate: config.dropout, seed: dropoutSeed } }),
@@ -105,13 +107,14 @@ export async function build(config: SftConfig, context: Context): Promise<Built>
     length,
     tokenizer,
     trained: [{ weights: trained.weights }],
-    frozen: trained.frozen,
+    frozen: [...trained.frozen, ...(other?.frozen ?? [])],
     graphs,
     scratch,
     names: graphs[0]!.metrics.filter((name) => name !== "mean_logits"),
     fingerprints: {
       data: fingerprintOf([...train, ...held].flatMap(({ ids, trained }) => [ids, trained])),
       ...(config.lora && { "base model": context.weights.fingerprint() }),
+      ...other?.fingerprints,
     },
     steps: total,
     round: 1,

@@ -13,7 +13,7 @@ import { told } from "../train/progress";
 import type { LoraConfig, Training } from "../train/settings";
 import type { Built, Context } from "./context";
 import { expectFits } from "./fits";
-import type { Change, Kind, Outline, Planned, RunContext } from "./kind";
+import type { Change, Kind, Outline, Planned, RunContext, Source } from "./kind";
 import { memoryOf } from "./memory";
 import { NO_VALIDATION } from "./model-settings";
 import { checkLora } from "./trained";
@@ -49,6 +49,10 @@ export interface TrainingStage<C extends TrainingConfig> {
   reads?(config: C): Readonly<Record<string, string | undefined>>;
   /** What is trained is a reward model, with a scalar head; else it is a policy, and none may be given. */
   readonly scored?: boolean;
+  /** The sizes of what is trained, where they are not those of `from`. */
+  shape?(config: C, from: ModelConfig): ModelConfig;
+  /** What is trained, made of what `from` is; the caller disposes of both. */
+  student?(config: C, from: Source, context: RunContext): Source;
   /** Rows of a micro-batch, where that is not `batch.rows`. */
   rowsOf?(config: C): number;
   /** Files that its result depends on beside its data. */
@@ -66,6 +70,8 @@ export function trainingKind<C extends TrainingConfig>({
   settings,
   reads = () => ({}),
   scored = false,
+  shape = (_, from) => from,
+  student = (_, from) => from,
   rowsOf = ({ batch }) => batch.rows,
   files = () => [],
   check = () => {},
@@ -85,12 +91,18 @@ export function trainingKind<C extends TrainingConfig>({
       checkTraining(config, settings(config), planned);
     },
     outline: (config, model) =>
-      outline(config, settings(config), model, { rows: rowsOf(config), scored, line: (row) => line(config, row) }),
+      outline(config, settings(config), shape(config, model), {
+        rows: rowsOf(config),
+        scored,
+        line: (row) => line(config, row),
+      }),
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
       using source = await context.open("from", { storage: config.lora?.base, scored: scored && !config.lora });
       if (!scored && source.model.scored) throw rewardModel(config.name, "what it goes on from");
-      using stage = await build(config, { ...context, ...source });
+      const trained = student(config, source, context);
+      using _own = trained === source ? null : trained;
+      using stage = await build(config, { ...context, ...trained });
       const { name, recompute, activations, validation } = config;
       const given = settings(config);
       expectWarmup(name, given.optim.warmup, stage.steps);
