@@ -157,7 +157,7 @@ function told(error: APIError): string {
 /** What lies below the sentence of OpenAI's package, which says no more than that there is an error. */
 function causeOf(error: unknown): string {
   const cause = (error as { readonly cause?: unknown } | null)?.cause;
-  return cause === undefined ? messageOf(error) : causeOf(cause);
+  return cause === undefined ? messageOf(error).replace(/ For more information,.*/s, "") : causeOf(cause);
 }
 
 /** Retry-After, in seconds or as a date, or in milliseconds as OpenAI has it. */
