@@ -75,7 +75,7 @@ function tableOf({ prompts, equal, scores }: Compared): string[] {
 
 function linesOf(name: string, one: PairedScores): string[] {
   const { pairs, unjudged, a, b, difference, difference_error, wins, ties, losses, win_rate, standard_error } = one;
-  const left = unjudged > 0 ? `; ${unjudged} prompts are not judged` : "";
+  const left = unjudged > 0 ? `; not judged: ${unjudged}` : "";
   if (a === null || b === null || difference === null || win_rate === null) return [`${name}: none is judged${left}`];
   const error = (value: number | null, digits: number) =>
     value === null ? "" : `standard error ${value.toFixed(digits)}; `;

@@ -58,7 +58,7 @@ export default defineCommand({
     const pairs = await pairedAnswers(sides.sides, sides.options, console);
     const trial = trialOf(pairs, args.judge, rubric);
     if (trial.pairs.length < pairs.length)
-      console.note(`${pairs.length - trial.pairs.length} pairs are there before with the same words: they count once`);
+      console.note(`pairs that stand before with the same words, and count once: ${pairs.length - trial.pairs.length}`);
     const { requests, tokens } = costOf(trial, file);
     const known = 2 * trial.pairs.length - requests;
     const most = short(requests * whole("judge-tokens", args["judge-tokens"]));
@@ -121,10 +121,10 @@ function tableOf(figures: Judged): string[] {
       `${error(even?.standard_error)}answers have ${figures.length.a.toFixed(0)} and ${figures.length.b.toFixed(0)} characters in the mean`,
     ),
     line("both orders agree", share(agreement), `the answer shown first has ${share(first_shown)} of the wins`),
-    ...(equal > 0 ? [`${equal} pairs are of equal answers: ties, about which the judge was not asked`] : []),
+    ...(equal > 0 ? [`equal answers: ${equal} of the ties, about which the judge was not asked`] : []),
     ...(unparsable.verdicts > 0
       ? [
-          `${unparsable.verdicts} of ${figures.verdicts} verdicts could not be read: ${unparsable.pairs} pairs do not count`,
+          `not read: ${unparsable.verdicts} of ${figures.verdicts} verdicts; pairs that do not count for that: ${unparsable.pairs}`,
         ]
       : []),
   ];

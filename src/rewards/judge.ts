@@ -133,9 +133,8 @@ export function openJudge({ name, url, key, timeout, tokens, ...patience }: Judg
       } catch (error) {
         if (!(error instanceof PassingError)) throw error;
         const { retries } = patience;
-        throw new UserError(`${error.message}${retries > 0 ? ` (tried again ${retries} times)` : ""}`, {
-          cause: error,
-        });
+        const tried = retries > 0 ? ` (tried ${retries + 1} times)` : "";
+        throw new UserError(`${error.message}${tried}`, { cause: error });
       }
     },
   };

@@ -187,7 +187,7 @@ ${data}:3
     7
 
 3 prompts, 2 answered differently
-score: A 1.000, B 0.500, A - B 0.500  (standard error 0.500; 2 pairs; 1 prompts are not judged)
+score: A 1.000, B 0.500, A - B 0.500  (standard error 0.500; 2 pairs; not judged: 1)
 score: A wins 75.0%  (standard error 25.0; 1 won, 1 tied, 0 lost)
 `);
   const out = at("out.jsonl");

@@ -171,12 +171,12 @@ describe("a server", () => {
     });
   });
   const lasting: [kind: Trouble, sentence: RegExp, requests: number][] = [
-    ["failing", /^the judge j at http.*\/v1 answered 500 The engine has failed\. \(tried again 3 times\)$/, 4],
-    ["stalls", /has not answered after 0s \(tried again 3 times\)$/, 4],
-    ["HTML", /did not answer as OpenAI's API does: .*"<html>Welcome<\/html>" \(tried again 3 times\)$/, 4],
-    ["half of JSON", /did not answer in JSON: .* \(tried again 3 times\)$/, 4],
-    ["an error in a reply", /does: "The provider is away\." \(tried again 3 times\)$/, 4],
-    ["breaks off", /cannot be reached: .*closed unexpectedly\. \(tried again 3 times\)$/, 4],
+    ["failing", /^the judge j at http.*\/v1 answered 500 The engine has failed\. \(tried 4 times\)$/, 4],
+    ["stalls", /has not answered after 0s \(tried 4 times\)$/, 4],
+    ["HTML", /did not answer as OpenAI's API does: .*"<html>Welcome<\/html>" \(tried 4 times\)$/, 4],
+    ["half of JSON", /did not answer in JSON: .* \(tried 4 times\)$/, 4],
+    ["an error in a reply", /does: "The provider is away\." \(tried 4 times\)$/, 4],
+    ["breaks off", /cannot be reached: .*closed unexpectedly\. \(tried 4 times\)$/, 4],
     ["no key", /refused: 401 Incorrect API key provided\.$/, 1],
     ["no model", /refused: 404 There is no such model\.$/, 1],
     ["no quota", /refused: 429 You exceeded your quota\.$/, 1],
@@ -205,7 +205,7 @@ describe("a server", () => {
     const gone = judgeServer({ reply: honest });
     gone[Symbol.dispose]();
     const path = join(folder.path, "verdicts.jsonl");
-    await expect(judge(gone.url, path)).rejects.toThrow(/cannot be reached: .* \(tried again 3 times\)$/);
+    await expect(judge(gone.url, path)).rejects.toThrow(/cannot be reached: .* \(tried 4 times\)$/);
     expect(readFileSync(path, "utf8")).toBe("");
   });
   test("that does not take one text is not asked again about that one", async () => {
@@ -313,6 +313,50 @@ describe("the file of verdicts", () => {
   });
 });
 
+test("in a terminal nothing is asked without a yes", async () => {
+  await withServer({ reply: honest }, async ({ server, path }) => {
+    using folder = temporaryFolder();
+    const file = (name: string, answer: string) => {
+      const at = join(folder.path, name);
+      writeFileSync(at, `${JSON.stringify({ prompt: "Why?", answer })}\n`);
+      return at;
+    };
+    const sides = ["--a", file("a.jsonl", "good"), "--b", file("b.jsonl", "bad")];
+    const command = async (typed: string, ...more: string[]) => {
+      let text = "";
+      let answered = false;
+      const options = [...sides, "--judge", "j", "--endpoint", server.url, "--out", path, ...more];
+      const child = Bun.spawn([process.execPath, "src/main.ts", "eval", "judge", ...options], {
+        terminal: {
+          data(terminal, data) {
+            text += new TextDecoder().decode(data);
+            if (!answered && text.includes("ask the judge? [y/N]")) {
+              answered = true;
+              terminal.write(typed);
+            }
+          },
+        },
+      });
+      return { code: await child.exited, text };
+    };
+    for (const no of ["n\r", "\r", "\x04"]) {
+      const { code, text } = await command(no);
+      expect([code, server.requests.length], text).toEqual([1, 0]);
+      expect(text).toContain("2 requests to j for 1 pairs: about ");
+      expect(text).toContain("the judge was not asked");
+    }
+    expect((await command("\x03")).code).toBe(130);
+    expect(await command("y\r")).toMatchObject({ code: 0, text: expect.stringContaining("1 won, 0 tied, 0 lost") });
+    expect(server.requests).toHaveLength(2);
+    // What costs nothing is no question, nor is what --yes has answered.
+    expect((await command("")).text).not.toContain("[y/N]");
+    const rubric = join(folder.path, "rubric.txt");
+    writeFileSync(rubric, "{prompt}\n{a}\n{b}\nWhich?");
+    expect((await command("", "--rubric", rubric, "--yes")).text).not.toContain("[y/N]");
+    expect(server.requests).toHaveLength(4);
+  });
+}, 60_000);
+
 test("killed while it asks, the command goes on from what was said", async () => {
   await withServer({ reply: honest, pause: 30 }, async ({ server, path }) => {
     using folder = temporaryFolder();
@@ -357,7 +401,7 @@ test("killed while it asks, the command goes on from what was said", async () =>
     expect(await lost.exited).toBe(1);
     expect(out).toBe("");
     expect(told.split("\n").slice(-3)).toEqual([
-      expect.stringMatching(/^error: the judge j at http.*\/v1 cannot be reached: .* \(tried again 1 times\)$/),
+      expect.stringMatching(/^error: the judge j at http.*\/v1 cannot be reached: .* \(tried 2 times\)$/),
       `hint: ${path} keeps 10 verdicts: the same command goes on from there`,
       "",
     ]);
