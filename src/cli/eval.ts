@@ -1,5 +1,5 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
-import { defineCommand } from "citty";
+import { type CommandDef, defineCommand } from "citty";
 import { z } from "zod";
 import { bestOf } from "../app/best-of";
 import { measureAnswers, measureRule, measureText } from "../app/evaluate";
@@ -258,5 +258,12 @@ const best = defineCommand({
 
 export default defineCommand({
   meta: { name: "eval", description: "measures a model" },
-  subCommands: { perplexity, answers, rule, "best-of": best },
+  subCommands: {
+    perplexity,
+    answers,
+    rule,
+    "best-of": best,
+    judge: () => import("./eval-judge").then((m) => m.default as CommandDef),
+    compare: () => import("./eval-compare").then((m) => m.default as CommandDef),
+  },
 });

@@ -71,7 +71,7 @@ export function promptsIn(
 }
 
 /** What comes before the last answer of a record: all of it where there is none. */
-function promptIn(fields: Row["fields"]): { readonly prompt: Prompt } | { readonly problem: string } {
+export function promptIn(fields: Row["fields"]): { readonly prompt: Prompt } | { readonly problem: string } {
   const list = fields.messages ?? fields.conversations;
   if (list !== undefined && list !== null) {
     const turns = messagesOf(list, () => {});

@@ -1,5 +1,5 @@
 /** The built executable, end to end, in an empty folder: run with `bun test ./test/e2e/binary.e2e.ts` after `bun run build`. */
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   copyFileSync,
   cpSync,
@@ -16,7 +16,9 @@ import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { whyNot } from "../../src/device/cpu/native/features";
 import { fakeHub } from "../support/hub";
+import { judgeServer } from "../support/judge-server";
 import { readUntil } from "../support/read-until";
+import { writeToy } from "../support/talking";
 
 const folder = mkdtempSync(join(tmpdir(), "dawngrad-e2e-"));
 const binary = join(folder, "dawngrad");
@@ -1015,5 +1017,34 @@ describe("rewards", () => {
       expect(refused.stderr).not.toContain("    at ");
       expect(refused.code).not.toBe(0);
     }
+  });
+});
+
+describe("two models", () => {
+  const data = ["--data", "judged.jsonl", "--device", "cpu", "--max-tokens", "8"];
+  beforeAll(async () => {
+    await writeToy(join(folder, "toys/one"));
+    await writeToy(join(folder, "toys/other"), { seed: 8 });
+    const rows = ["Why?", "Who?", "When?"].map((prompt) => ({ messages: [{ role: "user", content: prompt }] }));
+    writeFileSync(join(folder, "judged.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  });
+  test("are judged by a server of OpenAI's API, and a second time by what it said", async () => {
+    using server = judgeServer({ reply: () => "[[A]]", trouble: (n) => (n === 1 ? "failing" : null) });
+    const judge = ["eval", "judge", "--a", "toys/one", "--b", "toys/other", "--judge", "j", ...data, "--json"];
+    const key = { OPENAI_BASE_URL: server.url, OPENAI_API_KEY: "secret" };
+    const { stdout, stderr, code } = await run(judge, key);
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ pairs: 3, ties: 3, win_rate: 50, agreement: 0, verdicts: 6 });
+    expect(server.requests).toHaveLength(7);
+    const again = await run(judge, key);
+    expect(again.stderr).toContain("0 requests to j for 3 pairs (6 verdicts need none)");
+    expect(JSON.parse(again.stdout)).toEqual(JSON.parse(stdout));
+    expect(server.requests).toHaveLength(7);
+  });
+  test("are compared by a rule", async () => {
+    const compare = ["eval", "compare", "toys/one", "toys/one", ...data, "--rule", "length:4", "--json"];
+    const { stdout, stderr, code } = await run(compare);
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ prompts: 3, equal: 3, scores: { score: { win_rate: 50 } } });
   });
 });

@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { type OpenSpeaker, speaker } from "../../src/app/speaker";
 import { openDevice } from "../../src/device/open";
 import { writeModel } from "../../src/formats/checkpoint";
+import { SCORE } from "../../src/model/architecture";
 import { parameter } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
 import { trainCharacters } from "../../src/text/characters";
@@ -56,22 +57,30 @@ export function toySpeaker({
   };
 }
 
-/** A model's folder: the same, or one that is `slow` enough to be interrupted. */
+/** A model's folder: the same, one of another seed, one that is `slow` enough to be interrupted, or one that scores. */
 export async function writeToy(
   folder: string,
-  { template = "chat", slow = false }: { template?: string | null; slow?: boolean } = {},
+  {
+    template = "chat",
+    slow = false,
+    seed = 3,
+    scalar = false,
+  }: { template?: string | null; slow?: boolean; seed?: number; scalar?: boolean } = {},
 ): Promise<void> {
   using device = openDevice("cpu");
   const tokenizer = letterTokenizer(template);
-  using made = toyModel(slow ? { ...talking, context: 2048, layers: 8, width: 128 } : talking, 3, device);
+  const config = { ...talking, ...(scalar && { scalar }) };
+  using made = toyModel(slow ? { ...config, context: 2048, layers: 8, width: 128 } : config, seed, device);
+  const { width } = made.model.config;
+  const { values } = made;
   // Without a row of its own the end token is never the likeliest.
   const { offset } = parameter(made.model.parameters, "wte.weight");
-  const { width } = made.model.config;
-  const values = made.values.fill(
-    0,
-    offset + tokenizer.endOfText! * width,
-    offset + (tokenizer.endOfText! + 1) * width,
-  );
+  values.fill(0, offset + tokenizer.endOfText! * width, offset + (tokenizer.endOfText! + 1) * width);
+  // A head begins at zero.
+  if (scalar) {
+    const head = parameter(made.model.parameters, SCORE);
+    for (let i = 0; i < head.size; i++) values[head.offset + i] = Math.sin(i + 1);
+  }
   using weights = new Slab(device, made.model.parameters, { values });
   mkdirSync(folder, { recursive: true });
   await writeModel(folder, made.model, weights, tokenizer);
