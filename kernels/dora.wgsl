@@ -14,7 +14,7 @@ struct Params {
 }
 
 override WORKGROUP: u32 = 64;
-override STORED: u32 = 0; // how W is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8
+override STORED: u32 = 0; // how W is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8, 5 in int4
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
@@ -45,6 +45,10 @@ fn nf4_at(i: u32) -> f32 {
   return bitcast<f32>(w[map + code]) * scale;
 }
 
+fn half_at(word: u32, i: u32) -> f32 {
+  return unpack2x16float(w[word + i / 2u])[i % 2u];
+}
+
 fn w_at(row: u32, column: u32) -> f32 {
   let i = row * params.columns + column;
   let turned = column * params.rows + row;
@@ -58,8 +62,15 @@ fn w_at(row: u32, column: u32) -> f32 {
     return nf4_at(turned);
   }
   if (STORED == 4u) {
-    let scale = bitcast<f32>(w[(params.rows * params.columns + 3u) / 4u + column]);
-    return f32(i32(byte_at(0u, turned) << 24u) >> 24u) * scale;
+    let scale = bitcast<f32>(w[(params.rows + 3u) / 4u * params.columns + column]);
+    return f32(i32(w[row / 4u * params.columns + column] << (24u - 8u * (row % 4u))) >> 24u) * scale;
+  }
+  if (STORED == 5u) {
+    let scales = (params.rows + 7u) / 8u * params.columns;
+    let least = scales + ((params.rows + 63u) / 64u * params.columns + 1u) / 2u;
+    let group = row / 64u * params.columns + column;
+    let code = (w[row / 8u * params.columns + column] >> (4u * (row % 8u))) & 15u;
+    return f32(code) * half_at(scales, group) + half_at(least, group);
   }
   return bitcast<f32>(w[i]);
 }

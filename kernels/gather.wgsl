@@ -13,20 +13,25 @@ struct Params {
 
 override WORKGROUP: u32 = 64;
 override PART: bool = false;
-override STORED: u32 = 0; // how the table is stored: 0 in float32, 1 in bfloat16, 2 in float16
+override STORED: u32 = 0; // how the table is stored: 0 in float32, 1 in bfloat16, 2 in float16, 4 in int8
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 @group(0) @binding(2) var<storage, read> source: array<u32>;
 @group(0) @binding(3) var<storage, read> ids: array<u32>;
 
-// Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
-fn source_at(i: u32) -> f32 {
+// Two 16-bit numbers lie in a word, or four of 8 bits as in matmul.wgsl. bfloat16 is the upper half of a float32.
+fn source_at(row: u32, column: u32) -> f32 {
+  let i = row * params.columns + column;
   if (STORED == 1u) {
     return bitcast<f32>((source[i / 2u] >> (16u * (i % 2u))) << 16u);
   }
   if (STORED == 2u) {
     return unpack2x16float(source[i / 2u])[i % 2u];
+  }
+  if (STORED == 4u) {
+    let scale = bitcast<f32>(source[(params.columns + 3u) / 4u * params.table_rows + row]);
+    return f32(i32(source[column / 4u * params.table_rows + row] << (24u - 8u * (column % 4u))) >> 24u) * scale;
   }
   return bitcast<f32>(source[i]);
 }
@@ -40,11 +45,11 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
   let row = ids[i / params.columns] - params.first;
   if (PART) {
     if (row < params.table_rows) {
-      output[i] += source_at(row * params.columns + i % params.columns);
+      output[i] += source_at(row, i % params.columns);
     }
     return;
   }
-  output[i] = source_at(min(row, params.table_rows - 1u) * params.columns + i % params.columns);
+  output[i] = source_at(min(row, params.table_rows - 1u), i % params.columns);
 }
 
 var<workgroup> earlier: array<u32, WORKGROUP>;

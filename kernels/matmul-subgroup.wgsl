@@ -20,7 +20,7 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
-override STORED: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8
+override STORED: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8, 5 in int4
 override LANES: u32 = 8;
 
 const ROWS = 32u;
@@ -56,15 +56,32 @@ fn nf4_at(i: u32) -> f32 {
   return bitcast<f32>(b[map + code]) * scale;
 }
 
-// Four elements a word; a scale for each row.
-fn int8_at(i: u32) -> f32 {
-  let row = i / select(params.columns, params.inner, TRANSPOSE_B);
-  let scale = bitcast<f32>(b[(params.inner * params.columns + 3u) / 4u + row]);
-  return f32(i32(byte_at(0u, i) << 24u) >> 24u) * scale;
+// Four columns of a row a word, the words of the same four of all rows together; behind them a scale for each row.
+fn int8_at(row: u32, k: u32) -> f32 {
+  let rows = select(params.inner, params.columns, TRANSPOSE_B);
+  let width = select(params.columns, params.inner, TRANSPOSE_B);
+  let scale = bitcast<f32>(b[(width + 3u) / 4u * rows + row]);
+  return f32(i32(b[k / 4u * rows + row] << (24u - 8u * (k % 4u))) >> 24u) * scale;
 }
 
-// Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
-fn b_at(i: u32) -> f32 {
+fn half_at(word: u32, i: u32) -> f32 {
+  return unpack2x16float(b[word + i / 2u])[i % 2u];
+}
+
+// Eight columns of a row a word; behind them a scale for each 64 columns of each row, and as many least values.
+fn int4_at(row: u32, k: u32) -> f32 {
+  let rows = select(params.inner, params.columns, TRANSPOSE_B);
+  let width = select(params.columns, params.inner, TRANSPOSE_B);
+  let scales = (width + 7u) / 8u * rows;
+  let least = scales + ((width + 63u) / 64u * rows + 1u) / 2u;
+  let group = k / 64u * rows + row;
+  let code = (b[k / 8u * rows + row] >> (4u * (k % 8u))) & 15u;
+  return f32(code) * half_at(scales, group) + half_at(least, group);
+}
+
+// The element of B as it lies. Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
+fn b_at(row: u32, k: u32) -> f32 {
+  let i = row * select(params.columns, params.inner, TRANSPOSE_B) + k;
   if (STORED == 1u) {
     return bitcast<f32>((b[i / 2u] >> (16u * (i % 2u))) << 16u);
   }
@@ -75,7 +92,10 @@ fn b_at(i: u32) -> f32 {
     return nf4_at(i);
   }
   if (STORED == 4u) {
-    return int8_at(i);
+    return int8_at(row, k);
+  }
+  if (STORED == 5u) {
+    return int4_at(row, k);
   }
   return bitcast<f32>(b[i]);
 }
@@ -91,8 +111,6 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   // Addresses are row * row_step + inner * inner_step; rows and columns past the end read the last one, unstored.
   let a_row_step = select(params.a_stride, 1u, TRANSPOSE_A);
   let a_inner_step = select(1u, params.a_stride, TRANSPOSE_A);
-  let b_inner_step = select(params.columns, 1u, TRANSPOSE_B);
-  let b_column = safe * select(1u, params.inner, TRANSPOSE_B);
 
   var sums: array<vec4<f32>, ROWS>;
   for (var start = 0u; start < params.inner; start += LANES) {
@@ -104,8 +122,15 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     }
     let count = min(LANES, params.inner - start);
     for (var i = 0u; i < count; i++) {
-      let at = b_column + (start + i) * b_inner_step;
-      let values = vec4(b_at(at.x), b_at(at.y), b_at(at.z), b_at(at.w));
+      let k = vec4(start + i);
+      let b_row = select(k, safe, vec4<bool>(TRANSPOSE_B));
+      let b_k = select(safe, k, vec4<bool>(TRANSPOSE_B));
+      let values = vec4(
+        b_at(b_row.x, b_k.x),
+        b_at(b_row.y, b_k.y),
+        b_at(b_row.z, b_k.z),
+        b_at(b_row.w, b_k.w),
+      );
       for (var r = 0u; r < ROWS; r++) {
         sums[r] += subgroupShuffle(mine[r], i) * values;
       }

@@ -17,7 +17,7 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
-override STORED: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8
+override STORED: u32 = 0; // how B is stored: 0 in float32, 1 in bfloat16, 2 in float16, 3 in nf4, 4 in int8, 5 in int4
 
 const TILE = 64u;
 const DEPTH = 16u;
@@ -58,15 +58,32 @@ fn nf4_at(i: u32) -> f32 {
   return bitcast<f32>(b[map + code]) * scale;
 }
 
-// Four elements a word; a scale for each row.
-fn int8_at(i: u32) -> f32 {
-  let row = i / select(params.columns, params.inner, TRANSPOSE_B);
-  let scale = bitcast<f32>(b[(params.inner * params.columns + 3u) / 4u + row]);
-  return f32(i32(byte_at(0u, i) << 24u) >> 24u) * scale;
+// Four columns of a row a word, the words of the same four of all rows together; behind them a scale for each row.
+fn int8_at(row: u32, k: u32) -> f32 {
+  let rows = select(params.inner, params.columns, TRANSPOSE_B);
+  let width = select(params.columns, params.inner, TRANSPOSE_B);
+  let scale = bitcast<f32>(b[(width + 3u) / 4u * rows + row]);
+  return f32(i32(b[k / 4u * rows + row] << (24u - 8u * (k % 4u))) >> 24u) * scale;
 }
 
-// Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
-fn b_at(i: u32) -> f32 {
+fn half_at(word: u32, i: u32) -> f32 {
+  return unpack2x16float(b[word + i / 2u])[i % 2u];
+}
+
+// Eight columns of a row a word; behind them a scale for each 64 columns of each row, and as many least values.
+fn int4_at(row: u32, k: u32) -> f32 {
+  let rows = select(params.inner, params.columns, TRANSPOSE_B);
+  let width = select(params.columns, params.inner, TRANSPOSE_B);
+  let scales = (width + 7u) / 8u * rows;
+  let least = scales + ((width + 63u) / 64u * rows + 1u) / 2u;
+  let group = k / 64u * rows + row;
+  let code = (b[k / 8u * rows + row] >> (4u * (k % 8u))) & 15u;
+  return f32(code) * half_at(scales, group) + half_at(least, group);
+}
+
+// The element of B as it lies. Two 16-bit numbers lie in a word. bfloat16 is the upper half of a float32.
+fn b_at(row: u32, k: u32) -> f32 {
+  let i = row * select(params.columns, params.inner, TRANSPOSE_B) + k;
   if (STORED == 1u) {
     return bitcast<f32>((b[i / 2u] >> (16u * (i % 2u))) << 16u);
   }
@@ -77,7 +94,10 @@ fn b_at(i: u32) -> f32 {
     return nf4_at(i);
   }
   if (STORED == 4u) {
-    return int8_at(i);
+    return int8_at(row, k);
+  }
+  if (STORED == 5u) {
+    return int4_at(row, k);
   }
   return bitcast<f32>(b[i]);
 }
@@ -101,11 +121,9 @@ fn load_tiles(row: u32, column: u32, start: u32, local: u32) {
     let b_k = select(i / TILE, i % DEPTH, TRANSPOSE_B);
     value = 0.0;
     if (column + b_column < params.columns && start + b_k < params.inner) {
-      value = b_at(select(
-        (start + b_k) * params.columns + column + b_column,
-        (column + b_column) * params.inner + start + b_k,
-        TRANSPOSE_B,
-      ));
+      let k = start + b_k;
+      let x = column + b_column;
+      value = b_at(select(k, x, TRANSPOSE_B), select(x, k, TRANSPOSE_B));
     }
     b_tile[b_k * STRIDE + b_column] = value;
   }

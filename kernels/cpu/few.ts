@@ -1,9 +1,10 @@
 // A few rows of A times a block of B where it lies: B passes by once, which is the whole cost of decoding. Each sum is the same chain
 // of products as where B is packed; the sums are held in the scratch memory.
 import { native, scratch } from "./job";
-import { BFLOAT16, FLOAT16, FLOAT32, half1, load4, madd, shiftOf, storeFirst } from "./math";
-import { fewColumns, fewRows, nativeProduct, packColumns } from "./native";
+import { BFLOAT16, FLOAT16, FLOAT32, half1, isQuantised, load4, madd, shiftOf, storeFirst } from "./math";
+import { fewColumns, fewRows, fewWords as nativeFewWords, nativeProduct, packColumns } from "./native";
 import { BLOCK } from "./pack";
+import { fewTimesWords } from "./quantised";
 
 /** Whether B is read where it lies for so many rows, instead of being packed. */
 @inline
@@ -11,15 +12,24 @@ export function areFew(rows: u32): bool {
   return rows <= (native ? 8 : 4);
 }
 
-/** Strides in elements, but for C's and those of what is added. Where columns of B lie straight, the depth is a multiple of 8. */
+/**
+ * Strides in elements, but for C's and those of what is added. Where columns of B lie straight, the depth is a multiple of 8. A quantised
+ * B is a part, from element `first` on, of the matrix of `total` elements at b.
+ */
 export function fewTimesBlock(
-  rows: u32, width: u32, depth: u32, a: usize, aRow: u32, b: usize, bRow: u32, bColumn: u32, kind: u32,
+  rows: u32, width: u32, depth: u32, a: usize, aRow: u32, b: usize, bRow: u32, bColumn: u32, kind: u32, total: usize, first: usize,
   c: usize, stride: usize, from: usize, fromRow: usize,
 ): void {
   const sums = scratch + BLOCK;
   const sumsRow: usize = <usize>((width + 15) & ~15) << 2;
   memory.fill(sums, 0, <usize>rows * sumsRow);
-  if (kind == FLOAT32) sumUp(rows, width, depth, a, <usize>aRow << 2, b, bRow, bColumn, sums, sumsRow, FLOAT32);
+  if (isQuantised(kind)) {
+    const rowOfB = <u32>(first / bColumn);
+    const k = <u32>(first % bColumn);
+    const rowsOfB = <u32>(total / bColumn);
+    if (native) nativeFewWords(kind, rows, (width + 7) & ~7, depth, a, <usize>aRow << 2, b, rowsOfB, bColumn, k, rowOfB, sums, sumsRow);
+    else fewTimesWords(rows, width, depth, a, <usize>aRow << 2, b, kind, rowsOfB, bColumn, k, rowOfB, sums, sumsRow);
+  } else if (kind == FLOAT32) sumUp(rows, width, depth, a, <usize>aRow << 2, b, bRow, bColumn, sums, sumsRow, FLOAT32);
   else if (kind == BFLOAT16) sumUp(rows, width, depth, a, <usize>aRow << 2, b, bRow, bColumn, sums, sumsRow, BFLOAT16);
   else sumUp(rows, width, depth, a, <usize>aRow << 2, b, bRow, bColumn, sums, sumsRow, FLOAT16);
   for (let r: u32 = 0; r < rows; r++) {

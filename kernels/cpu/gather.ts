@@ -2,7 +2,8 @@
 //   forward   y[n] = table[ids[n] - first]. With PART: y[n] += it, where that row is in the table.
 //   scatter   table[id - first] += sum of x[n] over all n with ids[n] = id, in place, in the order of n. A unit is a run of columns.
 import { constant, STORED, input, output, PART, param, take } from "./job";
-import { FLOAT32, load4, storeFirst } from "./math";
+import { FLOAT32, isQuantised, load4, storeFirst } from "./math";
+import { expand } from "./quantised";
 
 const COLUMNS: u32 = 64;
 
@@ -23,7 +24,11 @@ export function forward(job: usize): void {
       if (part && row >= tableRows) continue;
       const to = y + <usize>n * width;
       const at = <usize>min(row, tableRows - 1) * width;
-      if (kind != FLOAT32) addRow(table + (at >> 1), to, width, kind, part);
+      if (isQuantised(kind)) {
+        // A part of a table is never quantised.
+        const columns = <u32>(width >> 2);
+        expand(table, kind, <usize>tableRows * columns, columns, <usize>min(row, tableRows - 1) * columns, columns, to);
+      } else if (kind != FLOAT32) addRow(table + (at >> 1), to, width, kind, part);
       else if (part) addRow(table + at, to, width, FLOAT32, true);
       else memory.copy(to, table + at, width);
     }

@@ -138,6 +138,8 @@ export const FLOAT32: u32 = 0;
 export const BFLOAT16: u32 = 1;
 export const FLOAT16: u32 = 2;
 export const NF4: u32 = 3;
+export const INT8: u32 = 4;
+export const INT4: u32 = 5;
 
 @inline
 export function isQuantised(kind: u32): bool {

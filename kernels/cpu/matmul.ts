@@ -5,6 +5,7 @@ import {
 } from "./job";
 import { areFew } from "./few";
 import { geluRun } from "./gelu";
+import { isQuantised, NF4 } from "./math";
 import { COLUMNS, ROWS, WIDTH } from "./pack";
 import { product } from "./product";
 
@@ -25,7 +26,9 @@ export function forward(job: usize): void {
   // The sum of an old C and a GELU has no place for the product: no op asks for it.
   if (accumulate && constant(job, GELU)) unreachable();
 
-  const shape = shapeOf(rows, columns, transposeA, transposeB);
+  // Words of several steps of one column lie in rows, whichever way B is said to.
+  const straight = isQuantised(kind) ? transposeB && kind != NF4 && (inner & 7) == 0 : !transposeB;
+  const shape = shapeOf(rows, columns, transposeA, transposeB, straight);
   const height = shape >> 16;
   const width = shape & 0xffff;
   const down = (rows + height - 1) / height;
@@ -62,9 +65,9 @@ const WIDEST: u32 = 512;
  * cycles for one step along the inner dimension: 6 for a tile, 8 to pack a strip of A, 3 or 5 to pack a panel of B. Machine code reads
  * A where it lies, or packs a strip in 2.
  */
-function shapeOf(rows: u32, columns: u32, transposeA: bool, transposeB: bool): u32 {
+function shapeOf(rows: u32, columns: u32, transposeA: bool, transposeB: bool, straight: bool): u32 {
   // Rows of B that are read where they lie are read in long runs.
-  if (areFew(rows) && !transposeA && !transposeB) {
+  if (areFew(rows) && !transposeA && straight) {
     const runs = threads * ((columns + WIDTH * threads - 1) / (WIDTH * threads));
     return (rows << 16) | roundUp((columns + runs - 1) / runs, 16);
   }

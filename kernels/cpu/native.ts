@@ -1,6 +1,8 @@
 // The kernels of machine code, where the device has them: src/device/cpu/native writes them. One call takes one address, of a block
 // of 32-bit words in this thread's own memory: the kernel's number, then its arguments.
 import { SCRATCH_BYTES, scratch } from "./job";
+import { INT8 } from "./math";
+import { groupScales, leastBehind, scalesOf, wordShift } from "./quantised";
 
 // @ts-ignore: an import of the module
 @external("env", "native")
@@ -31,6 +33,9 @@ const NORM_BACKWARD: u32 = 26;
 const UNARY: u32 = 27; // and as many more as there are operations
 const BINARY: u32 = 40;
 const DROPOUT: u32 = 48;
+// Of both also the next: int8 and int4.
+const PACK_WORDS: u32 = 49;
+const FEW_WORDS: u32 = 51;
 
 @inline
 function set(i: usize, value: usize): void {
@@ -124,6 +129,49 @@ function few(
   set(9, sumsRow);
   set(10, sums + <usize>rows * sumsRow);
   run(kernel);
+}
+
+/**
+ * Panels of 16 columns of B, which is `depth` columns, from k on, of `width` rows of an int8 or int4 matrix [rows, columns], from `row` on. k is a
+ * multiple of 8.
+ */
+export function packWords(
+  b: usize, kind: u32, rows: u32, columns: u32, k: u32, depth: u32, row: u32, width: u32, to: usize,
+): void {
+  setWords(b, kind, rows, columns, k, row);
+  set(7, depth);
+  set(8, width);
+  set(9, to);
+  run(PACK_WORDS + kind - INT8);
+}
+
+/** sums += A B for a few rows of A and such a B: a width and a depth that are multiples of 8. Strides are in bytes. */
+export function fewWords(
+  kind: u32, few: u32, width: u32, depth: u32, a: usize, aRow: usize, b: usize, rows: u32, columns: u32, k: u32, row: u32,
+  sums: usize, sumsRow: usize,
+): void {
+  setWords(b, kind, rows, columns, k, row);
+  set(7, depth);
+  set(8, width);
+  set(9, few);
+  set(10, a);
+  set(11, aRow);
+  set(12, sums);
+  set(13, sumsRow);
+  run(FEW_WORDS + kind - INT8);
+}
+
+@inline
+function setWords(b: usize, kind: u32, rows: u32, columns: u32, k: u32, row: u32): void {
+  const scales = scalesOf(b, kind, rows, columns);
+  const group = groupScales(scales, rows, k) + (<usize>row << 1);
+  set(1, b + (<usize>((k >> wordShift(kind)) * rows + row) << 2));
+  set(2, <usize>rows << 2);
+  set(3, kind == INT8 ? scales + (<usize>row << 2) : group);
+  set(4, group + leastBehind(rows, columns));
+  // Steps until the next scales, and how far these lie apart.
+  set(5, k % 64);
+  set(6, <usize>rows << 1);
 }
 
 @inline

@@ -1,9 +1,9 @@
 // Parts of A and B laid out in the scratch memory. As gemm.ts walks over them: B in panels of 8 columns, A in strips of 6 rows with
 // every element spread to a whole vector. As src/device/cpu/native/product.ts does: see pack.ts beside it.
 import { native, scratch } from "./job";
-import { BFLOAT16, FLOAT16, FLOAT32, half1, isQuantised, load4, lower4, shiftOf, upper4 } from "./math";
-import { packColumns, packRows as nativePackRows } from "./native";
-import { expand } from "./quantised";
+import { BFLOAT16, FLOAT16, FLOAT32, half1, isQuantised, load4, lower4, NF4, shiftOf, upper4 } from "./math";
+import { packColumns, packRows as nativePackRows, packWords } from "./native";
+import { expand, expandTile } from "./quantised";
 
 export const ROWS: u32 = 6;
 export const COLUMNS: u32 = 8;
@@ -72,19 +72,40 @@ function packQuantised(
   b: usize, kind: u32, total: usize, first: usize, row: u32, column: u32, depth: u32, width: u32,
 ): void {
   const floats = scratch + FREE;
+  const straight = row == 1;
+  const columns = straight ? column : row;
+  const rows = <u32>(total / columns);
+  const at = <u32>(first / columns);
+  const k = <u32>(first % columns);
+  if (native && straight && kind != NF4 && (depth & 7) == 0) {
+    packWords(b, kind, rows, columns, k, depth, at, width, scratch + BLOCK);
+    return;
+  }
   for (let j: u32 = 0; j < width; j += RUN) {
     const here = min(RUN, width - j);
-    const at = first + <usize>j * column;
     const to = scratch + BLOCK + ((<usize>j * (native ? depth + 1 : depth)) << 2);
-    if (row == 1) {
-      for (let x: u32 = 0; x < here; x++)
-        expand(b, kind, total, column, at + <usize>x * column, depth, floats + ((<usize>x * depth) << 2));
-      packFloats(floats, 1, depth, depth, here, to);
+    if (kind == NF4) packNf4(b, total, first + <usize>j * column, row, column, depth, here, to);
+    else if (straight) {
+      expandTile(b, kind, rows, columns, k, depth, at + j, here, floats, RUN);
+      packFloats(floats, RUN, 1, depth, here, to);
     } else {
-      for (let k: u32 = 0; k < depth; k++)
-        expand(b, kind, total, row, at + <usize>k * row, here, floats + ((<usize>k * here) << 2));
-      packFloats(floats, here, 1, depth, here, to);
+      const stride = (depth + 3) & ~3;
+      expandTile(b, kind, rows, columns, k + j, here, at, depth, floats, stride);
+      packFloats(floats, 1, stride, depth, here, to);
     }
+  }
+}
+
+function packNf4(b: usize, total: usize, first: usize, row: u32, column: u32, depth: u32, width: u32, to: usize): void {
+  const floats = scratch + FREE;
+  if (row == 1) {
+    for (let x: u32 = 0; x < width; x++)
+      expand(b, NF4, total, column, first + <usize>x * column, depth, floats + ((<usize>x * depth) << 2));
+    packFloats(floats, 1, depth, depth, width, to);
+  } else {
+    for (let k: u32 = 0; k < depth; k++)
+      expand(b, NF4, total, row, first + <usize>k * row, width, floats + ((<usize>k * width) << 2));
+    packFloats(floats, width, 1, depth, width, to);
   }
 }
 

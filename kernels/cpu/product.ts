@@ -6,7 +6,7 @@
 import { native, scratch } from "./job";
 import { rowsTimesBlock } from "./gemm";
 import { areFew, fewTimesBlock } from "./few";
-import { FLOAT32, isQuantised, shiftOf, storeFirst } from "./math";
+import { FLOAT32, isQuantised, NF4, shiftOf, storeFirst } from "./math";
 import { nativeProduct, packStrips } from "./native";
 import { BLOCK, DEPTH, HEIGHT, NATIVE_DEPTH, packPanels, STRIP, WIDTH } from "./pack";
 
@@ -26,14 +26,15 @@ export function product(
 ): void {
   const stride: usize = <usize>cRow << 2;
   const most = native ? NATIVE_DEPTH : DEPTH;
-  const few = areFew(rows) && aColumn == 1 && !isQuantised(kind) && (bColumn == 1 || (inner & 7) == 0);
+  const read = isQuantised(kind) ? kind != NF4 && bRow == 1 && (inner & 7) == 0 : bColumn == 1 || (inner & 7) == 0;
+  const few = areFew(rows) && aColumn == 1 && read;
   if (bias && (add || !native)) {
     addBias(bias, c, stride, rows, columns, add);
     add = true;
     bias = 0;
   }
   // Columns that lie straight are walked to their ends before the next.
-  const widest = few && bColumn != 1 ? NARROW : WIDTH;
+  const widest = few && bColumn != 1 && !isQuantised(kind) ? NARROW : WIDTH;
   for (let j: u32 = 0; j < columns; j += widest) {
     const width = min(widest, columns - j);
     const to = c + (<usize>j << 2);
@@ -44,8 +45,9 @@ export function product(
       const onto = add || k > 0;
       const from = onto ? to : bias ? bias + (<usize>j << 2) : 0;
       if (few) {
-        const block = b + (first << shiftOf(kind));
-        fewTimesBlock(rows, width, depth, left, aRow, block, bRow, bColumn, kind, to, stride, from, onto ? stride : 0);
+        const block = isQuantised(kind) ? b : b + (first << shiftOf(kind));
+        const fromRow: usize = onto ? stride : 0;
+        fewTimesBlock(rows, width, depth, left, aRow, block, bRow, bColumn, kind, bTotal, first, to, stride, from, fromRow);
         continue;
       }
       packPanels(b, kind, bTotal, first, bRow, bColumn, depth, width);

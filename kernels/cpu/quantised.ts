@@ -1,17 +1,17 @@
 // Runs of a quantised matrix as floats. nf4: two elements a byte, the first in the high half; a scale for each block of 64,
-// itself 8 bits of a map, times a scale for 256 blocks, plus an offset. int8: a scale for each row. src/tensor/stored.ts says
-// where in the words each part lies.
-import { NF4 } from "./math";
+// itself 8 bits of a map, times a scale for 256 blocks, plus an offset. int8: a scale for each row, four columns of it a word. int4: a
+// scale and a least value for 64 columns of a row, eight of them a word. src/tensor/stored.ts says where in the words each part lies.
+import { FLOAT16, half1, INT8, lower4, madd, NF4 } from "./math";
 
 /** Elements of an nf4 block, and blocks that share a scale of their scales. */
 const BLOCK: usize = 64;
 const NESTED: usize = 256;
 
-/** Elements [first, first + count) of the nf4 matrix of `total` elements at `b`. */
+/** Elements [first, first + count) of the matrix of `total` elements at `b`: all of one row, which has `row` of them. */
 @inline
 export function expand(b: usize, kind: u32, total: usize, row: u32, first: usize, count: u32, to: usize): void {
   if (kind == NF4) expand4(b, total, first, count, to);
-  else expand8(b, total, row, first, count, to);
+  else expandWords(b, kind, <u32>(total / row), row, <u32>(first / row), <u32>(first % row), count, to);
 }
 
 function expand4(b: usize, total: usize, first: usize, count: u32, to: usize): void {
@@ -80,22 +80,129 @@ function one(b: usize, map: usize, i: usize): f32 {
   return load<f32>(map + ((i & 1 ? byte & 15 : byte >> 4) << 2));
 }
 
-/** The same for int8: elements of one row, which has `row` of them. */
-function expand8(b: usize, total: usize, row: u32, first: usize, count: u32, to: usize): void {
-  const scale = load<f32>(b + (((total + 3) / 4) << 2) + ((first / row) << 2));
-  const factor = f32x4.splat(scale);
-  let from = b + first;
-  let i: u32 = 0;
-  for (; i + 8 <= count; i += 8) {
-    const v = i16x8.extend_low_i8x16_s(v128.load64_zero(from));
-    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(v)), factor), 0);
-    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(v)), factor), 16);
-    from += 8;
-    to += 32;
-  }
-  for (; i < count; i++) {
-    store<f32>(to, <f32>load<i8>(from) * scale);
-    from++;
+/** Columns of an int8 or int4 matrix that share a scale: all of a row, or 64. */
+const GROUP: u32 = 64;
+
+/** Shift from columns to the words that hold them. */
+@inline
+export function wordShift(kind: u32): u32 {
+  return kind == INT8 ? 2 : 3;
+}
+
+/** Where the scales of a matrix [rows, columns] begin. */
+@inline
+export function scalesOf(b: usize, kind: u32, rows: u32, columns: u32): usize {
+  const each: u32 = 1 << wordShift(kind);
+  return b + (<usize>((columns + each - 1) >> wordShift(kind)) * rows << 2);
+}
+
+/** Where those of the group of column `k` begin, and how far behind them the least values lie. */
+@inline
+export function groupScales(scales: usize, rows: u32, k: u32): usize {
+  return scales + (<usize>(k / GROUP) * rows << 1);
+}
+
+@inline
+export function leastBehind(rows: u32, columns: u32): usize {
+  return <usize>(((columns + GROUP - 1) / GROUP) * rows + 1) >> 1 << 2;
+}
+
+/** Elements [first, first + count) of one row of an int8 or int4 matrix [rows, columns]. */
+function expandWords(b: usize, kind: u32, rows: u32, columns: u32, row: u32, first: u32, count: u32, to: usize): void {
+  const scales = scalesOf(b, kind, rows, columns);
+  const least = leastBehind(rows, columns);
+  let scale: f32 = kind == INT8 ? load<f32>(scales + (<usize>row << 2)) : 0;
+  for (let k = first; k < first + count; k++) {
+    const word = load<u32>(b + (<usize>((k >> wordShift(kind)) * rows + row) << 2));
+    if (kind == INT8) {
+      store<f32>(to, <f32>(<i32>(word << (24 - ((k & 3) << 3))) >> 24) * scale);
+    } else {
+      const at = groupScales(scales, rows, k) + (<usize>row << 1);
+      store<f32>(to, <f32>((word >> ((k & 7) << 2)) & 15) * half1(at, FLOAT16) + half1(at + least, FLOAT16));
+    }
     to += 4;
+  }
+}
+
+/**
+ * Columns [k, k + depth) of rows [row, row + width) of an int8 or int4 matrix [rows, columns] as floats, those of one column together:
+ * `stride` floats apart, a multiple of 4, at least the width. k is a multiple of 8.
+ */
+export function expandTile(
+  b: usize, kind: u32, rows: u32, columns: u32, k: u32, depth: u32, row: u32, width: u32, to: usize, stride: u32,
+): void {
+  const scales = scalesOf(b, kind, rows, columns);
+  const least = leastBehind(rows, columns);
+  const each: u32 = 1 << wordShift(kind);
+  for (let done: u32 = 0; done < depth; done += each) {
+    const here = min(each, depth - done);
+    const words = b + (<usize>(((k + done) >> wordShift(kind)) * rows + row) << 2);
+    const group = groupScales(scales, rows, k + done) + (<usize>row << 1);
+    for (let x: u32 = 0; x < width; x += 4) {
+      const four = v128.load(words + (<usize>x << 2));
+      let at = to + ((<usize>done * stride + x) << 2);
+      if (kind == INT8) {
+        const scale = v128.load(scales + (<usize>(row + x) << 2));
+        for (let s: u32 = 0; s < here; s++) {
+          v128.store(at, int8s(four, s, scale));
+          at += <usize>stride << 2;
+        }
+      } else {
+        const scale = lower4(v128.load64_zero(group + (<usize>x << 1)), FLOAT16);
+        const low = lower4(v128.load64_zero(group + least + (<usize>x << 1)), FLOAT16);
+        for (let s: u32 = 0; s < here; s++) {
+          v128.store(at, int4s(four, s, scale, low));
+          at += <usize>stride << 2;
+        }
+      }
+    }
+  }
+}
+
+/** The numbers that stand at place s in each of four words. */
+@inline
+function int8s(words: v128, s: u32, scale: v128): v128 {
+  return f32x4.mul(f32x4.convert_i32x4_s(i32x4.shr_s(i32x4.shl(words, 24 - (s << 3)), 24)), scale);
+}
+
+/** A code times a float16 has no more bits than a float: so it is no matter whether the sum is fused. */
+@inline
+function int4s(words: v128, s: u32, scale: v128, least: v128): v128 {
+  const codes = v128.and(i32x4.shr_u(words, s << 2), i32x4.splat(15));
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(codes), scale), least);
+}
+
+/**
+ * sums += A B for a few rows of A, where B is `depth` columns, from k on, of `width` rows of an int8 or int4 matrix [rows, columns], from
+ * `row` on: each sum is the same chain of products as where B is packed. The depth is a multiple of 8. Strides of A and of the sums
+ * are in bytes.
+ */
+export function fewTimesWords(
+  few: u32, width: u32, depth: u32, a: usize, aRow: usize, b: usize, kind: u32, rows: u32, columns: u32, k: u32, row: u32,
+  sums: usize, sumsRow: usize,
+): void {
+  const scales = scalesOf(b, kind, rows, columns);
+  const least = leastBehind(rows, columns);
+  const each: u32 = 1 << wordShift(kind);
+  for (let done: u32 = 0; done < depth; done += each) {
+    const words = b + (<usize>(((k + done) >> wordShift(kind)) * rows + row) << 2);
+    const group = groupScales(scales, rows, k + done) + (<usize>row << 1);
+    const left = a + (<usize>done << 2);
+    for (let x: u32 = 0; x < width; x += 4) {
+      const four = v128.load(words + (<usize>x << 2));
+      const isInt8 = kind == INT8;
+      const scale = isInt8
+        ? v128.load(scales + (<usize>(row + x) << 2))
+        : lower4(v128.load64_zero(group + (<usize>x << 1)), FLOAT16);
+      const low = isInt8 ? scale : lower4(v128.load64_zero(group + least + (<usize>x << 1)), FLOAT16);
+      for (let s: u32 = 0; s < each; s++) {
+        const v = isInt8 ? int8s(four, s, scale) : int4s(four, s, scale, low);
+        for (let r: u32 = 0; r < few; r++) {
+          const at = sums + <usize>r * sumsRow + (<usize>x << 2);
+          const factor = v128.load32_splat(left + <usize>r * aRow + (<usize>s << 2));
+          v128.store(at, madd(factor, v, v128.load(at)));
+        }
+      }
+    }
   }
 }

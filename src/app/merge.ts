@@ -96,10 +96,10 @@ function mergedModel(
 }
 
 /** The numbers that a matrix stood for while it was held in fewer bits. */
-function asTrained(values: Float32Array, { shape, linear, decay }: Parameter, storage: Storage): Float32Array {
+function asTrained(values: Float32Array, { shape, role, decay }: Parameter, storage: Storage): Float32Array {
   if (storage === "bf16") return decay ? widened(narrowed(values)) : values;
   if (storage === "f16") return decay ? widenedFromF16(narrowedToF16(values)) : values;
-  if (!linear || !isQuantised(storage)) return values;
+  if (role !== "linear" || !isQuantised(storage)) return values;
   return dequantise(quantise(values, shape, storage), shape, storage);
 }
 

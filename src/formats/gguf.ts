@@ -57,7 +57,7 @@ export function* ggufWriting(path: string, source: GgufSource, type: GgufType): 
   const metadata = metadataOf(source, type);
   let offset = 0;
   const tensors = model.parameters.list.map((parameter): Placed => {
-    const placed = { parameter, name: ggmlName(parameter.name), turned: parameter.linear === true, offset };
+    const placed = { parameter, name: ggmlName(parameter.name), turned: parameter.role === "linear", offset };
     const kind = typeOf(parameter, placed.turned, type);
     const size = bytesOf(kind, parameter.size);
     offset += Math.ceil(size / ALIGNMENT) * ALIGNMENT;

@@ -19,7 +19,7 @@ import { architectureOf } from "./architectures";
 import { type HeadLoss, type RowLoss, rowLoss } from "./head";
 import { type LogProbOptions, type LogProbs, logProbs } from "./log-probs";
 import { type Adapter, adaptedLinear, narrowedInput } from "./lora";
-import { layOut, type ParameterSpec, type Parameters, parameter, type Storage } from "./parameters";
+import { layOut, type ParameterSpec, type Parameters, parameter, type Storage, type TableStorage } from "./parameters";
 import { addProduct, embed, project, tableParts } from "./table";
 
 export interface Model {
@@ -48,16 +48,21 @@ export interface HeadOptions {
   readonly dropout?: HiddenOptions["dropout"];
 }
 
-/** `storage`: all but f32 are to be read and not to be trained. */
-export function modelOf(config: ModelConfig, storage: Storage = "f32"): Model {
+/** `storage`: all but f32 are to be read and not to be trained. `tables`: see TableStorage. */
+export function modelOf(config: ModelConfig, storage: Storage = "f32", tables: TableStorage = "f32"): Model {
   const architecture = architectureOf(config.type, "model");
-  const linear = new Set(architecture.modules(config).map(({ name }) => `${name}.weight`));
+  const roles = new Map<string, ParameterSpec["role"]>([
+    ...architecture.modules(config).map(({ name }) => [`${name}.weight`, "linear"] as const),
+    [architecture.embedding, "table"],
+    [`${HEAD}.weight`, "table"],
+  ]);
   const specs = [...architecture.specs(config), ...headSpecs(config)];
   return over(
     config,
     layOut(
-      specs.map((spec) => ({ ...spec, linear: linear.has(spec.name) })),
+      specs.map((spec) => ({ ...spec, role: roles.get(spec.name) })),
       storage,
+      tables,
     ),
     [],
   );

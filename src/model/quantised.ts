@@ -1,53 +1,20 @@
 /**
- * Matrices quantised as bitsandbytes does it. nf4: the 4-bit normal float of QLoRA with double quantisation
- * (https://arxiv.org/abs/2305.14314, section 3; create_normal_map and create_dynamic_map of bitsandbytes' functional.py). int8: each
- * row scaled by its largest magnitude, the weights of https://arxiv.org/abs/2208.07339.
+ * Matrices quantised in the words that kernels read (tensor/stored.ts). int8: each row scaled by its largest magnitude, the weights of
+ * https://arxiv.org/abs/2208.07339. int4: 64 inputs of a row share a scale and a least value, both float16, as in mlx and torchao.
+ * nf4: nf4.ts.
  */
 import { type Shape, sizeOf } from "../tensor/shape";
-import { BLOCK, int8Layout, NESTED, nf4Layout } from "../tensor/stored";
+import { GROUP, int4Layout, int8Layout, wordsOf } from "../tensor/stored";
+import { largestOf } from "./largest";
+import { packNf4, unpackNf4 } from "./nf4";
 import { transposed } from "./transpose";
 
-export type Quantisation = "nf4" | "int8";
-
-/** The sixteen values of nf4, ascending. */
-export const NF4 = Float32Array.of(
-  -1.0,
-  -0.6961928009986877,
-  -0.5250730514526367,
-  -0.39491748809814453,
-  -0.28444138169288635,
-  -0.18477343022823334,
-  -0.09105003625154495,
-  0.0,
-  0.07958029955625534,
-  0.16093020141124725,
-  0.24611230194568634,
-  0.33791524171829224,
-  0.44070982933044434,
-  0.5626170039176941,
-  0.7229568362236023,
-  1.0,
-);
-
-/** The 256 values of the signed 8-bit dynamic map, ascending: a decimal exponent and a fraction that share seven bits. */
-export function dynamicMap(): Float32Array {
-  const values = [0, 1];
-  for (let exponent = 0; exponent < 7; exponent++) {
-    const count = 2 ** exponent;
-    const edge = (i: number) => Math.fround(0.1 + (0.9 * i) / count);
-    for (let i = 0; i < count; i++) {
-      const mean = Math.fround(Math.fround(edge(i) + edge(i + 1)) / 2);
-      values.push(10 ** (exponent - 6) * mean, -(10 ** (exponent - 6)) * mean);
-    }
-  }
-  return Float32Array.from(values).sort();
-}
+export type Quantisation = "nf4" | "int8" | "int4";
+export const quantisations = ["nf4", "int8", "int4"] as const satisfies readonly Quantisation[];
 
 /** Bits of storage for each weight of a matrix of this shape. */
 export function bitsPerWeight(shape: Shape, kind: Quantisation): number {
-  const count = sizeOf(shape);
-  const { words } = kind === "nf4" ? nf4Layout(count) : int8Layout(count, shape[0]!);
-  return (32 * words) / count;
+  return (32 * wordsOf(shape, kind)) / sizeOf(shape);
 }
 
 /** A linear layer's matrix [in, out] in the words that kernels read, which are those of [out, in]. */
@@ -63,115 +30,143 @@ export function dequantise(words: Uint32Array, shape: Shape, kind: Quantisation)
 
 /** A matrix [out, in] in the words that kernels read. */
 export function pack(values: Float32Array, shape: Shape, kind: Quantisation): Uint32Array {
-  return kind === "nf4" ? packNf4(values) : packInt8(values, shape);
+  if (kind === "nf4") return packNf4(values);
+  return kind === "int8" ? packInt8(quantiseInt8(values, shape), shape) : packInt4(quantiseInt4(values, shape), shape);
 }
 
 /** The values that the words stand for. */
 export function unpack(words: Uint32Array, shape: Shape, kind: Quantisation): Float32Array {
-  return kind === "nf4" ? unpackNf4(words, sizeOf(shape)) : unpackInt8(words, shape);
+  if (kind === "nf4") return unpackNf4(words, sizeOf(shape));
+  return kind === "int8" ? unpackInt8(words, shape) : unpackInt4(words, shape);
 }
 
-/** Between neighbouring values; the nearer one is taken. */
-const midpoints = NF4.subarray(1).map((v, i) => (v + NF4[i]!) / 2);
-
-/** How many midpoints are below x: by halves. */
-function nf4Code(x: number): number {
-  let code = x > midpoints[7]! ? 8 : 0;
-  if (x > midpoints[code + 3]!) code += 4;
-  if (x > midpoints[code + 1]!) code += 2;
-  return x > midpoints[code]! ? code + 1 : code;
+/** An int8 matrix [rows, columns]: its codes, row after row, and the rows' scales. */
+export interface Int8 {
+  readonly codes: Int8Array;
+  readonly scales: Float32Array;
 }
 
-function packNf4(values: Float32Array): Uint32Array {
-  const layout = nf4Layout(values.length);
+/** Each row by its largest magnitude over 127, to the nearest, of two as near to the even one. */
+export function quantiseInt8(values: Float32Array, [rows = 0, columns = 0]: Shape): Int8 {
+  const codes = new Int8Array(rows * columns);
+  const largest = largestOf(values, columns);
+  for (let row = 0; row < rows; row++) {
+    const factor = largest[row] === 0 ? 0 : Math.fround(127 / largest[row]!);
+    for (let i = row * columns; i < (row + 1) * columns; i++) codes[i] = nearest(Math.fround(values[i]! * factor));
+  }
+  return { codes, scales: largest.map((v) => v / 127) };
+}
+
+export function packInt8({ codes, scales }: Int8, [rows = 0, columns = 0]: Shape): Uint32Array {
+  const layout = int8Layout(rows, columns);
   const words = new Uint32Array(layout.words);
-  const bytes = new Uint8Array(words.buffer);
-  const floats = new Float32Array(words.buffer);
-  const largest = largestOf(values, BLOCK);
-  for (let block = 0; block < layout.blocks; block++) {
-    const scale = largest[block]!;
-    const end = Math.min((block + 1) * BLOCK, values.length);
-    for (let i = block * BLOCK; i < end; i++) {
-      const code = nf4Code(scale === 0 ? 0 : Math.fround(values[i]! / scale));
-      bytes[i >> 1]! |= i % 2 === 0 ? code << 4 : code;
-    }
-  }
-
-  const map = dynamicMap();
-  const offset = Math.fround(largest.reduce((sum, v) => sum + v, 0) / Math.max(1, largest.length));
-  const rest = largest.map((v) => v - offset);
-  const nested = largestOf(rest, NESTED);
-  rest.forEach((v, block) => {
-    const scale = nested[Math.floor(block / NESTED)]!;
-    bytes[4 * layout.scales + block] = nearestIn(map, scale === 0 ? 0 : Math.fround(v / scale));
-  });
-  floats.set(NF4, layout.map);
-  floats.set(map, layout.scaleMap);
-  floats.set(nested, layout.nested);
-  floats[layout.offset] = offset;
-  return words;
-}
-
-function unpackNf4(words: Uint32Array, count: number): Float32Array {
-  const layout = nf4Layout(count);
-  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
-  const scales = new Float32Array(layout.blocks).map((_, block) => {
-    const code = bytes[4 * layout.scales + block]!;
-    const product = Math.fround(floats[layout.scaleMap + code]! * floats[layout.nested + Math.floor(block / NESTED)]!);
-    return product + floats[layout.offset]!;
-  });
-  const values = new Float32Array(count);
-  for (let i = 0; i < count; i++) {
-    const byte = bytes[i >> 1]!;
-    values[i] = floats[layout.map + (i % 2 === 0 ? byte >> 4 : byte & 15)]! * scales[Math.floor(i / BLOCK)]!;
-  }
-  return values;
-}
-
-function packInt8(values: Float32Array, [rows = 0, columns = 0]: Shape): Uint32Array {
-  const { scales, words: size } = int8Layout(values.length, rows);
-  const words = new Uint32Array(size);
   const bytes = new Int8Array(words.buffer);
-  const floats = new Float32Array(words.buffer);
-  largestOf(values, columns).forEach((largest, row) => {
-    floats[scales + row] = largest / 127;
-    for (let i = row * columns; i < (row + 1) * columns; i++)
-      bytes[i] = largest === 0 ? 0 : Math.round((127 * values[i]!) / largest);
-  });
+  for (let row = 0; row < rows; row++)
+    for (let k = 0; k < columns; k++) bytes[4 * ((k >> 2) * rows + row) + (k & 3)] = codes[row * columns + k]!;
+  new Float32Array(words.buffer).set(scales, layout.scales);
   return words;
+}
+
+export function unpackedInt8(words: Uint32Array, [rows = 0, columns = 0]: Shape): Int8 {
+  const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
+  const codes = new Int8Array(rows * columns);
+  for (let row = 0; row < rows; row++)
+    for (let k = 0; k < columns; k++) codes[row * columns + k] = bytes[4 * ((k >> 2) * rows + row) + (k & 3)]!;
+  const { scales } = int8Layout(rows, columns);
+  return { codes, scales: new Float32Array(words.buffer, words.byteOffset, words.length).slice(scales, scales + rows) };
 }
 
 function unpackInt8(words: Uint32Array, shape: Shape): Float32Array {
-  const count = sizeOf(shape);
-  const { scales } = int8Layout(count, shape[0]!);
-  const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
-  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
-  const values = new Float32Array(count);
-  for (let i = 0; i < count; i++) values[i] = bytes[i]! * floats[scales + Math.floor(i / shape[1]!)]!;
-  return values;
+  const { codes, scales } = unpackedInt8(words, shape);
+  return Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / shape[1]!)]!);
 }
 
-/** The largest magnitude of each run of `size` values. */
-function largestOf(values: Float32Array, size: number): Float32Array {
-  const largest = new Float32Array(Math.ceil(values.length / size));
-  for (let run = 0; run < largest.length; run++) {
-    const end = Math.min((run + 1) * size, values.length);
-    let most = 0;
-    for (let i = run * size; i < end; i++) most = Math.max(most, Math.abs(values[i]!));
-    largest[run] = most;
-  }
-  return largest;
+/** An int4 matrix [rows, columns]: a code for each element, row after row, and for each run of 64 of a row a scale and a least value. */
+export interface Int4 {
+  readonly codes: Uint8Array;
+  /** [rows, groups]. */
+  readonly scales: Float16Array;
+  readonly least: Float16Array;
 }
 
-/** The place of the value of an ascending list that is nearest to x. */
-function nearestIn(list: Float32Array, x: number): number {
-  let low = 0;
-  let high = list.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (list[middle]! <= x) low = middle;
-    else high = middle;
+const LEVELS = 15;
+
+/** Of each group the least value and fifteen equal steps to the largest, both rounded to float16 before the codes are chosen. */
+export function quantiseInt4(values: Float32Array, [rows = 0, columns = 0]: Shape): Int4 {
+  const { groups } = int4Layout(rows, columns);
+  const [scales, least] = [new Float16Array(rows * groups), new Float16Array(rows * groups)];
+  const codes = new Uint8Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    for (let group = 0; group < groups; group++) {
+      const first = row * columns + group * GROUP;
+      const run = values.subarray(first, Math.min(first + GROUP, (row + 1) * columns));
+      let [low, high] = [Infinity, -Infinity];
+      for (const v of run) {
+        if (v < low) low = v;
+        if (v > high) high = v;
+      }
+      const at = row * groups + group;
+      least[at] = inHalf(low);
+      scales[at] = inHalf((high - least[at]!) / LEVELS);
+      codes.set(codesOf(run, scales[at]!, least[at]!), first);
+    }
   }
-  return x - list[low]! <= list[high]! - x ? low : high;
+  return { codes, scales, least };
+}
+
+/** The nearest code of each value, where the values are `least` + code x `scale`. */
+export function codesOf(values: Float32Array, scale: number, least: number): Uint8Array {
+  return Uint8Array.from(values, (v) =>
+    scale === 0 ? 0 : Math.min(LEVELS, Math.max(0, nearest(Math.fround((v - least) / scale)))),
+  );
+}
+
+/** The largest float16 stands for what is larger. */
+const inHalf = (v: number) => Math.min(65504, Math.max(-65504, v));
+
+export function packInt4({ codes, scales, least }: Int4, [rows = 0, columns = 0]: Shape): Uint32Array {
+  const layout = int4Layout(rows, columns);
+  const words = new Uint32Array(layout.words);
+  const halves = new Float16Array(words.buffer);
+  for (let row = 0; row < rows; row++) {
+    for (let k = 0; k < columns; k++) words[(k >> 3) * rows + row]! |= codes[row * columns + k]! << (4 * (k & 7));
+    for (let group = 0; group < layout.groups; group++) {
+      halves[2 * layout.scales + group * rows + row] = scales[row * layout.groups + group]!;
+      halves[2 * layout.least + group * rows + row] = least[row * layout.groups + group]!;
+    }
+  }
+  return words;
+}
+
+export function unpackedInt4(words: Uint32Array, [rows = 0, columns = 0]: Shape): Int4 {
+  const layout = int4Layout(rows, columns);
+  const halves = new Float16Array(words.buffer, words.byteOffset, 2 * words.length);
+  const codes = new Uint8Array(rows * columns);
+  const [scales, least] = [new Float16Array(rows * layout.groups), new Float16Array(rows * layout.groups)];
+  for (let row = 0; row < rows; row++) {
+    for (let k = 0; k < columns; k++) codes[row * columns + k] = (words[(k >> 3) * rows + row]! >>> (4 * (k & 7))) & 15;
+    for (let group = 0; group < layout.groups; group++) {
+      scales[row * layout.groups + group] = halves[2 * layout.scales + group * rows + row]!;
+      least[row * layout.groups + group] = halves[2 * layout.least + group * rows + row]!;
+    }
+  }
+  return { codes, scales, least };
+}
+
+function unpackInt4(words: Uint32Array, shape: Shape): Float32Array {
+  const { codes, scales, least } = unpackedInt4(words, shape);
+  const [, columns = 0] = shape;
+  const groups = Math.ceil(columns / GROUP);
+  return Float32Array.from(codes, (code, i) => {
+    const at = Math.floor(i / columns) * groups + Math.floor((i % columns) / GROUP);
+    return code * scales[at]! + least[at]!;
+  });
+}
+
+/** To the nearest integer, of two as near to the even one. */
+function nearest(v: number): number {
+  const below = Math.floor(v);
+  const rest = v - below;
+  if (rest !== 0.5) return rest < 0.5 ? below : below + 1;
+  return below % 2 === 0 ? below : below + 1;
 }

@@ -5,7 +5,7 @@ import { isHalf, isQuantised } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "./half";
 import type { Parameter, Parameters } from "./parameters";
-import { dequantise, quantise } from "./quantised";
+import { dequantise, pack, quantise, unpack } from "./quantised";
 
 export class Slab implements Disposable {
   readonly buffer: DeviceBuffer;
@@ -49,7 +49,8 @@ export class Slab implements Disposable {
     const whole = this.sliceOf(parameter);
     if (isQuantised(dtype)) {
       if (values.length !== parameter.size) throw new Error(`${parameter.name} is quantised: write it whole`);
-      this.device.upload(whole, quantise(values, parameter.shape, dtype));
+      const words = turned(parameter) ? quantise(values, parameter.shape, dtype) : pack(values, parameter.shape, dtype);
+      this.device.upload(whole, words);
       return;
     }
     const width = isHalf(dtype) ? 2 : 4;
@@ -68,7 +69,11 @@ export class Slab implements Disposable {
   /** A parameter's values as numbers, in its own shape. Waits for the device. */
   read(parameter: Parameter): Float32Array<ArrayBuffer> {
     const { dtype } = parameter.tensor;
-    if (isQuantised(dtype)) return dequantise(this.wordsOf(parameter), parameter.shape, dtype);
+    if (isQuantised(dtype)) {
+      const words = this.wordsOf(parameter);
+      const values = turned(parameter) ? dequantise : unpack;
+      return values(words, parameter.shape, dtype);
+    }
     const values = new Float32Array(parameter.size);
     if (isHalf(dtype)) {
       const halves = new Uint16Array(this.wordsOf(parameter).buffer, 0, values.length);
@@ -78,8 +83,13 @@ export class Slab implements Disposable {
     return values;
   }
 
-  /** As it is stored. */
-  private wordsOf(parameter: Parameter): Uint32Array<ArrayBuffer> {
+  /** Words as `wordsOf` gives them. */
+  writeWords(parameter: Parameter, words: Uint32Array): void {
+    this.device.upload(this.sliceOf(parameter), words);
+  }
+
+  /** As it is stored. Waits for the device. */
+  wordsOf(parameter: Parameter): Uint32Array<ArrayBuffer> {
     const words = new Uint32Array(parameter.sizeBytes / 4);
     this.device.download(this.sliceOf(parameter), words);
     return words;
@@ -100,6 +110,11 @@ export class Slab implements Disposable {
   [Symbol.dispose](): void {
     this.buffer.free();
   }
+}
+
+/** Whether it lies the other way round than its own shape says. */
+function turned({ role }: Parameter): boolean {
+  return role === "linear";
 }
 
 /** The slices of all parameters of several slabs. */

@@ -1,10 +1,11 @@
 /** A table of one row a token, in parts that each fit one binding of any device: GPT-2's 154 MB of embeddings are two. */
 
+import { UserError } from "../errors";
 import { zeros } from "../ops/fill";
 import { gather, gatherPart } from "../ops/gather";
 import { addColumns, matmul } from "../ops/matmul";
 import { matrixOf, sizeOf } from "../tensor/shape";
-import { bytesOf, isHalf } from "../tensor/stored";
+import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
 import { type Tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 
 /** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
@@ -20,6 +21,15 @@ export interface TablePart {
 /** The table itself where it fits, else runs of its rows of about one size. */
 export function tableParts(table: Tensor, most = BINDING_BYTES): TablePart[] {
   const { rows, columns } = matrixOf("tableParts", "table", table.shape);
+  // A quantised one has no parts of its own: the scales lie behind it.
+  if (isQuantised(table.dtype)) {
+    const size = 4 * wordsOf(table.shape, table.dtype);
+    if (size > most)
+      throw new UserError(`a table of ${rows} x ${columns} in ${table.dtype} is larger than ${most >> 20} MiB`, {
+        hint: "keep the model in another form: --storage bf16",
+      });
+    return [{ tensor: table, first: 0, rows }];
+  }
   const count = Math.ceil((bytesOf(table.dtype) * rows * columns) / most);
   if (count <= 1) return [{ tensor: table, first: 0, rows }];
   const alignment = isHalf(table.dtype) ? 2 * VIEW_ALIGNMENT : VIEW_ALIGNMENT;

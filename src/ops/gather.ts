@@ -9,6 +9,7 @@ import { zeros } from "./fill";
 /** table[ids[n]] for each n: [V, C], [N] (u32) -> [N, C]. Ids are not checked on the device: check them on the way in. */
 export function gather(table: Tensor, ids: Tensor): Tensor {
   const { rows: tableRows, columns } = matrixOf("gather", "table", table.shape);
+  if (table.dtype === "nf4" || table.dtype === "int4") throw new Error(`gather reads no table in ${table.dtype}`);
   const rows = sizeOf(ids.shape);
   return tensor({
     name: "gather",

@@ -4,7 +4,7 @@ import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "../../src/model/half";
-import { pack, unpack } from "../../src/model/quantised";
+import { pack, quantisations, unpack } from "../../src/model/quantised";
 import {
   accumulate,
   add,
@@ -340,7 +340,7 @@ describe.each(["bf16", "f16"] as const)("matrices stored in %s", (dtype) => {
   });
 });
 
-describe.each(["nf4", "int8"] as const)("matrices quantised to %s", (kind) => {
+describe.each(quantisations)("matrices quantised to %s", (kind) => {
   /** Numbers that it holds, so that only the arithmetic differs. */
   const quantised = (...shape: number[]): Given => {
     const size = shape.reduce((a, b) => a * b, 1);
@@ -378,10 +378,15 @@ describe.each(["nf4", "int8"] as const)("matrices quantised to %s", (kind) => {
     ["few rows, a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[3, n], quantised(21, n)]],
     ["many columns", (a, b) => matmul(a!, b!), (n) => [[40, 11], quantised(11, 8 * n)]],
     ["many rows of b", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[40, 200], quantised(8 * n, 200)]],
+    ["one row, a long a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[1, 600], quantised(8 * n + 3, 600)]],
+    ["five rows, a long a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[5, 296], quantised(8 * n, 296)]],
   ];
   test.each(forms.flatMap(([name, op, given]) => [1, 8, 17, 33, 64, 100].map((n) => [name, n, op, given] as const)))(
     "%s at %i",
     (_name, n, op, given) => check(op, given(n)),
+  );
+  test.skipIf(kind !== "int8").each([4, 5, 64, 67])("a table of width %i gives its rows", (n) =>
+    check((table, ids) => gather(table!, ids!), [quantised(37, n), { shape: [6], values: [0, 36, 7, 7, 12, 1], dtype: "u32" }]),
   );
   test("are refused by an op that cannot read them", () => {
     const x = input("x", [4, 4], kind);

@@ -4,7 +4,7 @@ import type { Device } from "../../src/device/device";
 import { widened, widenedFromF16 } from "../../src/model/half";
 import { unpack } from "../../src/model/quantised";
 import { matmul } from "../../src/ops";
-import type { DType } from "../../src/tensor/stored";
+import { type DType, isQuantised } from "../../src/tensor/stored";
 import { input, type Tensor } from "../../src/tensor/tensor";
 import { stored } from "./oracle";
 
@@ -40,8 +40,8 @@ function randomShape(random: () => number): Shape {
     number,
     number,
   ];
-  const dtype = (["f32", "f32", "f32", "bf16", "f16", "nf4", "int8"] as const)[Math.floor(7 * random())]!;
-  const quantised = dtype === "nf4" || dtype === "int8";
+  const dtype = (["f32", "f32", "f32", "bf16", "f16", "nf4", "int8", "int4"] as const)[Math.floor(8 * random())]!;
+  const quantised = isQuantised(dtype);
   return {
     rows: random() < 0.3 ? below(8) : rows,
     columns,
@@ -91,7 +91,7 @@ function errorOf(on: Device, { rows, columns, inner, dtype, ...form }: Shape, ra
 function held(words: ReturnType<typeof stored>, { dtype, shape }: Tensor): Float32Array {
   if (dtype === "bf16") return widened(words as Uint16Array);
   if (dtype === "f16") return widenedFromF16(words as Uint16Array);
-  return dtype === "nf4" || dtype === "int8" ? unpack(words as Uint32Array, shape, dtype) : (words as Float32Array);
+  return isQuantised(dtype) ? unpack(words as Uint32Array, shape, dtype) : (words as Float32Array);
 }
 
 /** Numbers in [0, 1): https://doi.org/10.18637/jss.v008.i14 (xorshift). */

@@ -8,6 +8,7 @@ import * as maps from "./maps";
 import { type Label, r12, r13, rax, rbp, rbx, rcx, rdi } from "./operands";
 import { type Kind, kinds, writePackColumns, writePackRows, writePackStrips } from "./pack";
 import { writeProduct } from "./product";
+import { type WordKind, wordKinds, writeFewWords, writePackWords } from "./words";
 import { base, given, type Writer, writer } from "./writer";
 
 type Kernel = readonly [name: string, write: (code: Writer) => void];
@@ -21,6 +22,12 @@ const ofKinds = (name: string, write: (code: Writer, kind: Kind) => void): Kerne
   family(
     name,
     kinds.map((kind) => (code: Writer) => write(code, kind)),
+  );
+
+const ofWordKinds = (name: string, write: (code: Writer, kind: WordKind) => void): Kernel[] =>
+  family(
+    name,
+    wordKinds.map((kind) => (code: Writer) => write(code, kind)),
   );
 
 /** In the order of their numbers, under the names that these have in kernels/cpu/native.ts. */
@@ -47,6 +54,8 @@ export const kernels: readonly Kernel[] = [
   ...family("UNARY", unaries),
   ...family("BINARY", binaries),
   ["DROPOUT", maps.writeDropout],
+  ...ofWordKinds("PACK_WORDS", writePackWords),
+  ...ofWordKinds("FEW_WORDS", writeFewWords),
 ];
 
 const kept = [rbx, rbp, r12, r13, base, given];
