@@ -80,7 +80,7 @@ export function packNf4(values: Float32Array): Uint32Array {
   return words;
 }
 
-export function unpackNf4(words: Uint32Array, count: number): Float32Array {
+export function unpackNf4(words: Uint32Array, count: number): Float32Array<ArrayBuffer> {
   const layout = nf4Layout(count);
   const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   const floats = new Float32Array(words.buffer, words.byteOffset, words.length);

@@ -10,7 +10,7 @@ import { packNf4, unpackNf4 } from "./nf4";
 import { transposed } from "./transpose";
 
 export type Quantisation = "nf4" | "int8" | "int4";
-export const quantisations = ["nf4", "int8", "int4"] as const satisfies readonly Quantisation[];
+export const quantisations: Quantisation[] = ["nf4", "int8", "int4"];
 
 /** Bits of storage for each weight of a matrix of this shape. */
 export function bitsPerWeight(shape: Shape, kind: Quantisation): number {
@@ -35,7 +35,7 @@ export function pack(values: Float32Array, shape: Shape, kind: Quantisation): Ui
 }
 
 /** The values that the words stand for. */
-export function unpack(words: Uint32Array, shape: Shape, kind: Quantisation): Float32Array {
+export function unpack(words: Uint32Array, shape: Shape, kind: Quantisation): Float32Array<ArrayBuffer> {
   if (kind === "nf4") return unpackNf4(words, sizeOf(shape));
   return kind === "int8" ? unpackInt8(words, shape) : unpackInt4(words, shape);
 }
@@ -76,7 +76,7 @@ export function unpackedInt8(words: Uint32Array, [rows = 0, columns = 0]: Shape)
   return { codes, scales: new Float32Array(words.buffer, words.byteOffset, words.length).slice(scales, scales + rows) };
 }
 
-function unpackInt8(words: Uint32Array, shape: Shape): Float32Array {
+function unpackInt8(words: Uint32Array, shape: Shape): Float32Array<ArrayBuffer> {
   const { codes, scales } = unpackedInt8(words, shape);
   return Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / shape[1]!)]!);
 }
@@ -153,7 +153,7 @@ export function unpackedInt4(words: Uint32Array, [rows = 0, columns = 0]: Shape)
   return { codes, scales, least };
 }
 
-function unpackInt4(words: Uint32Array, shape: Shape): Float32Array {
+function unpackInt4(words: Uint32Array, shape: Shape): Float32Array<ArrayBuffer> {
   const { codes, scales, least } = unpackedInt4(words, shape);
   const [, columns = 0] = shape;
   const groups = Math.ceil(columns / GROUP);

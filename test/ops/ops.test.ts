@@ -378,15 +378,26 @@ describe.each(quantisations)("matrices quantised to %s", (kind) => {
     ["few rows, a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[3, n], quantised(21, n)]],
     ["many columns", (a, b) => matmul(a!, b!), (n) => [[40, 11], quantised(11, 8 * n)]],
     ["many rows of b", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[40, 200], quantised(8 * n, 200)]],
-    ["one row, a long a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[1, 600], quantised(8 * n + 3, 600)]],
-    ["five rows, a long a bT", (a, b) => matmul(a!, b!, { transposeB: true }), (n) => [[5, 296], quantised(8 * n, 296)]],
+    [
+      "one row, a long a bT",
+      (a, b) => matmul(a!, b!, { transposeB: true }),
+      (n) => [[1, 600], quantised(8 * n + 3, 600)],
+    ],
+    [
+      "five rows, a long a bT",
+      (a, b) => matmul(a!, b!, { transposeB: true }),
+      (n) => [[5, 296], quantised(8 * n, 296)],
+    ],
   ];
   test.each(forms.flatMap(([name, op, given]) => [1, 8, 17, 33, 64, 100].map((n) => [name, n, op, given] as const)))(
     "%s at %i",
     (_name, n, op, given) => check(op, given(n)),
   );
   test.skipIf(kind !== "int8").each([4, 5, 64, 67])("a table of width %i gives its rows", (n) =>
-    check((table, ids) => gather(table!, ids!), [quantised(37, n), { shape: [6], values: [0, 36, 7, 7, 12, 1], dtype: "u32" }]),
+    check(
+      (table, ids) => gather(table!, ids!),
+      [quantised(37, n), { shape: [6], values: [0, 36, 7, 7, 12, 1], dtype: "u32" }],
+    ),
   );
   test("are refused by an op that cannot read them", () => {
     const x = input("x", [4, 4], kind);
