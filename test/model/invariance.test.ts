@@ -39,6 +39,7 @@ describe.each([...cpuKinds])("on the CPU (%s)", (kind) => {
     ["f16", true],
     ["nf4", true],
     ["int8", true],
+    ["int4", true],
   ])("a row of a product with %s, transposed %p, is the same among 1 to 20 rows", (dtype, transposeB) => {
     for (const [inner, columns] of [
       [600, 130],
