@@ -11,7 +11,7 @@ import { expectRows } from "./model";
 
 /** A Hugging Face model directory: config.json, model.safetensors, tokenizer files. Works without a device, tensor by tensor. */
 export async function exportSafetensors(directory: string, out: string): Promise<void> {
-  using stored = await openModelFiles(directory);
+  using stored = await openModelFiles(directory, { storage: "f32" });
   const tokenizer = await loadTokenizer(directory);
   expectRows(stored.model, tokenizer, directory);
   await writeNew(out, async (temporary) => {
@@ -28,7 +28,7 @@ export async function exportGguf(directory: string, out: string, type: GgufType)
       hint: `give its name: ${join(out, "model.gguf")}`,
       exitCode: 2,
     });
-  using stored = await openModelFiles(directory);
+  using stored = await openModelFiles(directory, { storage: "f32" });
   const tokenizer = await loadTokenizer(directory);
   const { model, values } = stored;
   expectRows(model, tokenizer, directory);

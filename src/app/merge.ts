@@ -5,7 +5,7 @@ import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { writeNew } from "../files";
-import { copyModel, openModelFiles, type StoredModel, scalarOf } from "../formats/checkpoint";
+import { copyModel, openModelFiles, readConfig, type StoredModel, scalarOf } from "../formats/checkpoint";
 import { readNormalisation, writeNormalisation } from "../formats/normalisation";
 import { openAdapter, type StoredAdapter } from "../formats/peft";
 import { expectUsable } from "../formats/slabs";
@@ -34,17 +34,19 @@ export async function mergeModel(parts: ModelParts, out: string, mark?: (folder:
       hint: "give an adapter's folder, or --adapter",
       exitCode: 2,
     });
-  using base = await openModelFiles(parts.base);
+  using base = await openModelFiles(parts.base, { storage: "f32" });
   const adapters: StoredAdapter[] = [];
   try {
     for (const directory of parts.adapters) adapters.push(openAdapter(directory, base.model));
     expectStackable(adapters);
     const trainedOn = storageOf(adapters, parts);
+    // A base that is quantised in its files is those numbers already.
+    const again = (await readConfig(parts.base)).quantised === trainedOn ? "f32" : trainedOn;
     const tokenizer = await loadTokenizer(parts.tokenizer);
     expectRows(base.model, tokenizer, parts.tokenizer);
     await writeNew(out, async (temporary) => {
       await mkdir(temporary);
-      await copyModel(temporary, mergedModel(base, adapters, trainedOn), tokenizer);
+      await copyModel(temporary, mergedModel(base, adapters, again), tokenizer);
       await writeTokenizer(temporary, tokenizer.files);
       const normalisation = parts.adapters.map(readNormalisation).findLast((one) => one !== null);
       if (normalisation) writeNormalisation(temporary, normalisation);

@@ -105,14 +105,14 @@ export interface CheckedModel extends Disposable {
   readonly tokenizer: Tokenizer;
 }
 
-/** Without `storage` the base is held as it was while its adapters were trained, or in float32. */
+/** Without `storage` the base is held as it was while its adapters were trained, or as its files have it. */
 export async function checkParts(
   device: Device,
   parts: ModelParts,
   { storage: wanted, score }: OpenOptions = {},
 ): Promise<CheckedModel> {
   const tokenizer = await loadTokenizer(parts.tokenizer);
-  const storage = wanted ?? (parts.adapters.length ? trainedOn(parts.adapters[0]!) : "f32");
+  const storage = wanted ?? (parts.adapters.length ? trainedOn(parts.adapters[0]!) : undefined);
   const stored = await openModelFiles(parts.base, { storage, ...(score !== undefined && { score }) });
   const adapters: StoredAdapter[] = [];
   const close = () => {

@@ -85,7 +85,7 @@ async function opened(
   { storage = "f32", scored }: OpenAs,
   { device, config }: Place,
 ): Promise<Source> {
-  const how = { storage, ...(scored && { score: config.seed }) };
+  const how = { storage: storage === "auto" ? undefined : storage, ...(scored && { score: config.seed }) };
   using checked = await checkParts(device, withoutAdapters(directory), how);
   const { stored, tokenizer } = checked;
   const weights = stored.load(device);

@@ -7,10 +7,12 @@ import { jsonObject, readJson } from "../files";
 import { HEAD, type ModelConfig, SCORE, type SpecialTokens } from "../model/architecture";
 import { architectureOf } from "../model/architectures";
 import { type Model, modelOf } from "../model/model";
-import { initialise, type Parameter, parameter, type Storage } from "../model/parameters";
-import { Slab } from "../model/slab";
+import { initialise, type Parameter, type Parameters, parameter, type Storage } from "../model/parameters";
+import { Slab, unquantisedValues } from "../model/slab";
+import { isQuantised } from "../tensor/stored";
 import { patiently } from "../tick";
-import { safetensorsWriting, writeSafetensors } from "./safetensors";
+import { expectParts, namedParts, quantisationIn, quantizationConfig, readWords } from "./quantised";
+import { type NamedValues, safetensorsWriting, writeSafetensors } from "./safetensors";
 import {
   expectTensors,
   type Names,
@@ -40,14 +42,24 @@ export async function readConfig(directory: string): Promise<ModelConfig> {
       hint: "give a run folder, a checkpoint, or a model directory",
     });
   const json = readJson(path, jsonObject, "the file may be truncated");
-  return architectureOf(json.model_type, path).fromJson(json, path);
+  const config = architectureOf(json.model_type, path).fromJson(json, path);
+  const quantised = quantisationIn(json, path);
+  return { ...config, ...(quantised && { quantised }) };
 }
 
-/** Loads a model directory onto the device, tensor by tensor: every tensor's shape is checked before any value is read. */
+/** The same model in numbers of its own. */
+export function unquantised({ quantised: _, ...config }: ModelConfig): ModelConfig {
+  return config;
+}
+
+/**
+ * Loads a model directory onto the device, tensor by tensor: every tensor's shape is checked before any value is read. Without
+ * `storage` it is held as its files have it.
+ */
 export async function loadModel(
   device: Device,
   directory: string,
-  storage: Storage = "f32",
+  storage?: Storage,
 ): Promise<{ model: Model; weights: Slab }> {
   using stored = await openModelFiles(directory, { storage });
   return { model: stored.model, weights: stored.load(device) };
@@ -62,43 +74,57 @@ export async function checkModel(directory: string): Promise<Model> {
 /** A model's files, checked and open: its values are read one tensor at a time. */
 export interface StoredModel extends Disposable {
   readonly model: Model;
+  /** As numbers, however they are stored. */
   values(parameter: Parameter): Float32Array;
   /** All of them, onto the device. */
   load(device: Device): Slab;
 }
 
 export interface OpenOptions {
+  /** How the model holds its weights: as its files have them if absent. */
   readonly storage?: Storage | undefined;
   /** Gives a model without a scalar head a fresh one, drawn by this seed. */
   readonly score?: number;
 }
 
 /** Throws where a model directory's tensors are not those of its config. Reads no values. */
-export async function openModelFiles(
-  directory: string,
-  { storage = "f32", score }: OpenOptions = {},
-): Promise<StoredModel> {
+export async function openModelFiles(directory: string, { storage, score }: OpenOptions = {}): Promise<StoredModel> {
   const config = await readConfig(directory);
+  const { quantised } = config;
+  const asStored = storage === undefined || storage === quantised;
+  if (!asStored && quantised && isQuantised(storage))
+    throw new UserError(`${directory} is quantised in ${quantised}, and is not quantised again in ${storage}`, {
+      hint: "leave out --storage, or take the model that it was made of",
+      exitCode: 2,
+    });
   const fresh = score !== undefined && !config.scalar;
-  const model = modelOf(fresh ? scalarOf(config) : config, storage);
+  const held = asStored ? config : unquantised(config);
+  const model = modelOf(fresh ? scalarOf(held) : held, storage);
   const files = openWeights(directory);
   try {
-    const found = expectModel(files, directory, { ...model, config }, fresh);
-    const { list } = model.parameters;
-    const stored = (parameter: Parameter) => found.get(parameter.name);
+    // What the files hold; the model may hold it otherwise.
+    const { list: kept } = modelOf(fresh ? scalarOf(config) : config).parameters;
+    const found = expectModel(files, directory, { list: kept, config }, fresh);
     const scores = fresh ? freshScores(model, score) : null;
+    const values = ({ name }: Parameter) => {
+      const tensors = found.get(name);
+      if (!tensors) return scores!;
+      const own = kept.find((one) => one.name === name)!;
+      return isQuantised(own.tensor.dtype) ? unquantisedValues(own, readWords(own, tensors)) : valuesOf(tensors[0]!);
+    };
     return {
       model,
-      values: (parameter) => (stored(parameter) ? valuesOf(stored(parameter)!) : scores!),
+      values,
       load(device) {
         const slab = new Slab(device, model.parameters);
         try {
-          readInto(
-            slab,
-            list.filter(stored),
-            list.flatMap((parameter) => stored(parameter) ?? []),
-          );
-          if (scores) slab.write(parameter(model.parameters, SCORE), scores);
+          for (const [i, own] of model.parameters.list.entries()) {
+            const tensors = found.get(own.name);
+            if (!tensors) slab.write(own, scores!);
+            else if (!isQuantised(kept[i]!.tensor.dtype)) readInto(slab, [own], tensors);
+            else if (isQuantised(own.tensor.dtype)) slab.writeWords(own, readWords(own, tensors));
+            else slab.write(own, values(own));
+          }
           return slab;
         } catch (error) {
           slab[Symbol.dispose]();
@@ -128,21 +154,33 @@ export function readModel(directory: string, { config }: Model, weights: Slab): 
   readSlab(join(directory, "model.safetensors"), weights, namesOf(config));
 }
 
-/** Where each weight stands; nothing that such a model does not have may stand beside them. `config`: that of the files. */
+/**
+ * Where each weight stands, a quantised one in several tensors; nothing that such a model does not have may stand beside them.
+ * `config`: that of the files.
+ */
 function expectModel(
   files: WeightsFiles,
   directory: string,
-  { parameters, config }: Pick<Model, "parameters" | "config">,
+  { list, config }: Pick<Parameters, "list"> & Pick<Model, "config">,
   freshScore: boolean,
-): ReadonlyMap<string, StoredTensor> {
+): ReadonlyMap<string, readonly StoredTensor[]> {
   const { files: quirks, embedding } = architectureOf(config.type, directory);
-  const wanted = parameters.list.filter(({ name }) => !(freshScore && name === SCORE));
-  const tensors = expectTensors(files.tensors, directory, wanted, namesOf(config));
-  const found = new Map(wanted.map(({ name }, i) => [name, tensors[i]!]));
-  const known = new Set(tensors.map(({ info }) => info.name));
+  const names = namesOf(config);
+  const wanted = list.filter(({ name }) => !(freshScore && name === SCORE));
+  const found = new Map(
+    wanted.map((parameter) => [
+      parameter.name,
+      isQuantised(parameter.tensor.dtype)
+        ? expectParts(files, directory, parameter, names)
+        : expectTensors(files.tensors, directory, [parameter], names),
+    ]),
+  );
+  const known = new Set([...found.values()].flat().map(({ info }) => info.name));
   for (const [name, stored] of files.tensors) {
     if (known.has(name) || quirks.passedOver.test(name)) continue;
-    if (name === HEAD_WEIGHT && config.tied !== false) expectTied(stored, found.get(embedding)!, embedding, directory);
+    const table = found.get(embedding)!;
+    if (name === HEAD_WEIGHT && config.tied !== false && table.length === 1)
+      expectTied(stored, table[0]!, embedding, directory);
     else if (name !== HEAD_WEIGHT || !freshScore)
       throw new UserError(
         `${directory} has a tensor ${name} [${stored.info.shape}] that a model of type ${config.type} does not have`,
@@ -173,23 +211,28 @@ export async function writeModel(directory: string, model: Model, weights: Slab,
   await writeConfig(directory, model, tokens);
 }
 
-/** The same from open files, one tensor at a time. */
+/** The same from open files, one tensor at a time. `words`: of those that the model holds quantised. */
 export async function copyModel(
   directory: string,
-  { model, values }: Pick<StoredModel, "model" | "values">,
+  {
+    model,
+    values,
+    words,
+  }: Pick<StoredModel, "model" | "values"> & { readonly words?: (parameter: Parameter) => Uint32Array },
   tokens: SpecialTokens,
 ): Promise<void> {
   const names = namesOf(model.config);
-  const tensors = model.parameters.list.map((parameter) => ({
-    name: names(parameter.name)[0],
-    shape: parameter.shape,
-    values: () => values(parameter),
-  }));
+  const tensors = model.parameters.list.flatMap((parameter): NamedValues[] =>
+    isQuantised(parameter.tensor.dtype)
+      ? namedParts(parameter, names, () => words!(parameter))
+      : [{ name: names(parameter.name)[0], shape: parameter.shape, values: () => values(parameter) }],
+  );
   await patiently(safetensorsWriting(join(directory, "model.safetensors"), tensors));
   await writeConfig(directory, model, tokens);
 }
 
 async function writeConfig(directory: string, { config }: Model, tokens: SpecialTokens): Promise<void> {
   const json = architectureOf(config.type, "model").toJson(config, tokens);
-  await Bun.write(join(directory, "config.json"), `${JSON.stringify(json, null, 2)}\n`);
+  const all = { ...json, ...quantizationConfig(config) };
+  await Bun.write(join(directory, "config.json"), `${JSON.stringify(all, null, 2)}\n`);
 }

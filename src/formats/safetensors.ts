@@ -21,6 +21,8 @@ export interface SafetensorsFile extends Disposable {
   readonly metadata: Readonly<Record<string, string>>;
   /** Reads a tensor's values from element `first` on into `into`, as float32. F32, F16 and BF16 can be read. */
   read(info: TensorInfo, into: Float32Array, first?: number): void;
+  /** Reads a tensor's bytes as they are: all of them. */
+  readBytes(info: TensorInfo, into: Uint8Array): void;
 }
 
 /** A model of 1,024 layers needs about 2 MB; parsing costs many times the bytes in memory. */
@@ -44,6 +46,11 @@ const bytesOf: ReadonlyMap<unknown, number> = new Map([
   ["BOOL", 1],
 ]);
 
+/** Bytes of an element of a type by its name. */
+export function elementBytes(dtype: string): number {
+  return bytesOf.get(dtype)!;
+}
+
 /** Opens a file and checks its whole header. Throws a UserError that names what is wrong. */
 export function openSafetensors(path: string): SafetensorsFile {
   const bad = (why: string) =>
@@ -61,6 +68,13 @@ export function openSafetensors(path: string): SafetensorsFile {
   } catch (error) {
     throw unreadable(path, error);
   }
+  const fill = (raw: Uint8Array, start: number, { name }: TensorInfo) => {
+    for (let at = 0; at < raw.length; ) {
+      const count = readSync(fd, raw, at, Math.min(raw.length - at, 1 << 28), start + at);
+      if (count === 0) throw bad(`it ends inside ${name}`);
+      at += count;
+    }
+  };
   try {
     const header = readHeader(fd, size, bad);
     return {
@@ -77,13 +91,13 @@ export function openSafetensors(path: string): SafetensorsFile {
           width === 4
             ? new Uint8Array(into.buffer, into.byteOffset, into.byteLength)
             : new Uint8Array(width * into.length);
-        for (let at = 0; at < raw.length; ) {
-          const count = readSync(fd, raw, at, Math.min(raw.length - at, 1 << 28), start + at);
-          if (count === 0) throw bad(`it ends inside ${info.name}`);
-          at += count;
-        }
+        fill(raw, start, info);
         if (dtype === "F16") into.set(new Float16Array(raw.buffer));
         if (dtype === "BF16") widened(new Uint16Array(raw.buffer), into);
+      },
+      readBytes(info, into) {
+        if (into.length !== info.end - info.start) throw new Error(`${info.name} has not ${into.length} bytes`);
+        fill(into, info.start, info);
       },
       [Symbol.dispose]: () => closeSync(fd),
     };
@@ -160,10 +174,13 @@ function tensorInfo(
 export interface NamedValues {
   readonly name: string;
   readonly shape: readonly number[];
-  values(): Float32Array;
+  /** F32 if absent. */
+  readonly dtype?: string;
+  /** Of another type than F32, its bytes. */
+  values(): Float32Array | Uint8Array;
 }
 
-/** Writes an F32 file and syncs it to disk. Written in place: give it a temporary name and rename. */
+/** Writes a file and syncs it to disk. Written in place: give it a temporary name and rename. */
 export function writeSafetensors(
   path: string,
   tensors: readonly NamedValues[],
@@ -180,9 +197,9 @@ export function* safetensorsWriting(
 ): Pieces<void> {
   const header: Record<string, unknown> = { __metadata__: metadata };
   let at = 0;
-  for (const { name, shape } of tensors) {
-    const end = at + 4 * sizeOf(shape);
-    header[name] = { dtype: "F32", shape, data_offsets: [at, end] };
+  for (const { name, shape, dtype = "F32" } of tensors) {
+    const end = at + elementBytes(dtype) * sizeOf(shape);
+    header[name] = { dtype, shape, data_offsets: [at, end] };
     at = end;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));

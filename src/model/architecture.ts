@@ -4,6 +4,7 @@ import type { CachePlaces } from "../ops/attention-decode";
 import type { Keep } from "../ops/store";
 import { input, type Tensor } from "../tensor/tensor";
 import type { ParameterSpec } from "./parameters";
+import type { Quantisation } from "./quantised";
 
 /** The sizes that every kind has; an architecture may add its own. */
 export interface ModelConfig {
@@ -22,6 +23,8 @@ export interface ModelConfig {
   readonly tied?: boolean;
   /** A head of one number a position beside the language head, which is then tied: `score.weight` [1, C]. */
   readonly scalar?: boolean;
+  /** How its linear layers are stored in its files, where that is not in float32; its tables are then in int8. */
+  readonly quantised?: Quantisation;
 }
 
 /** More are refused before anything is made for them. */

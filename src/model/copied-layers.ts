@@ -25,7 +25,7 @@ export function layerMap(layers: number | readonly number[], { layers: from }: M
   return map;
 }
 
-export function withLayers(config: ModelConfig, map: readonly number[]): ModelConfig {
+export function withLayers({ quantised: _, ...config }: ModelConfig, map: readonly number[]): ModelConfig {
   return { ...config, layers: map.length };
 }
 

@@ -48,8 +48,12 @@ export interface HeadOptions {
   readonly dropout?: HiddenOptions["dropout"];
 }
 
-/** `storage`: all but f32 are to be read and not to be trained. `tables`: see TableStorage. */
-export function modelOf(config: ModelConfig, storage: Storage = "f32", tables: TableStorage = "f32"): Model {
+/** `storage`: all but f32 are to be read and not to be trained; a quantised model is as its files have it. `tables`: see TableStorage. */
+export function modelOf(
+  config: ModelConfig,
+  storage: Storage = config.quantised ?? "f32",
+  tables: TableStorage = config.quantised ? "int8" : "f32",
+): Model {
   const architecture = architectureOf(config.type, "model");
   const roles = new Map<string, ParameterSpec["role"]>([
     ...architecture.modules(config).map(({ name }) => [`${name}.weight`, "linear"] as const),
@@ -73,6 +77,13 @@ export function withAdapters({ config, parameters }: Model, adapters: readonly A
   return over(config, parameters, adapters);
 }
 
+/** The same model, which tells the inputs of its linear layers but the head as its graph is built: [N, in]. */
+export function observed({ config, parameters, adapters }: Model, observe: Observe): Model {
+  return over(config, parameters, adapters, observe);
+}
+
+type Observe = (layer: string, x: Tensor) => void;
+
 /** Of a head's own table, N(0, 0.02), and of the scalar head. */
 function headSpecs({ vocabulary, width, tied, scalar }: ModelConfig): ParameterSpec[] {
   const matrix = (name: string, rows: number) => ({ name, shape: [rows, width], init: { std: 0.02 }, decay: true });
@@ -82,7 +93,12 @@ function headSpecs({ vocabulary, width, tied, scalar }: ModelConfig): ParameterS
   ];
 }
 
-function over(config: ModelConfig, parameters: Parameters, adapters: readonly Adapter[]): Model {
+function over(
+  config: ModelConfig,
+  parameters: Parameters,
+  adapters: readonly Adapter[],
+  observe: Observe = () => {},
+): Model {
   const architecture = architectureOf(config.type, "model");
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
   const embedding = tableParts(weight(architecture.embedding));
@@ -90,7 +106,10 @@ function over(config: ModelConfig, parameters: Parameters, adapters: readonly Ad
   const layers: Layers = {
     weight,
     embed: (tokens) => embed(embedding, tokens),
-    linear: (x, name, options) => linear(x, name, { weight, adapters, ...options }),
+    linear(x, name, options) {
+      observe(name, x);
+      return linear(x, name, { weight, adapters, ...options });
+    },
   };
   /** What adds to the logits: the head's own table, and the adapters'. */
   const terms = (x: Tensor, options: LinearOptions = { keep: keepWhole }) => [

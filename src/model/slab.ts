@@ -5,7 +5,7 @@ import { isHalf, isQuantised } from "../tensor/stored";
 import type { Tensor } from "../tensor/tensor";
 import { narrowed, narrowedToF16, widened, widenedFromF16 } from "./half";
 import type { Parameter, Parameters } from "./parameters";
-import { dequantise, pack, quantise, unpack } from "./quantised";
+import { dequantise, pack, type Quantisation, quantise, unpack } from "./quantised";
 
 export class Slab implements Disposable {
   readonly buffer: DeviceBuffer;
@@ -49,8 +49,7 @@ export class Slab implements Disposable {
     const whole = this.sliceOf(parameter);
     if (isQuantised(dtype)) {
       if (values.length !== parameter.size) throw new Error(`${parameter.name} is quantised: write it whole`);
-      const words = turned(parameter) ? quantise(values, parameter.shape, dtype) : pack(values, parameter.shape, dtype);
-      this.device.upload(whole, words);
+      this.device.upload(whole, quantisedWords(parameter, values));
       return;
     }
     const width = isHalf(dtype) ? 2 : 4;
@@ -69,11 +68,7 @@ export class Slab implements Disposable {
   /** A parameter's values as numbers, in its own shape. Waits for the device. */
   read(parameter: Parameter): Float32Array<ArrayBuffer> {
     const { dtype } = parameter.tensor;
-    if (isQuantised(dtype)) {
-      const words = this.wordsOf(parameter);
-      const values = turned(parameter) ? dequantise : unpack;
-      return values(words, parameter.shape, dtype);
-    }
+    if (isQuantised(dtype)) return unquantisedValues(parameter, this.wordsOf(parameter));
     const values = new Float32Array(parameter.size);
     if (isHalf(dtype)) {
       const halves = new Uint16Array(this.wordsOf(parameter).buffer, 0, values.length);
@@ -110,6 +105,18 @@ export class Slab implements Disposable {
   [Symbol.dispose](): void {
     this.buffer.free();
   }
+}
+
+/** The words of a quantised parameter that are to stand for these values of it, in its own shape; `counts` as in `pack`. */
+export function quantisedWords(parameter: Parameter, values: Float32Array, counts?: Float64Array): Uint32Array {
+  const kind = parameter.tensor.dtype as Quantisation;
+  return (turned(parameter) ? quantise : pack)(values, parameter.shape, kind, counts);
+}
+
+/** The values that they stand for, in its own shape. */
+export function unquantisedValues(parameter: Parameter, words: Uint32Array): Float32Array<ArrayBuffer> {
+  const kind = parameter.tensor.dtype as Quantisation;
+  return (turned(parameter) ? dequantise : unpack)(words, parameter.shape, kind);
 }
 
 /** Whether it lies the other way round than its own shape says. */

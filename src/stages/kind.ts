@@ -70,8 +70,8 @@ export interface RunContext {
 }
 
 export interface OpenAs {
-  /** f32 if absent. */
-  readonly storage?: Storage | undefined;
+  /** f32 if absent; auto: as its files have it. */
+  readonly storage?: Storage | "auto" | undefined;
   /** With a scalar head: a fresh one where it has none. */
   readonly scored?: boolean | undefined;
 }

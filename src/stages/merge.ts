@@ -51,7 +51,7 @@ export const merge: Kind<MergeConfig> = {
     try {
       const folders: string[] = [];
       for (const i of models.keys()) folders.push((await locate(keyOf(i)))!);
-      for (const folder of folders) stored.push(await openModelFiles(folder));
+      for (const folder of folders) stored.push(await openModelFiles(folder, { storage: "f32" }));
       stored.forEach((files, i) => {
         expectSameShape(files, stored[0]!, [models[i]!, models[0]!]);
       });

@@ -10,7 +10,7 @@ import { type Model, modelOf, withAdapters } from "../model/model";
 import { learningRate } from "../optim/schedule";
 import { fit, type Outcome } from "../train/fit";
 import { told } from "../train/progress";
-import type { LoraConfig, Training } from "../train/settings";
+import { heldIn, type LoraConfig, type Training } from "../train/settings";
 import type { Built, Context } from "./context";
 import { expectFits } from "./fits";
 import type { Change, Kind, Outline, Planned, RunContext, Source } from "./kind";
@@ -88,7 +88,7 @@ export function trainingKind<C extends TrainingConfig>({
       if (scored) expectNoHead(config, planned);
       else expectPolicies(config.name, planned);
       check(config, planned);
-      checkTraining(config, settings(config), planned);
+      checkTraining(config, settings(config), shape(config, planned.models.get("from")!), planned);
     },
     outline: (config, model) =>
       outline(config, settings(config), shape(config, model), {
@@ -98,7 +98,8 @@ export function trainingKind<C extends TrainingConfig>({
       }),
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
-      using source = await context.open("from", { storage: config.lora?.base, scored: scored && !config.lora });
+      const storage = config.lora && (heldIn(config.lora) ?? "auto");
+      using source = await context.open("from", { storage, scored: scored && !config.lora });
       if (!scored && source.model.scored) throw rewardModel(config.name, "what it goes on from");
       const trained = student(config, source, context);
       using _own = trained === source ? null : trained;
@@ -154,9 +155,9 @@ function rewardModel(name: string, what: string): UserError {
 function checkTraining(
   { name, batch, optim: { steps }, lora, validation }: TrainingConfig,
   { optim, evaluate }: Training,
-  { models, fresh }: Planned,
+  sizes: ModelConfig,
+  { fresh }: Planned,
 ): void {
-  const sizes = models.get("from")!;
   const refuse = (message: string, hint: string): never => {
     throw new UserError(message, { hint: `stage ${name}: ${hint}`, exitCode: 2 });
   };
@@ -165,6 +166,14 @@ function checkTraining(
       `batch.tokens is ${batch.tokens}, and the model's context is ${sizes.context}`,
       "use fewer tokens a row or a model with a longer context",
     );
+  const { quantised } = sizes;
+  if (quantised && !lora)
+    refuse(
+      `the model is quantised in ${quantised}, and only numbers in f32 can be trained`,
+      "train an adapter (lora = {}), or take the model that it was made of",
+    );
+  if (quantised && lora && (heldIn(lora) ?? quantised) !== quantised)
+    refuse(`the model is quantised in ${quantised}, and lora.base is ${lora.base}`, "leave lora.base out");
   if (steps !== undefined) expectWarmup(name, optim.warmup, steps);
   if (optim.tensorflowEpsilon && optim.weightDecay > 0)
     refuse(
@@ -188,11 +197,11 @@ function expectWarmup(name: string, warmup: number, steps: number): void {
 function trainedLine({ adapters, parameters }: Model, lora: LoraConfig | undefined): string {
   const adapter = adapters.at(-1);
   if (!lora || !adapter) return `the whole model is trained: ${short(parameters.count)} parameters in f32`;
-  const { rank, targets, base, dora, rslora } = lora;
+  const { rank, targets, dora, rslora } = lora;
   const kind = `${dora ? "DoRA adapter" : "adapter"} of rank ${rank}${rslora ? " (rsLoRA)" : ""}`;
   const { size } = adapter.ranks;
   const layers = `${size} linear layer${size === 1 ? "" : "s"} (${targets.join(", ")})`;
-  return `${dora ? "a" : "an"} ${kind} for ${layers} is trained: ${short(adapter.parameters.count)} parameters; the base, of ${short(parameters.count)}, is frozen and held in ${base}`;
+  return `${dora ? "a" : "an"} ${kind} for ${layers} is trained: ${short(adapter.parameters.count)} parameters; the base, of ${short(parameters.count)}, is frozen and held in ${parameters.storage}`;
 }
 
 const STEPS = "setting optim.steps";
@@ -239,7 +248,7 @@ function outline(
   const sizes = scored && !config.lora ? scalarOf(given) : given;
   const { tokens = Math.min(1024, sizes.context) } = config.batch;
   const { recompute, activations, lora } = config;
-  const plain = modelOf(sizes, lora?.base);
+  const plain = modelOf(sizes, lora && heldIn(lora));
   const score = scored ? sizes.width : undefined;
   const model = lora ? withAdapters(plain, [adapterOf(targeted(plain.modules, lora.targets), lora, { score })]) : plain;
   const batch = { rows, tokens, recompute, activations };

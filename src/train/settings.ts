@@ -1,6 +1,6 @@
 /** The parts of a config that every training stage shares: each field with its type, bounds, default and sentence. */
 import { z } from "zod";
-import { storages } from "../model/parameters";
+import { type Storage, storages } from "../model/parameters";
 
 export const batch = z.strictObject({
   rows: z.int().min(1).max(65536).default(8).meta({ description: "sequences of a micro-batch" }),
@@ -97,13 +97,18 @@ export const lora = z.strictObject({
   }),
   rslora: z.boolean().default(false).meta({ description: "alpha / sqrt(rank) instead of alpha / rank" }),
   dora: z.boolean().default(false).meta({ description: "learns the length of each column besides (DoRA)" }),
-  base: z
-    .enum(storages)
-    .default("f32")
-    .meta({ description: "how the frozen base is held: nf4 (QLoRA, 4.1 bits a weight), int8, bf16, f16 or f32" }),
+  base: z.enum(storages).default("f32").meta({
+    description:
+      "how the frozen base is held: nf4 (QLoRA, 4.1 bits a weight), int8, int4, bf16, f16 or f32; one that is quantised already, as it is",
+  }),
 });
 
 export type LoraConfig = z.infer<typeof lora>;
+
+/** How the base is held; undefined: as its files have it, which is f32 where they are not quantised. */
+export function heldIn({ base }: LoraConfig): Storage | undefined {
+  return base === "f32" ? undefined : base;
+}
 
 export const dropout = z
   .number()

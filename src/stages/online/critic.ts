@@ -11,7 +11,7 @@ import { gather } from "../../ops/gather";
 import { matmul } from "../../ops/matmul";
 import { sizeOf } from "../../tensor/shape";
 import { type Tensor, view } from "../../tensor/tensor";
-import type { LoraConfig } from "../../train/settings";
+import { heldIn, type LoraConfig } from "../../train/settings";
 import type { Context } from "../context";
 import { type TrainedModel, trainedParts } from "../trained";
 import type { OnPolicy } from "./feeding";
@@ -73,7 +73,7 @@ export async function modelCritic(
   { device, rows, shapes, scratch, recompute, activations }: CriticOptions,
   length: number,
 ): Promise<Critic> {
-  const as = lora ? { storage: lora.base } : { scored: true };
+  const as = lora ? { storage: heldIn(lora) ?? ("auto" as const) } : { scored: true };
   const source = await openScoring(context, { key: "critic", what: `the critic ${given}`, length, as });
   const trained = trainedParts(lora, { ...context, ...source }, { scored: true });
   const { gain, bias } = source.normalisation;
