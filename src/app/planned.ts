@@ -23,14 +23,17 @@ export function plannedModel(node: Node, config: Config, console: Reporter): Pro
 /** The sizes of one of the models that a stage reads. */
 export async function plannedRead(
   reference: Reference,
-  { stage }: Node,
+  { stage: asking }: Node,
   config: Config,
   console: Reporter,
 ): Promise<ModelConfig> {
   switch (reference.to) {
     case "stage": {
       const sizes = await plannedModel(reference.node, config, console);
-      return kindOf(reference.node.stage).scored ? scalarOf(sizes) : sizes;
+      const { stage } = reference.node;
+      const { result, scored } = kindOf(stage);
+      const made = result ? result(stage, sizes) : sizes;
+      return scored ? scalarOf(made) : made;
     }
     case "outside": {
       const { name } = reference;
@@ -38,7 +41,7 @@ export async function plannedRead(
     }
     case "new":
       return modelConfig(
-        ("model" in stage ? stage.model : undefined) ?? config.model,
+        ("model" in asking ? asking.model : undefined) ?? config.model,
         expectedVocabulary(config.tokenizer),
       );
     default:

@@ -27,6 +27,7 @@ const root = defineCommand({
     orpo: () => import("./orpo").then((m) => m.default as CommandDef),
     cpo: () => import("./cpo").then((m) => m.default as CommandDef),
     score: () => import("./score").then((m) => m.default as CommandDef),
+    quantize: () => import("./quantize").then((m) => m.default as CommandDef),
     merge: () => import("./merge").then((m) => m.default as CommandDef),
     data: () => import("./data").then((m) => m.default as CommandDef),
     run: () => import("./run").then((m) => m.default as CommandDef),

@@ -10,6 +10,7 @@ import * as merging from "./merge";
 import * as orpo from "./orpo";
 import * as ppo from "./ppo";
 import * as pretrain from "./pretrain";
+import * as quantizing from "./quantize";
 import * as reward from "./reward";
 import * as rloo from "./rloo";
 import * as sft from "./sft";
@@ -29,6 +30,7 @@ export const stageSchema = z.discriminatedUnion("kind", [
   rloo.schema,
   distill.schema,
   merging.schema,
+  quantizing.schema,
 ]);
 export type StageConfig = z.infer<typeof stageSchema>;
 
@@ -45,6 +47,7 @@ const kinds = {
   rloo: trainingKind({ ...rloo, version: 1 }),
   distill: trainingKind({ ...distill, version: 1 }),
   merge: merging.merge,
+  quantize: quantizing.quantize,
 };
 
 export function kindOf(config: StageConfig): Kind<StageConfig> {

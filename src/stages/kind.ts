@@ -23,6 +23,8 @@ export interface Kind<C> {
   check(config: C, planned: Planned): void;
   /** What it would do with a model of these sizes: no device, no data. */
   outline(config: C, model: ModelConfig): Outline;
+  /** The sizes of what it makes, where they are not those of the first model that it reads. */
+  result?(config: C, model: ModelConfig): ModelConfig;
   /**
    * For a stage that was trained for `step` steps by a config with other values of these keys: undefined where more than its length is
    * another; null where the steps so far would have been the same, so that it may go on; else why they would not.

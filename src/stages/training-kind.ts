@@ -96,6 +96,7 @@ export function trainingKind<C extends TrainingConfig>({
         scored,
         line: (row) => line(config, row),
       }),
+    result: shape,
     otherPast: (config, changed, step) => otherPast(settings(config).optim, config.optim.steps, changed, step),
     async run(config, context) {
       const storage = config.lora && (heldIn(config.lora) ?? "auto");
