@@ -120,7 +120,8 @@ interface Bound {
   readonly slabs: readonly Slab[];
 }
 
-function probe(device: Device, { model, slabs }: Bound): Float32Array {
+/** Logits [64, V] of made-up tokens, or fewer rows where the context is shorter. */
+export function probe(device: Device, { model, slabs }: Bound): Float32Array {
   const length = Math.min(PROBE, model.config.context);
   const [tokens, positions] = [input("tokens", [length], "u32"), input("positions", [length], "u32")];
   const logits = model.logits(model.hidden(tokens, positions, { length }));

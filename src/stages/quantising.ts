@@ -35,8 +35,9 @@ export interface QuantisedFigures {
   readonly calibrated: boolean;
   /** Bytes of the weights, as they are held in memory and in files. */
   readonly bytes: { readonly before: number; readonly after: number };
-  /** How many matrices are held in what. */
-  readonly held: Readonly<Record<string, number>>;
+  /** How many matrices of linear layers are in the scheme, and how many tables in int8. */
+  readonly matrices: number;
+  readonly tables: number;
   /** What stays in f32, `*` for a layer's number. */
   readonly left: readonly string[];
   readonly measured: {
@@ -121,25 +122,27 @@ async function compared(
   };
 }
 
-function heldIn({ list }: Parameters): Pick<QuantisedFigures, "held" | "left"> {
-  const held: Record<string, number> = {};
-  const left = new Set<string>();
-  for (const { name, tensor } of list) {
-    const { dtype } = tensor;
-    if (isQuantised(dtype)) held[dtype] = (held[dtype] ?? 0) + 1;
-    else left.add(name.replace(/\.\d+\./, ".*."));
-  }
-  return { held, left: [...left] };
+function heldIn({ list }: Parameters): Pick<QuantisedFigures, "matrices" | "tables" | "left"> {
+  const count = (wanted: Parameter["role"]) => list.filter(({ role }) => role === wanted).length;
+  const plain = list.filter(({ tensor }) => !isQuantised(tensor.dtype));
+  const left = new Set(plain.map(({ name }) => name.replace(/\.\d+\./, ".*.")));
+  return { matrices: count("linear"), tables: count("table"), left: [...left] };
 }
 
 /** For people, a line each. */
-export function quantisedLines({ scheme, calibrated, bytes, held, left, measured }: QuantisedFigures): string[] {
+export function quantisedLines({
+  scheme,
+  calibrated,
+  bytes,
+  matrices,
+  tables,
+  left,
+  measured,
+}: QuantisedFigures): string[] {
   const share = bytes.after / bytes.before;
-  const { tables, linear } = { tables: scheme === "int8" ? 0 : (held.int8 ?? 0), linear: held[scheme] ?? 0 };
-  const matrices =
-    tables > 0 ? `${linear} matrices in ${scheme}, ${tables} tables in int8` : `${linear} matrices in ${scheme}`;
+  const table = tables === 1 ? "the table" : `${tables} tables`;
   return [
-    `${matrices}${calibrated ? ", errors weighted by the calibration" : ""}; in f32 stay ${left.join(", ")}`,
+    `${matrices} matrices in ${scheme}, ${table} in int8${calibrated ? ", errors weighted by the calibration" : ""}; in f32 stay ${left.join(", ")}`,
     `size         ${memory(bytes.before)} -> ${memory(bytes.after)}  (${share.toFixed(3)} of it)`,
     ...(measured
       ? [
