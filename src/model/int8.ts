@@ -15,7 +15,9 @@ export function quantiseInt8(values: Float32Array, [rows = 0, columns = 0]: Shap
   const codes = new Int8Array(rows * columns);
   const largest = largestOf(values, columns);
   for (let row = 0; row < rows; row++) {
-    const factor = largest[row] === 0 ? 0 : Math.fround(127 / largest[row]!);
+    // As PyTorch divides a number by a tensor. Of what is so small that 1 / it is infinite in float32, nothing is left.
+    const inverse = Math.fround(1 / largest[row]!);
+    const factor = Number.isFinite(inverse) ? Math.fround(127 * inverse) : 0;
     for (let i = row * columns; i < (row + 1) * columns; i++) codes[i] = nearest(Math.fround(values[i]! * factor));
   }
   return { codes, scales: largest.map((v) => v / 127) };

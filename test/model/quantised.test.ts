@@ -1,9 +1,13 @@
 /** Quantised matrices: the values and thresholds that bitsandbytes publishes, what is lost, and what it costs. */
 import { describe, expect, test } from "bun:test";
+import { packInt4, quantiseInt4, unpackedInt4 } from "../../src/model/int4";
+import { fitInt4 } from "../../src/model/int4-fit";
+import { packInt8, quantiseInt8, unpackedInt8 } from "../../src/model/int8";
 import { dynamicMap, NF4 } from "../../src/model/nf4";
 import { bitsPerWeight, pack, quantisations, unpack } from "../../src/model/quantised";
 import { transposed } from "../../src/model/transpose";
 import { nf4Layout } from "../../src/tensor/stored";
+import golden from "../golden/quantised.json";
 import { sample } from "../support/oracle";
 
 const codeOf = (x: number): number => {
@@ -76,6 +80,51 @@ describe.each(quantisations)("%s", (kind) => {
     const zeros = unpack(pack(new Float32Array(rows * columns), [rows, columns], kind), [rows, columns], kind);
     expect(zeros.every((v) => v === 0)).toBe(true);
   });
+});
+
+describe.each(golden)("as PyTorch, [$shape.0, $shape.1]", ({ shape, values: encoded, int8, int4, nf4 }) => {
+  const values = new Float32Array(Uint8Array.from(Buffer.from(encoded, "base64")).buffer);
+  test("int8", () => {
+    const got = quantiseInt8(values, shape);
+    expect([...got.codes]).toEqual(int8.codes);
+    expect([...got.scales]).toEqual(int8.scales.map(Math.fround));
+    expect(unpackedInt8(packInt8(got, shape), shape)).toEqual(got);
+  });
+  test("int4", () => {
+    const got = quantiseInt4(values, shape);
+    expect([...got.codes]).toEqual(int4.codes);
+    expect([...got.scales]).toEqual(int4.scales);
+    expect([...got.least]).toEqual(int4.least);
+    expect(unpackedInt4(packInt4(got, shape), shape)).toEqual(got);
+  });
+  test("nf4", () => {
+    const words = pack(values, shape, "nf4");
+    const { scales, nested, offset } = nf4Layout(values.length);
+    const bytes = new Uint8Array(words.buffer);
+    expect([...bytes.subarray(0, nf4.packed.length)]).toEqual(nf4.packed);
+    expect([...bytes.subarray(4 * scales, 4 * scales + nf4.absmax.length)]).toEqual(nf4.absmax);
+    const floats = new Float32Array(words.buffer);
+    expect(floats[offset]!).toBeCloseTo(nf4.offset, 5);
+    nf4.nested.forEach((v, i) => {
+      expect(floats[nested + i]!).toBeCloseTo(v, 5);
+    });
+  });
+});
+
+describe("int4 whose errors count by input", () => {
+  const values = Float32Array.from(sample(64 * 40, 11));
+  const counts = Float64Array.from(sample(64, 12), (v, i) => (i % 8 === 0 ? 100 : 1) * v * v);
+  const error = (given?: Float64Array) => {
+    const got = unpack(pack(values, [40, 64], "int4", given), [40, 64], "int4");
+    return values.reduce((sum, v, i) => sum + counts[i % 64]! * (v - got[i]!) ** 2, 0);
+  };
+  test("is off by less where they are large", () => expect(error(counts)).toBeLessThan(0.7 * error()));
+  test("is never worse for what was tried first", () => {
+    const exact = Float32Array.from({ length: 64 }, (_, i) => -2 + (i % 16) * 0.25);
+    expect(fitInt4(exact, counts, { scale: 0.25, least: -2 })).toEqual({ scale: 0.25, least: -2 });
+  });
+  test("leaves one value for all as it is", () =>
+    expect(fitInt4(new Float32Array(64).fill(3), counts, { scale: 0, least: 3 })).toEqual({ scale: 0, least: 3 }));
 });
 
 test("the parts of an nf4 matrix do not overlap", () => {
