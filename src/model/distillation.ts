@@ -1,25 +1,28 @@
 /**
  * The loss of a student that is to say what a teacher would: the divergence between their softmaxes at a temperature, the cross-entropy
- * with the data beside it (https://arxiv.org/abs/1503.02531; DistilGPT2's, https://arxiv.org/abs/1910.01108), and the cosine between their
- * last hidden states. The teacher's logits are computed chunk by chunk beside the student's.
+ * with the data beside it (https://arxiv.org/abs/1503.02531; DistilGPT2's, https://arxiv.org/abs/1910.01108), and how far their
+ * last hidden states are apart. The teacher's logits are computed chunk by chunk beside the student's.
  */
 
 import { add } from "../ops/add";
-import { cosine } from "../ops/cosine";
 import { crossEntropyBackward, STATISTICS, tokenStatistics } from "../ops/cross-entropy";
 import { DIVERGENCE, divergenceBackward, divergenceStatistics } from "../ops/divergence";
-import { scale, subtract } from "../ops/elementwise";
-import { fill } from "../ops/fill";
+import { scale } from "../ops/elementwise";
 import { concat, slice } from "../ops/parts";
-import { sum } from "../ops/reduce";
 import { matrixOf } from "../tensor/shape";
 import { type Tensor, view } from "../tensor/tensor";
 import type { HeadLoss, RowLoss } from "./head";
+import { apart, unrelated } from "./hidden-losses";
 import type { HeadOptions, Model } from "./model";
 
 export interface Distilling {
-  /** What the divergence, the cross-entropy with the data and the hidden states' cosine distance count. */
-  readonly weights: { readonly divergence: number; readonly data: number; readonly hidden: number };
+  /** What the divergence and the cross-entropy with the data count, and what of the last hidden states: `apart` and `unrelated`. */
+  readonly weights: {
+    readonly divergence: number;
+    readonly data: number;
+    readonly hidden: number;
+    readonly relations: number;
+  };
   /** 0 is KL(teacher || student), 1 KL(student || teacher), between them the generalised JSD. */
   readonly beta: number;
   /** What both logits are divided by. The divergence counts its square, which keeps the scale of its gradient. */
@@ -55,22 +58,23 @@ export function distillation(
   };
 }
 
-/** Adds the sum over rows of weight times (1 - cos) of the hidden states of both, [N, C]: every row counts. `weight`: [1]. */
+/** Adds what is learned of the hidden states: every row counts, `weight` [1] for each. */
 function withHidden(
   { loss, sums, metrics }: HeadLoss,
-  student: Tensor,
-  teacher: Tensor,
-  { weight, share }: { readonly weight: Tensor; readonly share: number },
+  added: readonly { readonly name: string; readonly value: Tensor; readonly share: number }[],
 ): HeadLoss {
-  const { rows } = matrixOf("withHidden", "student", student.shape);
-  const apart = scale(sum(subtract(fill([rows], 1), cosine(student, teacher))), weight);
-  const more = scale(apart, share);
+  const more = added.map(({ value, share }) => scale(value, share)).reduce((total, one) => add(total, one));
   const last = metrics.length - 1;
   const told = slice(sums, { first: 1, count: last - 1 });
   return {
     loss: add(loss, more),
-    sums: concat([add(slice(sums, { count: 1 }), more), told, apart, slice(sums, { first: last, count: 1 })]),
-    metrics: [...metrics.slice(0, last), "hidden", metrics[last]!],
+    sums: concat([
+      add(slice(sums, { count: 1 }), more),
+      told,
+      ...added.map(({ value }) => value),
+      slice(sums, { first: last, count: 1 }),
+    ]),
+    metrics: [...metrics.slice(0, last), ...added.map(({ name }) => name), metrics[last]!],
   };
 }
 
@@ -95,7 +99,15 @@ export function towards(teacher: Model, how: Distilling): HeadLossOf {
   return (student, hidden, { tokens, positions, rows, targets, weight, ...shape }, options) => {
     const own = rows(teacher.hidden(tokens, positions, shape));
     const loss = student.loss(hidden, distillation({ model: teacher, hidden: own }, targets, how), weight, options);
-    const share = how.weights.hidden;
-    return share === 0 ? loss : withHidden(loss, hidden, own, { weight, share });
+    const added = hiddenLosses.flatMap(([name, of]) => {
+      const share = how.weights[name];
+      return share === 0 ? [] : [{ name, share, value: scale(of(hidden, own, shape.length), weight) }];
+    });
+    return added.length === 0 ? loss : withHidden(loss, added);
   };
 }
+
+const hiddenLosses = [
+  ["hidden", apart],
+  ["relations", unrelated],
+] as const;

@@ -55,6 +55,10 @@ export const schema = z.strictObject({
       hidden: z.number().min(0).default(0).meta({
         description: "what 1 - cos of the last hidden states counts; text alone, and both of one width",
       }),
+      relations: z.number().min(0).default(0).meta({
+        description:
+          "what the difference of the hidden states' correlations within a sequence counts, such as 10; text alone, whatever the widths",
+      }),
     })
     .prefault({}),
   beta: z.number().min(0).max(1).default(0).meta({
@@ -121,12 +125,12 @@ export function check(config: DistillConfig, { models }: Planned): void {
   if (teacher.scalar) refuse("the teacher is a reward model, and a model that writes is wanted", "take another");
   if (layers !== undefined && (from !== undefined || model !== undefined))
     refuse("layers makes the student of the teacher, and from or model says otherwise", "leave one of them out");
-  if (weights.divergence === 0 && weights.hidden === 0)
-    refuse("nothing is learnt from the teacher", "weights.divergence or weights.hidden must be above 0");
+  if (weights.divergence + weights.hidden + weights.relations === 0)
+    refuse("nothing is learnt from the teacher", "weights.divergence, hidden or relations must be above 0");
   if (weights.hidden > 0 && teacher.width !== own.width)
     refuse(`the teacher has width ${teacher.width} and the student ${own.width}`, "weights.hidden needs the same");
-  if (weights.hidden > 0 && !isText(config))
-    refuse("weights.hidden goes with text alone", "leave it out, or read text");
+  if (weights.hidden + weights.relations > 0 && !isText(config))
+    refuse("weights.hidden and weights.relations go with text alone", "leave them out, or read text");
   if (isText(config) && config.optim.steps === undefined)
     refuse("optim.steps is missing", "text has no epochs: say how many steps");
   const length = rowLength(config.batch.tokens, own.context);
