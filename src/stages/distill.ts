@@ -7,7 +7,7 @@ import { z } from "zod";
 import { UserError } from "../errors";
 import type { ModelConfig } from "../model/architecture";
 import { copyLayers, layerMap, withLayers } from "../model/copied-layers";
-import { towards } from "../model/distillation";
+import { type Distilling, towards } from "../model/distillation";
 import { type Model, modelOf } from "../model/model";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -16,6 +16,7 @@ import { rowLength } from "./comparing";
 import type { Built, Context } from "./context";
 import type { Planned, RunContext, Source } from "./kind";
 import { modelConfig, newModel } from "./model-settings";
+import * as onPolicy from "./on-policy";
 import * as pretrain from "./pretrain";
 import { expectSameTokenizer } from "./reference";
 import * as sft from "./sft";
@@ -24,6 +25,8 @@ import * as sft from "./sft";
 const RATE = 5e-4;
 
 const { lora: _adapter, loss: _loss, ...examples } = sft.schema.shape;
+
+const { rollout } = onPolicy;
 
 export const schema = z.strictObject({
   ...examples,
@@ -51,7 +54,9 @@ export const schema = z.strictObject({
   weights: z
     .strictObject({
       divergence: z.number().min(0).default(0.5).meta({ description: "what the divergence from the teacher counts" }),
-      data: z.number().min(0).default(0.5).meta({ description: "what the cross-entropy with the data counts" }),
+      data: z.number().min(0).optional().meta({
+        description: "what the cross-entropy with the data counts; 0.5 if absent, and 0 with onPolicy",
+      }),
       hidden: z.number().min(0).default(0).meta({
         description: "what 1 - cos of the last hidden states counts; text alone, and both of one width",
       }),
@@ -68,6 +73,13 @@ export const schema = z.strictObject({
     description:
       "what both logits are divided by in the divergence, which counts its square; answers are sampled by samples.temperature",
   }),
+  onPolicy: z.number().min(0).max(1).default(0).meta({
+    description: "the share of the steps whose answers the student writes itself (GKD's lambda)",
+  }),
+  sequenceLevel: z.boolean().default(false).meta({
+    description: "the teacher writes the answers, once before training begins; those of the data are left",
+  }),
+  rollout: rollout.prefault({}),
   optim: optim
     .extend({
       steps: steps.optional(),
@@ -116,7 +128,7 @@ export function student(config: DistillConfig, source: Source, { device, console
 }
 
 export function check(config: DistillConfig, { models }: Planned): void {
-  const { name, weights, layers, from, model } = config;
+  const { name, weights, layers, from, model, onPolicy, sequenceLevel, rollout, packing, dropout } = config;
   const refuse = (message: string, hint: string) => {
     throw new UserError(message, { hint: `stage ${name}: ${hint}`, exitCode: 2 });
   };
@@ -125,7 +137,7 @@ export function check(config: DistillConfig, { models }: Planned): void {
   if (teacher.scalar) refuse("the teacher is a reward model, and a model that writes is wanted", "take another");
   if (layers !== undefined && (from !== undefined || model !== undefined))
     refuse("layers makes the student of the teacher, and from or model says otherwise", "leave one of them out");
-  if (weights.divergence + weights.hidden + weights.relations === 0)
+  if (weights.divergence + weights.hidden + weights.relations === 0 && !sequenceLevel)
     refuse("nothing is learnt from the teacher", "weights.divergence, hidden or relations must be above 0");
   if (weights.hidden > 0 && teacher.width !== own.width)
     refuse(`the teacher has width ${teacher.width} and the student ${own.width}`, "weights.hidden needs the same");
@@ -133,7 +145,21 @@ export function check(config: DistillConfig, { models }: Planned): void {
     refuse("weights.hidden and weights.relations go with text alone", "leave them out, or read text");
   if (isText(config) && config.optim.steps === undefined)
     refuse("optim.steps is missing", "text has no epochs: say how many steps");
+  if (isWritten(config) && isText(config))
+    refuse("onPolicy and sequenceLevel go with answers", "leave them out, or give records with answers");
+  if (onPolicy > 0 && (weights.data ?? 0) > 0)
+    refuse("weights.data counts the student's own answers with onPolicy", "leave it out: it teaches nothing");
+  if (isWritten(config) && (packing || dropout > 0))
+    refuse(
+      "packing and dropout go with answers that are there before training",
+      "leave them out with onPolicy and sequenceLevel",
+    );
   const length = rowLength(config.batch.tokens, own.context);
+  if (isWritten(config) && rollout.tokens >= length)
+    refuse(
+      `answers of ${rollout.tokens} tokens leave no room for a prompt in ${length}`,
+      "use a smaller rollout.tokens",
+    );
   if (length > teacher.context)
     refuse(`rows have ${length} tokens, and the teacher's context is ${teacher.context}`, "use fewer (batch.tokens)");
 }
@@ -141,18 +167,29 @@ export function check(config: DistillConfig, { models }: Planned): void {
 const isText = ({ reads, data }: DistillConfig) =>
   reads === "auto" ? [data].flat().every((path) => path.endsWith(".txt")) : reads === "text";
 
+const isWritten = ({ onPolicy, sequenceLevel }: DistillConfig) => onPolicy > 0 || sequenceLevel;
+
+/** What the data's cross-entropy counts where the config does not say. */
+function withData(config: DistillConfig): Distilling {
+  const { weights, onPolicy } = config;
+  return { ...config, weights: { ...weights, data: weights.data ?? (onPolicy > 0 ? 0 : 0.5) } };
+}
+
 export async function build(config: DistillConfig, context: Context): Promise<Built> {
   const source = await context.open("teacher");
   try {
     expectSameTokenizer(source.tokenizer, context.tokenizer, `the teacher ${config.teacher}`);
+    const lossOf = towards(source.model, withData(config));
     const other = {
-      lossOf: towards(source.model, config),
+      lossOf,
       frozen: [source.weights],
       fingerprints: { teacher: source.weights.fingerprint() },
     };
     const built = isText(config)
       ? await pretrain.build({ ...asText(config, context), kind: "pretrain" }, context, other)
-      : await sft.build({ ...config, kind: "sft", loss: "nll" }, context, other);
+      : isWritten(config)
+        ? await onPolicy.build(config, context, source, lossOf)
+        : await sft.build({ ...config, kind: "sft", loss: "nll" }, context, other);
     return {
       ...built,
       [Symbol.dispose]() {
