@@ -5,9 +5,10 @@ import { scale, square, subtract } from "../ops/elementwise";
 import { fill } from "../ops/fill";
 import { layerNorm } from "../ops/layer-norm";
 import { matmul } from "../ops/matmul";
+import { slice } from "../ops/parts";
 import { sum } from "../ops/reduce";
 import { matrixOf } from "../tensor/shape";
-import { type Tensor, view } from "../tensor/tensor";
+import { type Tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
 
 /** [N, C] and [N, C'], rows of sequences of `length` -> [1], a sum over rows. */
 export type HiddenLoss = (student: Tensor, teacher: Tensor, length: number) => Tensor;
@@ -36,7 +37,12 @@ function correlations(hidden: Tensor, length: number): Tensor[] {
   const { rows, columns } = matrixOf("correlations", "hidden", hidden.shape);
   const scaled = layerNorm(hidden, fill([columns], 1), fill([columns], 0));
   return Array.from({ length: Math.floor(rows / length) }, (_, i) => {
-    const own = view(scaled, [length, columns], { offset: i * length * columns });
+    const offset = i * length * columns;
+    const shape = [length, columns];
+    const own =
+      offset % VIEW_ALIGNMENT === 0
+        ? view(scaled, shape, { offset })
+        : view(slice(scaled, { first: offset, count: length * columns }), shape);
     return scale(matmul(own, own, { transposeB: true }), 1 / columns);
   });
 }
