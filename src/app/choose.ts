@@ -11,6 +11,7 @@ import {
   type ChoiceFigures,
   choiceFigures,
   continuationsOf,
+  type Fitted,
   fileFigures,
   type Picks,
   picksOf,
@@ -18,6 +19,7 @@ import {
 import { type Likelihood, likelihoods } from "../eval/continuations";
 import { expectFinite } from "../eval/perplexity";
 import type { Reporter } from "../log/console";
+import { ticker } from "../tick";
 import { findFile } from "./embedded";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
@@ -103,8 +105,18 @@ async function answersTo(
   console: Reporter,
 ): Promise<Answered[]> {
   const { context } = model.config;
-  const byQuestion = questions.map((asked) => continuationsOf(asked, tokenizer, context));
+  const byQuestion: Fitted[][] = [];
+  const pause = ticker();
+  for (const asked of questions) {
+    await pause();
+    byQuestion.push(continuationsOf(asked, tokenizer, context));
+  }
   const all = byQuestion.flat();
+  const cut = all.filter(({ lost }) => lost > 0).length;
+  if (cut > 0)
+    console.note(
+      `cut on the left, since it has more than ${context} tokens: the context of ${cut} of ${all.length} continuations`,
+    );
   const longest = all.reduce((most, { ids }) => Math.max(most, ids.length - 1), 1);
   const tokens = all.reduce((sum, { ids }) => sum + ids.length, 0);
   const progress = countdown(console, "continuation");

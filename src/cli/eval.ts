@@ -263,6 +263,7 @@ export default defineCommand({
     answers,
     rule,
     "best-of": best,
+    choice: () => import("./eval-choice").then((m) => m.default as CommandDef),
     judge: () => import("./eval-judge").then((m) => m.default as CommandDef),
     compare: () => import("./eval-compare").then((m) => m.default as CommandDef),
   },

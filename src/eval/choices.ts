@@ -5,6 +5,11 @@ import { type Asked, type Metric, type Task, type TaskName, tasks, trimmedEnd } 
 import type { Continuation, Likelihood } from "./continuations";
 import { type Estimate, estimate, exponential, meanOf } from "./estimate";
 
+/** A continuation, and how many tokens of its context it has lost. */
+export interface Fitted extends Continuation {
+  readonly lost: number;
+}
+
 /**
  * The tokens of each of a question's continuations. White space at the context's end goes to the continuation; both are encoded as one
  * text, and what is behind as many tokens as the context alone has is predicted. An empty context is the end-of-text token. What is
@@ -14,7 +19,7 @@ export function continuationsOf(
   { context: given, continuations, where }: Asked,
   tokenizer: Tokenizer,
   most: number,
-): Continuation[] {
+): Fitted[] {
   const context = trimmedEnd(given);
   const moved = given.slice(context.length);
   const before = context === "" ? [endOf(tokenizer, where)] : tokenizer.encode(context);
@@ -26,7 +31,8 @@ export function continuationsOf(
     if (after.length > most)
       throw new UserError(`${where}: a continuation has ${after.length} tokens, and the model's context is ${most}`);
     const ids = Uint32Array.from([...before, ...after]).slice(-(most + 1));
-    return { ids, from: ids.length - after.length, where };
+    const lost = before.length + after.length - ids.length;
+    return { ids, from: ids.length - after.length, where, lost };
   });
 }
 

@@ -40,7 +40,17 @@ onEachDevice(() => {
     for (const [name, { rows, log_likelihoods, greedy, metrics }] of files) {
       const data = write(join(folder.path, `${name.replace(".jsonl", "")}.jsonl`), rows);
       const options = { task, data, limit: 0, batch: 3 };
-      const { records, figures } = await measureChoices({ ...opened, device: device() }, options, silent);
+      const notes: string[] = [];
+      const console = { ...silent, note: (line: string) => notes.push(line) };
+      const { records, figures } = await measureChoices({ ...opened, device: device() }, options, console);
+      // As many as the harness warned of.
+      const warned = { hellaswag: 5, arc: 4, blimp: 0, lambada: 1, choice: 2 }[task];
+      const count = log_likelihoods.flat().length;
+      expect(notes).toEqual(
+        warned > 0
+          ? [`cut on the left, since it has more than 64 tokens: the context of ${warned} of ${count} continuations`]
+          : [],
+      );
       records.forEach((record, i) => {
         record.log_likelihoods.forEach((value, j) => {
           expect(Math.abs(value - log_likelihoods[i]![j]!)).toBeLessThan(1e-4);
@@ -186,7 +196,7 @@ test("what cannot be scored is told", () => {
   );
   const long = { ...asked, context: "so", continuations: [" abcdefgh"] };
   expect(() => continuationsOf(long, tokenizer, 8)).toThrow("x.jsonl:1: a continuation has 9 tokens, and the model's");
-  expect(continuationsOf(long, tokenizer, 9)[0]).toMatchObject({ from: 1, ids: { length: 10 } });
+  expect(continuationsOf(long, tokenizer, 9)[0]).toMatchObject({ from: 1, ids: { length: 10 }, lost: 1 });
   expect(() => continuationsOf({ ...long, continuations: [""] }, tokenizer, 8)).toThrow("has no token of its own");
   // A context of nothing but white space is none, and the white space is predicted.
   const [blank] = continuationsOf({ ...asked, context: " \n" }, tokenizer, 8);
