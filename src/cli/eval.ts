@@ -37,13 +37,14 @@ const perplexity = defineCommand({
     const stride =
       args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, { most: context });
     const figures = await measureText(opened, { data: args.data, context, stride }, console);
-    const { method, tokens, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
+    const { method, tokens, windows, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
+    const error = (value: number | null) => (value === null ? "" : ` ± ${value.toFixed(4)}`);
     print(
       args.json
         ? `${JSON.stringify(figures)}\n`
         : [
-            `perplexity       ${perplexity.toFixed(4)}  (${method}, ${tokens} tokens scored)`,
-            `loss             ${loss.toFixed(4)} nats a token`,
+            `perplexity       ${perplexity.toFixed(4)}${error(figures.perplexity_stderr)}  (${method}, ${tokens} tokens scored)`,
+            `loss             ${loss.toFixed(4)}${error(figures.loss_stderr)} nats a token${windows > 1 ? `  (± standard error, over ${windows} windows)` : ""}`,
             `bits per byte    ${bits_per_byte.toFixed(4)}`,
             `word perplexity  ${word_perplexity.toPrecision(6)}  (${words} words between white space)`,
             "",

@@ -7,7 +7,7 @@ import { inPasses, type Scoring } from "./passes";
 
 /** Tokens, of which those from `from` on are predicted. The last is only predicted, so there may be one more than the model's context. */
 export interface Continuation {
-  readonly ids: Uint32Array;
+  readonly ids: Uint16Array | Uint32Array;
   /** 1 or more. */
   readonly from: number;
   readonly where: string;
