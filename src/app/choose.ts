@@ -58,12 +58,12 @@ export async function measureChoices(
   { task, data, limit, batch }: ChoiceOptions,
   console: Reporter,
 ): Promise<MeasuredChoices> {
-  const files = await Promise.all(
-    filesOf(data).map(async (path) => {
-      const asked = questionsIn(await rowsOf(path, console), task);
-      return { path, asked: limit > 0 ? asked.slice(0, limit) : asked };
-    }),
-  );
+  const files: { readonly path: string; readonly asked: readonly Asked[] }[] = [];
+  // One after another: what is told is the first thing that is wrong.
+  for (const path of filesOf(data)) {
+    const asked = questionsIn(await rowsOf(path, console), task);
+    files.push({ path, asked: limit > 0 ? asked.slice(0, limit) : asked });
+  }
   const found = await answersTo(
     opened,
     files.flatMap(({ asked }) => asked),
