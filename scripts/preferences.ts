@@ -47,7 +47,7 @@ async function measure(path: string) {
     const options = { data: "data/rule-test.jsonl", template: "auto", temperature, samples, seed: 1337 };
     const { figures } = await measureRule(
       opened,
-      { ...options, rule, by: "kind", limit: 0, batch: 16, maxTokens: 64 },
+      { ...options, rule, passAt: [], by: "kind", limit: 0, batch: 16, maxTokens: 64 },
       console_,
     );
     const percent = (name: string, group?: string) => {

@@ -17,7 +17,7 @@ import { UserError } from "../errors";
 import { type Answer, type Answering, type AnswerOptions, answerAll, asked } from "../eval/answers";
 import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
 import { score } from "../eval/perplexity";
-import { type Rule, type RuleFigures, ruleFigures, type Scores, scoresBy } from "../eval/rule";
+import { type Rule, type RuleFigures, ruleFigures, type Scored, type Scores, scoresBy } from "../eval/rule";
 import type { Reporter } from "../log/console";
 import { records } from "../stages/examples";
 import { locateData } from "./locate";
@@ -70,6 +70,8 @@ export interface RuleOptions extends Omit<QuestionOptions, "ownHistory"> {
   readonly seed: number;
   /** Answers of each question. */
   readonly samples: number;
+  /** For which k it is told how often one of k answers passes. */
+  readonly passAt: readonly number[];
   /** A column by whose values the answers are told apart. */
   readonly by: string | null;
 }
@@ -95,23 +97,24 @@ export async function measureAnswers(
 /** What a model's answers get by a rule. */
 export async function measureRule(
   opened: OpenModel,
-  { rule, temperature, seed, samples, by, ...options }: RuleOptions,
+  { rule, temperature, seed, samples, passAt, by, ...options }: RuleOptions,
   console: Reporter,
 ): Promise<MeasuredRule> {
   const method = temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`;
+  const problemOf = (at: number, turn: number) => `${Math.floor(at / samples)}.${turn}`;
   const read = await readRecords(await locateData(options.data, console), options.data);
   // Plain text is gone on from without a template.
   if (!areTurns(read)) {
     const written = await writtenAnswers(opened, read, { ...options, temperature, seed, samples }, console);
     expectColumn(by, written[0]!.prompt.columns, options.data);
     const answers: Judged[] = [];
-    for (const { prompt, text: answer, ended } of written) {
+    for (const [i, { prompt, text: answer, ended }] of written.entries()) {
       const { messages, columns } = prompt;
       const scores = await scoresBy(rule, { messages, answer, columns });
       const group = by === null ? null : groupOf(columns[by]);
-      answers.push({ question: messages.at(-1)!.content, answer, ended, scores, group });
+      answers.push({ question: messages.at(-1)!.content, answer, ended, scores, group, problem: problemOf(i, 0) });
     }
-    return told(answers, method);
+    return told(answers, { method, passAt });
   }
   const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
   const columnsAt = new Map(rows.map(({ where, fields }) => [where, fields]));
@@ -129,16 +132,18 @@ export async function measureRule(
     const group = by === null ? null : groupOf(columns[by]);
     for (const [turn, { question, answer, ended }] of turns.entries()) {
       const messages = sample.messages.slice(0, asked(sample)[turn]);
-      answers.push({ question, answer, ended, scores: await scoresBy(rule, { messages, answer, columns }), group });
+      const scores = await scoresBy(rule, { messages, answer, columns });
+      answers.push({ question, answer, ended, scores, group, problem: problemOf(i, turn) });
     }
   }
-  return told(answers, method);
+  return told(answers, { method, passAt });
 }
 
-type Judged = MeasuredRule["answers"][number] & { readonly group: string | null };
+type Judged = MeasuredRule["answers"][number] & Scored;
 
-function told(answers: readonly Judged[], method: string): MeasuredRule {
-  return { answers: answers.map(({ group: _, ...answer }) => answer), figures: ruleFigures(answers, method) };
+function told(answers: readonly Judged[], how: Parameters<typeof ruleFigures>[1]): MeasuredRule {
+  const written = answers.map(({ group: _, problem: __, ...answer }) => answer);
+  return { answers: written, figures: ruleFigures(answers, how) };
 }
 
 function expectColumn(by: string | null, columns: Row["fields"], data: string): void {

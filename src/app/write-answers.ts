@@ -75,11 +75,11 @@ export async function writtenAnswers(
   return written;
 }
 
-/** `window 12/80  eta 1m05s` */
-export function countdown(console: Reporter, what: string): (done: number, total: number) => void {
+/** `window 12/80  eta 1m05s`. `share`: of the work that is done, where that is not `done` of `total`. */
+export function countdown(console: Reporter, what: string): (done: number, total: number, share?: number) => void {
   const start = performance.now();
-  return throttled((done, total) => {
-    const left = ((performance.now() - start) / 1000 / done) * (total - done);
+  return throttled((done, total, share = done / total) => {
+    const left = ((performance.now() - start) / 1000) * (1 / share - 1);
     console.status(`${what} ${done}/${total}  eta ${duration(left)}`);
   });
 }

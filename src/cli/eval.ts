@@ -1,20 +1,17 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { type CommandDef, defineCommand } from "citty";
-import { z } from "zod";
 import { bestOf } from "../app/best-of";
-import { measureAnswers, measureRule, measureText } from "../app/evaluate";
-import type { OpenModel } from "../app/model";
+import { measureAnswers, measureText } from "../app/evaluate";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
-import { loadRule, type RuleFigures } from "../eval/rule";
+import { loadRule } from "../eval/rule";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
-import { ruleNames } from "../rewards/rules";
-import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs, openOn } from "./open";
 import { whole } from "./options";
 import { print } from "./print";
+import { questionsOf, recordFlags, writeAnswers } from "./questions";
 
 const perplexity = defineCommand({
   meta: { name: "perplexity", description: "how well a model predicts a text, by a sliding window" },
@@ -37,13 +34,14 @@ const perplexity = defineCommand({
     const stride =
       args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, { most: context });
     const figures = await measureText(opened, { data: args.data, context, stride }, console);
-    const { method, tokens, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
+    const { method, tokens, windows, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
+    const error = (value: number | null) => (value === null ? "" : ` ± ${value.toFixed(4)}`);
     print(
       args.json
         ? `${JSON.stringify(figures)}\n`
         : [
-            `perplexity       ${perplexity.toFixed(4)}  (${method}, ${tokens} tokens scored)`,
-            `loss             ${loss.toFixed(4)} nats a token`,
+            `perplexity       ${perplexity.toFixed(4)}${error(figures.perplexity_stderr)}  (${method}, ${tokens} tokens scored)`,
+            `loss             ${loss.toFixed(4)}${error(figures.loss_stderr)} nats a token${windows > 1 ? `  (± standard error, over ${windows} windows)` : ""}`,
             `bits per byte    ${bits_per_byte.toFixed(4)}`,
             `word perplexity  ${word_perplexity.toPrecision(6)}  (${words} words between white space)`,
             "",
@@ -51,31 +49,6 @@ const perplexity = defineCommand({
     );
   },
 });
-
-const recordFlags = flagsOf(z.object({ template: records.template }), { template: "template" });
-
-interface QuestionArgs {
-  readonly data: string;
-  readonly template?: string;
-  readonly limit: string;
-  readonly batch: string;
-  readonly "max-tokens": string;
-}
-
-/** What a model is asked, and how much it may say. */
-function questionsOf(args: QuestionArgs, rawArgs: readonly string[], { model }: Pick<OpenModel, "model">) {
-  return {
-    data: args.data,
-    template: recordFlags.parse({ ...args }, rawArgs).template,
-    limit: whole("limit", args.limit, { least: 0 }),
-    batch: whole("batch", args.batch, { most: 4096 }),
-    maxTokens: whole("max-tokens", args["max-tokens"], { most: model.config.context }),
-  };
-}
-
-async function writeAnswers(path: string | undefined, answers: readonly object[]): Promise<void> {
-  if (path !== undefined) await Bun.write(path, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
-}
 
 const answers = defineCommand({
   meta: {
@@ -120,79 +93,7 @@ const answers = defineCommand({
   },
 });
 
-const sampledFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 0 });
-
 const bestFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 1 });
-
-const rule = defineCommand({
-  meta: {
-    name: "rule",
-    description:
-      "what a model's answers get by a rule: a module with a function score, and perhaps more that are told beside it",
-  },
-  args: {
-    model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
-    data: { type: "string", required: true, description: "instructions or conversations" },
-    rule: {
-      type: "string",
-      required: true,
-      description: `a TypeScript or JavaScript module, score(messages, answer, columns) of which returns a number or null; or a name: ${ruleNames.map(({ name }) => name).join(", ")}`,
-    },
-    ...recordFlags.args,
-    ...sampledFlags.args,
-    seed: { ...sampledFlags.args.seed, needs: ["temperature"] },
-    samples: { type: "string", default: "1", needs: ["temperature"], description: "answers of each question" },
-    by: { type: "string", description: "a column of the records: the means of each of its values too" },
-    limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
-    batch: { type: "string", default: "16", description: "conversations that run together" },
-    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
-    out: { type: "string", description: "a JSONL file for every question and answer with its scores" },
-    json: { type: "boolean", description: "prints one JSON object" },
-    ...modelArgs,
-  },
-  async run({ args, rawArgs }) {
-    const console = openConsole();
-    const samples = whole("samples", args.samples);
-    const { temperature, seed } = sampledFlags.parse(args, rawArgs);
-    if (samples > 1 && temperature === 0)
-      throw new UserError(`--samples ${samples} are all the same at temperature 0`, {
-        hint: "give --temperature 1 with it",
-        exitCode: 2,
-      });
-    const rule = await loadRule(args.rule);
-    using opened = await openFromArgs(args, rawArgs, console);
-    const { answers, figures } = await measureRule(
-      opened,
-      {
-        ...questionsOf(args, rawArgs, opened),
-        rule,
-        temperature,
-        seed,
-        samples,
-        by: args.by ?? null,
-      },
-      console,
-    );
-    await writeAnswers(args.out, answers);
-    print(args.json ? `${JSON.stringify(figures)}\n` : `${ruleTable(figures).join("\n")}\n`);
-  },
-});
-
-/** A line for every function, and under it one for every group. */
-function ruleTable({ method, answers, unjudged, means, groups = {} }: RuleFigures): string[] {
-  const number = (value: number) => value.toFixed(3);
-  const line = (name: string, got: Interval | null | undefined) =>
-    got
-      ? `${name.padEnd(24)} ${number(got.mean)}  (95%: ${number(got.low)} to ${number(got.high)}; ${got.count} answers)`
-      : `${name.padEnd(24)} none is judged`;
-  return [
-    ...Object.entries(means).flatMap(([name, all]) => [
-      line(name, all),
-      ...Object.entries(groups).map(([group, { means }]) => line(`  ${group}`, means[name])),
-    ]),
-    `${answers} answers, ${method}${unjudged ? `; ${unjudged} of them are not judged by score` : ""}`,
-  ];
-}
 
 const best = defineCommand({
   meta: {
@@ -261,8 +162,9 @@ export default defineCommand({
   subCommands: {
     perplexity,
     answers,
-    rule,
+    rule: () => import("./eval-rule").then((m) => m.default as CommandDef),
     "best-of": best,
+    choice: () => import("./eval-choice").then((m) => m.default as CommandDef),
     judge: () => import("./eval-judge").then((m) => m.default as CommandDef),
     compare: () => import("./eval-compare").then((m) => m.default as CommandDef),
   },

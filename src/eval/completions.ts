@@ -5,7 +5,7 @@ import { batchArrays, fillBatch } from "../data/layout";
 import { completionInputs, completions } from "../model/completions";
 import { bindAll } from "../model/slab";
 import { input } from "../tensor/tensor";
-import { inPasses, type Scoring } from "./passes";
+import { inPasses, numbersOf, type Scoring } from "./passes";
 
 /** A completion, with what each of its tokens' log-probabilities counts for; 1 if absent. */
 export interface Weighted {
@@ -32,7 +32,7 @@ export function completionLogProbs(
     const counted = new Float32Array(targets);
     return {
       program,
-      found: logProbs,
+      read: numbersOf(program, logProbs),
       feed(places) {
         fillBatch(
           examples,

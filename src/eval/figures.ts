@@ -1,14 +1,19 @@
 /** The figures that are told of a measurement, each with how it was measured. */
 import type { Answer } from "./answers";
+import { exponential } from "./estimate";
 import type { PerplexityOptions, Scored } from "./perplexity";
 
 export interface TextFigures {
   readonly method: string;
   /** Tokens that were scored. */
   readonly tokens: number;
+  readonly windows: number;
   /** Nats a token. */
   readonly loss: number;
+  /** Of the mean over tokens, drawn by whole windows; of the perplexity by the delta method. Null for a single window. */
+  readonly loss_stderr: number | null;
   readonly perplexity: number;
+  readonly perplexity_stderr: number | null;
   /** Does not depend on the tokenizer, nor does perplexity a word. */
   readonly bits_per_byte: number;
   readonly word_perplexity: number;
@@ -18,19 +23,23 @@ export interface TextFigures {
 
 /** Of a text that was scored as a whole. */
 export function textFigures(
-  { nats, tokens }: Scored,
+  { nats, tokens, windows, stderr }: Scored,
   text: string,
   { context, stride }: Pick<PerplexityOptions, "context" | "stride">,
 ): TextFigures {
   const words = text.split(/\s+/).filter(Boolean).length;
+  const perplexity = exponential({ value: nats / tokens, stderr });
   return {
     method:
       stride === context
         ? `disjoint windows of ${context} tokens`
         : `sliding window of ${context} tokens, stride ${stride}`,
     tokens,
+    windows,
     loss: nats / tokens,
-    perplexity: Math.exp(nats / tokens),
+    loss_stderr: stderr,
+    perplexity: perplexity.value,
+    perplexity_stderr: perplexity.stderr,
     bits_per_byte: nats / Math.LN2 / Buffer.byteLength(text),
     word_perplexity: Math.exp(nats / words),
     words,

@@ -3,7 +3,7 @@
  * read where that is zero. https://arxiv.org/abs/2404.04475
  */
 import { randomAt } from "../ops/random";
-import { deviation } from "./win-rate";
+import { deviation } from "./estimate";
 
 export interface LengthPair {
   /** Of the first model: 1 won, 0.5 tied, 0 lost. */

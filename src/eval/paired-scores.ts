@@ -1,5 +1,6 @@
 /** Two models' scores on the same prompts: their means, how far they are apart, and how often each is ahead. */
-import { type Points, pointsBetween, standardError, type WinRate, winRate } from "./win-rate";
+import { standardError } from "./estimate";
+import { type Points, pointsBetween, type WinRate, winRate } from "./win-rate";
 
 export interface PairedScores extends WinRate {
   /** Prompts of which a score is missing, so that they do not count. */

@@ -18,25 +18,25 @@ export interface Scoring {
 }
 
 /** A pass over rows of one length. */
-export interface Pass {
+export interface Pass<T> {
   readonly program: Program;
-  /** [rows]: a number for each. */
-  readonly found: Tensor;
+  /** What was found, by row, once the program has run. */
+  read(): (row: number) => T;
   /** Feeds the program with these of the items, a row each. */
   feed(places: readonly number[]): void;
 }
 
-/** Yields [which of the items, its number]. Who stops asking frees what was taken. `passOf` is asked for each length and its most targets. */
-export async function* inPasses(
+/** Yields [which of the items, what was found of it]. Who stops asking frees what was taken. `passOf` is asked for each length and its most targets. */
+export async function* inPasses<T>(
   { device, rows, length }: Scoring,
   items: readonly Dealt[],
-  passOf: (length: number, targets: number, scratch: Scratch) => Pass,
-): AsyncGenerator<readonly [at: number, value: number]> {
+  passOf: (length: number, targets: number, scratch: Scratch) => Pass<T>,
+): AsyncGenerator<readonly [at: number, found: T]> {
   if (items.length === 0) return;
   const deal = dealOf(items, { rows, tokens: length, accumulate: 1, shuffle: false, fine: true, seed: 0 });
   const most = deal.mostTargets(deal.stepsPerEpoch);
   using scratch = new Scratch(device);
-  const passes = new Map<number, Pass>();
+  const passes = new Map<number, Pass<T>>();
   try {
     for (let step = 0; step < deal.stepsPerEpoch; step++) {
       await tick();
@@ -46,11 +46,19 @@ export async function* inPasses(
         const places = chosen.flat();
         pass.feed(places);
         pass.program.run();
-        const values = pass.program.read(pass.found);
-        for (const [row, at] of places.entries()) yield [at, values[row]!];
+        const found = pass.read();
+        for (const [row, at] of places.entries()) yield [at, found(row)];
       }
     }
   } finally {
     for (const { program } of passes.values()) program[Symbol.dispose]();
   }
+}
+
+/** Reads [rows], a number for each. */
+export function numbersOf(program: Program, found: Tensor): () => (row: number) => number {
+  return () => {
+    const values = program.read(found);
+    return (row) => values[row]!;
+  };
 }

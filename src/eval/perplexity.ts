@@ -3,15 +3,11 @@
  * scored are scored. https://huggingface.co/docs/transformers/perplexity; stride = context is the plain, disjoint method.
  */
 
-import { Program } from "../autograd/program";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import type { Model } from "../model/model";
-
-import { nextToken } from "../model/next-token";
-import { bindAll, type Slab } from "../model/slab";
-import { IGNORE } from "../ops/cross-entropy";
-import { ticker } from "../tick";
+import type { Slab } from "../model/slab";
+import { likelihoods } from "./continuations";
 
 export interface PerplexityOptions {
   /** Tokens that a window sees, at most the model's context. */
@@ -27,6 +23,9 @@ export interface Scored {
   readonly nats: number;
   /** Every token but the first. */
   readonly tokens: number;
+  readonly windows: number;
+  /** Of nats a token; null for a single window. */
+  readonly stderr: number | null;
 }
 
 /** Tokens of a batch of windows, about. */
@@ -41,32 +40,32 @@ export async function score(
   const windows = windowsOf(ids.length, { context, stride });
   const length = Math.min(context, ids.length - 1);
   const rows = Math.min(windows.length, Math.max(1, Math.floor(BATCH_TOKENS / length)));
-  const graph = nextToken(model, { rows, length });
-  using program = new Program(device, [graph.loss], { bind: bindAll(slabs) });
-  program.feed(graph.positions, graph.rowPositions);
-  program.feed(graph.weight, new Float32Array([1]));
-  const tokens = new Uint32Array(rows * length);
-  const targets = new Uint32Array(rows * length);
-  let nats = 0;
-  const pause = ticker();
-  for (let at = 0; at < windows.length; at += rows) {
-    tokens.fill(0);
-    targets.fill(IGNORE);
-    windows.slice(at, at + rows).forEach(({ begin, from, end }, row) => {
-      for (let i = begin; i < end; i++) {
-        tokens[row * length + i - begin] = ids[i]!;
-        if (i + 1 >= from) targets[row * length + i - begin] = ids[i + 1]!;
-      }
-    });
-    await pause();
-    program.feed(graph.tokens, tokens);
-    program.feed(graph.targets, targets);
-    program.run();
-    nats += program.read(graph.loss)[0]!;
-    onProgress(Math.min(at + rows, windows.length), windows.length);
+  const asked = windows.map(({ begin, end, from }) => ({
+    ids: ids.subarray(begin, end + 1),
+    from: from - begin,
+    where: "the text",
+  }));
+  const surprises = new Float64Array(windows.length);
+  let done = 0;
+  for await (const [at, { logLikelihood }] of likelihoods({ device, model, slabs, rows, length }, asked)) {
+    expectFinite(-logLikelihood, "the text");
+    surprises[at] = -logLikelihood;
+    onProgress(++done, windows.length);
   }
-  expectFinite(nats / (ids.length - 1), "the text");
-  return { nats, tokens: ids.length - 1 };
+  const nats = surprises.reduce((sum, each) => sum + each, 0);
+  const tokens = ids.length - 1;
+  return { nats, tokens, windows: windows.length, stderr: errorOf(windows, surprises, nats / tokens) };
+}
+
+/**
+ * The standard error of a mean over tokens that were drawn by whole windows, since neighbours are not independent of one another: that
+ * of a ratio of sums. Where all windows score as many tokens it is that of the mean of their means.
+ */
+function errorOf(windows: readonly Window[], surprises: Float64Array, mean: number): number | null {
+  if (windows.length < 2) return null;
+  const squares = windows.reduce((sum, { from, end }, at) => sum + (surprises[at]! - mean * (end + 1 - from)) ** 2, 0);
+  const tokens = windows.reduce((sum, { from, end }) => sum + end + 1 - from, 0);
+  return Math.sqrt((squares * windows.length) / (windows.length - 1)) / tokens;
 }
 
 /** Throws a UserError where a loss is none: the weights or the logits are not finite. */

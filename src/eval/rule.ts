@@ -8,6 +8,7 @@ import { rewardKind } from "../rewards/named";
 import { ruleNear, ruleOf } from "../rewards/rules";
 import type { Message } from "../text/template";
 import { type Interval, interval } from "./interval";
+import { type PassAt, passRate } from "./pass-at";
 
 /** What an answer is scored by. */
 export interface Scorable {
@@ -103,6 +104,8 @@ export interface RuleFigures {
   readonly unjudged: number;
   /** By function. Null where nothing is judged. */
   readonly means: Readonly<Record<string, Interval | null>>;
+  /** By k, where it is asked for: pass@k by `score`. Null where no problem has k judged answers. */
+  readonly pass_at?: Readonly<Record<string, PassAt | null>>;
   /** The same by the value of a column. */
   readonly groups?: Readonly<Record<string, Omit<RuleFigures, "method" | "groups">>>;
 }
@@ -111,21 +114,38 @@ export interface Scored {
   readonly scores: Scores;
   /** The value of the column that groups them. */
   readonly group: string | null;
+  /** What it is an answer to: several answers may have the same. */
+  readonly problem: string;
 }
 
-/** The means of what answers got, all together and by group. */
-export function ruleFigures(scored: readonly Scored[], method: string): RuleFigures {
+/** The means of what answers got, all together and by group; `passAt`: for which k. */
+export function ruleFigures(
+  scored: readonly Scored[],
+  { method, passAt = [] }: { readonly method: string; readonly passAt?: readonly number[] },
+): RuleFigures {
   const names = [...new Set(scored.map(({ group }) => group))].filter((group) => group !== null).sort();
-  const groups = names.map((name) => [name, meansOf(scored.filter(({ group }) => group === name))] as const);
-  return { method, ...meansOf(scored), ...(groups.length > 0 && { groups: Object.fromEntries(groups) }) };
+  const groups = names.map(
+    (name) =>
+      [
+        name,
+        meansOf(
+          scored.filter(({ group }) => group === name),
+          passAt,
+        ),
+      ] as const,
+  );
+  return { method, ...meansOf(scored, passAt), ...(groups.length > 0 && { groups: Object.fromEntries(groups) }) };
 }
 
-function meansOf(scored: readonly Scored[]): Omit<RuleFigures, "method" | "groups"> {
+function meansOf(scored: readonly Scored[], passAt: readonly number[]): Omit<RuleFigures, "method" | "groups"> {
   const names = Object.keys(scored[0]?.scores ?? {});
   const judged = (name: string) => scored.map(({ scores }) => scores[name]!).filter((value) => value !== null);
+  const problems = Map.groupBy(scored, ({ problem }) => problem);
+  const scores = [...problems.values()].map((answers) => answers.map(({ scores }) => scores.score!));
   return {
     answers: scored.length,
     unjudged: scored.length - judged("score").length,
     means: Object.fromEntries(names.map((name) => [name, interval(judged(name))])),
+    ...(passAt.length > 0 && { pass_at: Object.fromEntries(passAt.map((k) => [k, passRate(k, scores)])) }),
   };
 }

@@ -3,7 +3,7 @@ import { Program } from "../autograd/program";
 import { fillSequences, sequenceArrays } from "../data/layout";
 import { scoreInputs, scores } from "../model/scores";
 import { bindAll } from "../model/slab";
-import { inPasses, type Scoring } from "./passes";
+import { inPasses, numbersOf, type Scoring } from "./passes";
 
 /** Yields [which of them, its raw score]. */
 export function scoresOf(
@@ -20,7 +20,7 @@ export function scoresOf(
     const arrays = sequenceArrays(rows, length);
     return {
       program,
-      found,
+      read: numbersOf(program, found),
       feed(places) {
         fillSequences(
           places.map((at) => sequences[at]!),

@@ -2,6 +2,8 @@
  * How often one model's answers beat another's. Each pair is judged in both orders, because judges favour a place:
  * https://arxiv.org/abs/2306.05685, section 3.4.
  */
+import { standardError } from "./estimate";
+
 /** Which answer of a pair is better. */
 export type Winner = "a" | "b" | "tie";
 
@@ -45,15 +47,4 @@ export function winRate(points: readonly Points[]): WinRate {
     win_rate: pairs > 0 ? (100 * (wins + ties / 2)) / pairs : null,
     standard_error: error === null ? null : 100 * error,
   };
-}
-
-/** Of the mean: the sample's deviation, by n - 1, over the root of n. Null for fewer than two values. */
-export function standardError(values: readonly number[]): number | null {
-  return values.length < 2 ? null : deviation(values) / Math.sqrt(values.length);
-}
-
-/** By n - 1. */
-export function deviation(values: readonly number[]): number {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
 }

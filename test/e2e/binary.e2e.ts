@@ -545,12 +545,30 @@ describe("fine-tuning", () => {
     expect(means).toMatchObject({ score: { mean: 1, count: 8 }, asked: { mean: 1, count: 8 } });
     expect(Object.keys(groups)).toContain("wording");
     expect(readFileSync(join(folder, "scored.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(8);
+    const passed = ["--temperature", "1", "--samples", "2", "--limit", "2", "--pass-at", "1,2", "--json"];
+    const { pass_at: rates } = JSON.parse((await run([...measure, "--rule", "rule.ts", ...passed])).stdout);
+    expect(rates["2"]).toMatchObject({ value: 1 });
     writeFileSync(join(folder, "rule.ts"), "export const judge = () => 1;");
     const refused = await run([...measure, "--rule", "rule.ts"]);
     expect([refused.code, refused.stderr]).toEqual([
       1,
       expect.stringMatching(/^error: rule\.ts has no function score: it has judge\nhint: .+\n$/),
     ]);
+  });
+  test("is asked which of several texts may follow another", async () => {
+    const records = [
+      { context: "One day", choices: ["in the tower", "by the mill"], gold: 0 },
+      { query: "Pip was", choices: ["a grey mouse", "x"], answer: "x" },
+    ];
+    writeFileSync(join(folder, "mine.jsonl"), records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    const choose = ["eval", "choice", "--model", "stages/sft", "--data", "mine.jsonl"];
+    const { stdout, code } = await run([...choose, "--task", "choice", "--json", "--out", "chosen.jsonl"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ task: "choice", records: 2 });
+    expect(Object.keys(JSON.parse(stdout).metrics)).toEqual(["acc", "acc_norm", "acc_bytes"]);
+    expect(readFileSync(join(folder, "chosen.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(2);
+    const refused = await run([...choose, "--task", "arc"]);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("mine.jsonl:1 is no record of arc")]);
   });
   test("from an adapter goes on from it merged, which the run keeps", async () => {
     const train = ["sft", "--model", "tuned", "--data", "data/questions.jsonl", "--tokens", "64", "--rows", "4"];

@@ -33,12 +33,26 @@ onEachDevice(() => {
     [9, 1],
   ])("windows of %i tokens, stride %i", async (context, stride) => {
     using made = toyModel();
-    const { nats, tokens } = await score({ device: device(), ...made }, ids, { context, stride });
+    const { nats, tokens, windows, stderr } = await score({ device: device(), ...made }, ids, { context, stride });
     expect(tokens).toBe(ids.length - 1);
-    let wanted = 0;
-    for (const { begin, end, from } of windowsOf(ids.length, { context, stride }))
-      for (let at = from; at <= end; at++) wanted += surprise(made, begin, at);
+    const drawn = windowsOf(ids.length, { context, stride }).map(({ begin, end, from }) => {
+      let sum = 0;
+      for (let at = from; at <= end; at++) sum += surprise(made, begin, at);
+      return { sum, count: end + 1 - from };
+    });
+    const wanted = drawn.reduce((all, { sum }) => all + sum, 0);
     expect(Math.abs(nats - wanted) / wanted).toBeLessThan(1e-5);
+    expect(windows).toBe(drawn.length);
+    // The mean is a ratio of two sums over windows: the variance of a ratio, from variances and covariance (Cochran 1977, 2.29).
+    const n = drawn.length;
+    const [sums, counts] = [drawn.map(({ sum }) => sum), drawn.map(({ count }) => count)];
+    const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / n;
+    const covariance = (x: readonly number[], y: readonly number[]) =>
+      x.reduce((all, v, i) => all + (v - mean(x)) * (y[i]! - mean(y)), 0) / (n - 1);
+    const ratio = mean(sums) / mean(counts);
+    const variance =
+      covariance(sums, sums) + ratio ** 2 * covariance(counts, counts) - 2 * ratio * covariance(sums, counts);
+    expect(stderr! / (Math.sqrt(variance / n) / mean(counts))).toBeCloseTo(1, 4);
   });
 });
 
@@ -54,7 +68,7 @@ test("weights that give no finite loss are told", async () => {
 test("a text that is shorter than the context, and one too short to score", async () => {
   using made = toyModel();
   const on = { device: device("adapter"), ...made };
-  expect((await score(on, ids.subarray(0, 5), { context: 32, stride: 32 })).tokens).toBe(4);
+  expect(await score(on, ids.subarray(0, 5), { context: 32, stride: 32 })).toMatchObject({ tokens: 4, stderr: null });
   await expect(score(on, ids.subarray(0, 1), { context: 32, stride: 32 })).rejects.toThrow("perplexity needs two");
 });
 

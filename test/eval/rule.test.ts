@@ -83,11 +83,11 @@ describe("a rule", () => {
 
 test("the figures are means of what is judged, all together and by group", () => {
   const scored = [
-    { scores: { score: 1, truth: 1 }, group: "b" },
-    { scores: { score: 0, truth: 1 }, group: "b" },
-    { scores: { score: null, truth: 0 }, group: "a" },
+    { scores: { score: 1, truth: 1 }, group: "b", problem: "0" },
+    { scores: { score: 0, truth: 1 }, group: "b", problem: "0" },
+    { scores: { score: null, truth: 0 }, group: "a", problem: "1" },
   ];
-  const { method, answers, unjudged, means, groups } = ruleFigures(scored, "greedy");
+  const { method, answers, unjudged, means, groups } = ruleFigures(scored, { method: "greedy" });
   expect({ method, answers, unjudged }).toEqual({ method: "greedy", answers: 3, unjudged: 1 });
   expect(means.score).toMatchObject({ mean: 0.5, count: 2 });
   expect(means.truth).toMatchObject({ mean: 2 / 3, count: 3 });
@@ -96,9 +96,17 @@ test("the figures are means of what is judged, all together and by group", () =>
   expect(groups!.b!.means.truth).toMatchObject({ mean: 1, count: 2 });
   const alone = ruleFigures(
     scored.map((one) => ({ ...one, group: null })),
-    "greedy",
+    { method: "greedy" },
   );
   expect(alone.groups).toBeUndefined();
+  expect(alone.pass_at).toBeUndefined();
+  const passed = ruleFigures(scored, { method: "greedy", passAt: [1, 2, 3] });
+  expect(passed.pass_at).toEqual({
+    1: { value: 0.5, stderr: null, problems: 1 },
+    2: { value: 1, stderr: null, problems: 1 },
+    3: null,
+  });
+  expect(passed.groups!.a!.pass_at).toEqual({ 1: null, 2: null, 3: null });
 });
 
 test("an interval is Wilson's for shares, and the normal distribution's for what lies beyond them", () => {
