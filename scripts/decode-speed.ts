@@ -1,14 +1,15 @@
 /**
  * How fast a device decodes: tokens a second of one sequence and of many together, and of prompts that are run. Weights are random,
- * texts short. Arguments: the device (cpu), then names of models to measure (micro gpt2).
+ * texts short. Arguments: the device (cpu), then models to measure, with how they are stored where that is not f32 (micro gpt2 gpt2:int8).
  */
 import { openDevice } from "../src/device/open";
 import { Engine } from "../src/generate/engine";
 import { sampling } from "../src/generate/sampling";
 import { presets } from "../src/model/architectures";
 import { modelOf } from "../src/model/model";
-import { initialise } from "../src/model/parameters";
+import { initialise, type Storage } from "../src/model/parameters";
 import { Slab } from "../src/model/slab";
+import { type DType, isQuantised } from "../src/tensor/stored";
 
 const shapes: Readonly<Record<string, { vocabulary: number; batches: readonly number[]; tokens: number }>> = {
   micro: { vocabulary: 4096, batches: [1, 2, 4, 8, 16, 64], tokens: 100 },
@@ -19,8 +20,13 @@ const [kind = "cpu", ...wanted] = process.argv.slice(2);
 using device = openDevice(kind);
 console.log(`${device.info.name} (${device.info.kind})`);
 for (const name of wanted.length ? wanted : Object.keys(shapes)) {
-  const { vocabulary, batches, tokens } = shapes[name]!;
-  const model = modelOf({ ...presets[name]!, vocabulary, epsilon: 1e-5 });
+  const [preset = "", storage] = name.split(":") as [string, Storage?];
+  const { vocabulary, batches, tokens } = shapes[preset]!;
+  const model = modelOf(
+    { ...presets[preset]!, vocabulary, epsilon: 1e-5 },
+    storage,
+    isQuantised(storage as DType) ? "int8" : "f32",
+  );
   using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
   using engine = new Engine(device, model, [weights]);
   let one = 0;
