@@ -18,7 +18,7 @@ using device = openDevice("cpu");
 try {
   const tenth = join(folder, "tenth.txt");
   const text = readFileSync(tales, "utf8");
-  writeFileSync(tenth, text.slice(0, text.indexOf("\n\n", text.length / 10)));
+  writeFileSync(tenth, text.slice(0, text.indexOf("\n", text.length / 10)));
   const teacher = await run("teacher", 1337, {
     model: { preset: "micro" },
     tokenizer: { kind: "bpe", size: 640 },
@@ -86,7 +86,7 @@ function learning(data: string, lr: number, steps = 700) {
 function heldOut(): string {
   const path = join(folder, "held-out.txt");
   const text = readFileSync(tales, "utf8");
-  writeFileSync(path, text.slice(text.indexOf("\n\n", 0.95 * text.length)));
+  writeFileSync(path, text.slice(text.indexOf("\n", 0.95 * text.length)));
   return path;
 }
 
