@@ -10,7 +10,7 @@ import { presets } from "../src/model/architectures";
 import { modelOf } from "../src/model/model";
 import { initialise } from "../src/model/parameters";
 import { Slab } from "../src/model/slab";
-import { AdamW } from "../src/optim/adamw";
+import { Optimizer } from "../src/optim/optimizer";
 import { answerGraph, valuesOf } from "../src/stages/answers";
 import { objectiveOf, schema } from "../src/stages/dpo";
 import { pairFeeding } from "../src/stages/pairs";
@@ -21,7 +21,7 @@ const [pairs, length] = [Number(given), Number(tokens)];
 using device = openDevice(kind);
 const model = modelOf({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
 using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
-using optimizer = new AdamW(device, [{ weights }], {
+using optimizer = new Optimizer(device, [{ weights }], {
   beta1: 0.9,
   beta2: 0.95,
   epsilon: 1e-8,

@@ -10,7 +10,7 @@ import { nll } from "../src/model/row-losses";
 import { Slab } from "../src/model/slab";
 import { scale } from "../src/ops/elementwise";
 import { sum } from "../src/ops/reduce";
-import { AdamW } from "../src/optim/adamw";
+import { Optimizer } from "../src/optim/optimizer";
 import { input } from "../src/tensor/tensor";
 import { trainingProgram } from "../src/train/program";
 
@@ -20,7 +20,7 @@ using device = openDevice(kind);
 const model = modelOf({ ...presets.gpt2!, vocabulary: 50257, epsilon: 1e-5 });
 using weights = new Slab(device, model.parameters, { values: initialise(model.parameters, 1) });
 const adam = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
-using optimizer = new AdamW(device, [{ weights }], adam);
+using optimizer = new Optimizer(device, [{ weights }], adam);
 
 const programs = (["cross-entropy", "log-probabilities"] as const).map((name) => {
   const ids = ["tokens", "positions", "targets"].map((name) => input(name, [size], "u32"));

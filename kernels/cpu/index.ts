@@ -35,7 +35,9 @@ export {
   statistics as layer_norm_statistics,
   statistics_forward as layer_norm_statistics_forward,
 } from "./layer-norm";
+export { forward as lion_forward } from "./lion";
 export { forward as matmul_forward } from "./matmul";
+export { apply as muon_apply, momentum as muon_momentum } from "./muon";
 export { finish as norm_finish, partial as norm_partial } from "./norm";
 export { put as parts_put, slice as parts_slice } from "./parts";
 export {

@@ -14,7 +14,7 @@ import { crossEntropy } from "../ops/cross-entropy";
 import { gelu, geluBackward } from "../ops/gelu";
 import { layerNorm } from "../ops/layer-norm";
 import { matmul } from "../ops/matmul";
-import { AdamW } from "../optim/adamw";
+import { Optimizer } from "../optim/optimizer";
 import { type Shape, sizeOf } from "../tensor/shape";
 import { input, schedule, type Tensor } from "../tensor/tensor";
 import { adam, type TrainingSize, trainingStep } from "./training-step";
@@ -130,7 +130,7 @@ const adamwCase: Case = {
     const { parameters } = modelOf({ type: "gpt2", ...sizes, epsilon: 1e-5 });
     using opening = new DisposableStack();
     const weights = opening.use(new Slab(device, parameters));
-    const optimizer = opening.use(new AdamW(device, [{ weights }], { ...adam, clip: 0 }));
+    const optimizer = opening.use(new Optimizer(device, [{ weights }], { ...adam, clip: 0 }));
     const opened = opening.move();
     return {
       seconds: () => secondsOf(device, () => optimizer.update(1e-4, 0)),

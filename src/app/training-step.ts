@@ -6,7 +6,7 @@ import { modelOf, withAdapters } from "../model/model";
 import { nextToken } from "../model/next-token";
 import { initialise, type Parameters, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
-import { AdamW } from "../optim/adamw";
+import { Optimizer } from "../optim/optimizer";
 import { trainingProgram } from "../train/program";
 
 export const adam = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
@@ -40,7 +40,7 @@ export function trainingStep(
   const model = adapter ? withAdapters(base, [adapter]) : base;
   const frozen = adapter ? [slab(base.parameters)] : [];
   const weights = slab(adapter ? adapter.parameters : base.parameters);
-  const optimizer = opening.use(new AdamW(device, [{ weights }], adam));
+  const optimizer = opening.use(new Optimizer(device, [{ weights }], adam));
   const { tokens, positions, targets, weight, rowPositions, ...graph } = nextToken(model, { rows, length });
   const size = rows * length;
   const program = opening.use(trainingProgram(device, graph, { trained: [{ weights }], frozen, optimizer }));

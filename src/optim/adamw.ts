@@ -1,224 +1,27 @@
-/** AdamW and clipping by the global norm, over slabs: one recording measures, one applies, no readback on ordinary steps. */
-import adamwSource from "../../kernels/adamw.wgsl" with { type: "text" };
-import fillSource from "../../kernels/fill.wgsl" with { type: "text" };
-import normSource from "../../kernels/norm.wgsl" with { type: "text" };
-import {
-  type Device,
-  type DeviceBuffer,
-  type Dispatch,
-  linear,
-  type Recording,
-  type Slice,
-  whole,
-} from "../device/device";
-import { Slab } from "../model/slab";
+/** AdamW: https://arxiv.org/abs/1711.05101, algorithm 2. */
+import source from "../../kernels/adamw.wgsl" with { type: "text" };
+import { type Dispatch, linear, whole } from "../device/device";
+import { decayedIn, type Part, type Rule, type RuleOptions, type Window } from "./rule";
 
-export interface AdamWOptions {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  /** Decoupled weight decay, applied to matrices only. */
-  readonly weightDecay: number;
-  /** The norm that gradients are scaled down to; 0 for no clipping. */
-  readonly clip: number;
-  /** Epsilon is added before the second moment is corrected, as TensorFlow does it. */
-  readonly tensorflowEpsilon?: boolean;
-}
+export const adamw: Rule = (device, part, options) =>
+  device.record(part.windows.map((window) => adamwOf(part, options, window)));
 
-/** One of the slabs that are trained together: their gradients have one norm, and are clipped as one. */
-export interface Trained {
-  readonly weights: Slab;
-  /** What the learning rate is multiplied with; 1 if absent. */
-  readonly rate?: number;
-  /** Tells its moments apart in a checkpoint where there are several, such as critic. */
-  readonly name?: string;
-}
-
-export interface UpdateStats {
-  /** Of all gradients, before clipping. */
-  readonly norm: number;
-  /** The first step whose loss or gradients were not finite; the weights are those before it. */
-  readonly badStep: number | null;
-  /** What was added up over the step: the loss and what else is told. */
-  readonly sums: Float32Array;
-}
-
-/** Elements behind the gradients: the loss and the metrics of a step are added up there. */
-export const TAIL = 64;
-/** Partial sums of squares for each window of the slab. */
-const PARTIALS = 256;
-/** Stands for the square of what is not finite: larger than any sum of squares that trains. */
-const LIMIT = 3e38;
-
-/** A run of one slab's elements. */
-interface Window {
-  /** Which of the trained slabs. */
-  readonly of: number;
-  readonly offset: number;
-  readonly count: number;
-}
-
-export class AdamW implements Disposable {
-  /** Of each trained slab. */
-  readonly gradients: readonly Slab[];
-  /** What a resumed run must have, by name: the moments. */
-  readonly state: readonly (readonly [name: string, slab: Slab])[];
-  private readonly device: Device;
-  private readonly options: AdamWOptions;
-  private readonly rates: readonly number[];
-  /** Of each trained slab: its learning rate, the moments' corrections, the step. */
-  private readonly schedules: readonly DeviceBuffer[];
-  private readonly stats: DeviceBuffer;
-  private readonly partials: DeviceBuffer;
-  private readonly zeroing: Recording;
-  private readonly measuring: Recording;
-  private readonly applying: Recording;
-  private readonly scheduleValues = new Float32Array(4);
-  private readonly statsValues = new Float32Array(3);
-  private readonly sumsValues = new Float32Array(TAIL);
-
-  constructor(device: Device, trained: readonly Trained[], options: AdamWOptions) {
-    if (options.tensorflowEpsilon && options.weightDecay > 0)
-      throw new Error("epsilon as TensorFlow adds it does not go with weight decay");
-    this.device = device;
-    this.options = options;
-    this.rates = trained.map(({ rate = 1 }) => rate);
-    const layouts = trained.map(({ weights }) => weights.parameters);
-    for (const { storage } of layouts)
-      if (storage !== "f32") throw new Error(`weights that are stored in ${storage} cannot be trained`);
-    this.gradients = layouts.map((parameters, i) => new Slab(device, parameters, { tail: i === 0 ? TAIL : 0 }));
-    const moments = layouts.map((parameters) => [new Slab(device, parameters), new Slab(device, parameters)] as const);
-    this.state = trained.flatMap(({ name }, i) => {
-      const prefix = name === undefined ? "" : `${name}.`;
-      return [[`${prefix}first`, moments[i]![0]] as const, [`${prefix}second`, moments[i]![1]] as const];
-    });
-    if (new Set(this.state.map(([name]) => name)).size < this.state.length)
-      throw new Error("slabs that are trained together need names of their own");
-    this.schedules = trained.map(() => device.allocate(16));
-    this.stats = device.allocate(16);
-    const windows = this.gradients.flatMap((slab, of) =>
-      windowsOf(of, slab.parameters.size + (of === 0 ? TAIL : 0), device.traits.maxBindingBytes),
-    );
-    this.partials = device.allocate(4 * PARTIALS * windows.length);
-    this.zeroing = device.record(windows.map((window) => this.zeroWindow(window)));
-    this.measuring = device.record(this.normDispatches(windows));
-    this.applying = device.record(
-      windows.flatMap((window) => this.adamWindow(trained[window.of]!.weights, moments[window.of]!, window)),
-    );
-  }
-
-  /** Clears the gradients and the sums, before a step's first micro-batch. */
-  zero(): void {
-    this.zeroing.replay();
-  }
-
-  /** The norm of the gradients and their health, for a step with learning rate `rate`; `step` counts from 0. */
-  measure(rate: number, step: number): void {
-    const { beta1, beta2, tensorflowEpsilon } = this.options;
-    const [first, second] = [1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)];
-    // (m / first) / (sqrt(v / second) + e / sqrt(second)) is sqrt(second) (m / first) / (sqrt(v) + e).
-    const [by, corrected] = tensorflowEpsilon ? [Math.sqrt(second), 1] : [1, second];
-    this.schedules.forEach((schedule, i) => {
-      this.scheduleValues.set([rate * this.rates[i]! * by, first, corrected, step]);
-      this.device.upload(whole(schedule), this.scheduleValues);
-    });
-    this.measuring.replay();
-  }
-
-  /** Changes the weights by what was measured; not at all where that was not finite. */
-  apply(): void {
-    this.applying.replay();
-  }
-
-  /** Both, where one process has all gradients. */
-  update(rate: number, step: number): void {
-    this.measure(rate, step);
-    this.apply();
-  }
-
-  /** Norm, health and sums after the last update. Waits for the device. */
-  read(): UpdateStats {
-    this.device.download(whole(this.stats), this.statsValues);
-    this.device.download(this.sums, this.sumsValues);
-    const [norm = 0, , bad = 0] = this.statsValues;
-    return { norm, badStep: bad > 0 ? bad - 1 : null, sums: this.sumsValues };
-  }
-
-  /** Where a step's loss and metrics are added up: behind the first slab's gradients. */
-  get sums(): Slice {
-    const first = this.gradients[0]!;
-    return first.slice(first.parameters.size, TAIL);
-  }
-
-  private zeroWindow({ of, offset, count }: Window): Dispatch {
-    return {
-      kernel: { name: "fill", source: fillSource, entry: "forward" },
-      params: { count, value: 0 },
-      output: this.gradients[of]!.slice(offset, count),
-      inputs: [],
-      workgroups: linear(count, 256),
-    };
-  }
-
-  private normDispatches(windows: readonly Window[]): Dispatch[] {
-    const kernel = (entry: string) => ({
-      name: "norm",
-      source: normSource,
-      entry,
-      constants: { LANES: this.device.traits.software ? 8 : 64 },
-    });
-    const { clip } = this.options;
-    const partial = windows.map(({ of, offset, count }, i): Dispatch => {
-      const slab = this.gradients[of]!;
-      return {
-        kernel: kernel("partial"),
-        params: { count: Math.min(count, slab.parameters.size - offset), first: i * PARTIALS, clip, limit: LIMIT },
-        output: whole(this.partials),
-        inputs: [slab.slice(offset, count)],
-        workgroups: [PARTIALS, 1, 1],
-      };
-    });
-    const finish: Dispatch = {
-      kernel: kernel("finish"),
-      params: { count: windows.length * PARTIALS, first: 0, clip, limit: LIMIT },
-      output: whole(this.stats),
-      inputs: [whole(this.partials), whole(this.schedules[0]!), this.sums],
-      workgroups: [1, 1, 1],
-    };
-    return [...partial, finish];
-  }
-
-  private adamWindow(weights: Slab, [first, second]: readonly [Slab, Slab], { of, offset, count }: Window): Dispatch[] {
-    const { parameters } = weights;
-    const here = Math.min(count, parameters.size - offset);
-    if (here <= 0) return [];
-    const { beta1, beta2, epsilon, weightDecay } = this.options;
-    const decayed = Math.max(0, Math.min(here, parameters.decayed - offset));
-    const part = (slab: Slab) => slab.slice(offset, here);
-    return [
-      {
-        kernel: { name: "adamw", source: adamwSource, entry: "forward" },
-        params: { count: here, decayed, beta1, beta2, epsilon, decay: weightDecay },
-        output: part(weights),
-        inputs: [part(first), part(second), part(this.gradients[of]!), whole(this.stats), whole(this.schedules[of]!)],
-        workgroups: linear(here, 256),
-      },
-    ];
-  }
-
-  [Symbol.dispose](): void {
-    for (const recording of [this.zeroing, this.measuring, this.applying]) recording[Symbol.dispose]();
-    for (const slab of [...this.gradients, ...this.state.map(([, slab]) => slab)]) slab[Symbol.dispose]();
-    for (const buffer of [...this.schedules, this.stats, this.partials]) buffer.free();
-  }
-}
-
-/** Runs of at most what one binding may hold. */
-function windowsOf(of: number, size: number, maxBindingBytes: number): Window[] {
-  const most = Math.floor(maxBindingBytes / 256) * 64;
-  return Array.from({ length: Math.ceil(size / most) }, (_, i) => ({
-    of,
-    offset: i * most,
-    count: Math.min(most, size - i * most),
-  }));
+/** Of a run of elements. */
+export function adamwOf(part: Part, { beta1, beta2, epsilon, weightDecay }: RuleOptions, window: Window): Dispatch {
+  const { weights, gradients, moments, stats, schedule } = part;
+  const { offset, count } = window;
+  const [first, second] = moments;
+  return {
+    kernel: { name: "adamw", source, entry: "forward" },
+    params: { count, decayed: decayedIn(part, window), beta1, beta2, epsilon, decay: weightDecay },
+    output: weights.slice(offset, count),
+    inputs: [
+      first.slice(offset, count),
+      second!.slice(offset, count),
+      gradients.slice(offset, count),
+      whole(stats),
+      whole(schedule),
+    ],
+    workgroups: linear(count, 256),
+  };
 }

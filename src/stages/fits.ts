@@ -35,7 +35,7 @@ export function expectFits(
   stage: Pick<Stage, "trained" | "frozen" | "graphs">,
   { name, model, batch }: { readonly name: string; readonly model: Model; readonly batch: MemoryOptions },
 ): number {
-  const needed = stageBytes(stage);
+  const needed = stageBytes(stage, batch.optimizer);
   const held = [...stage.trained.map(({ weights }) => weights), ...stage.frozen].reduce(
     (sum, { parameters }) => sum + parameters.bytes,
     0,
@@ -50,14 +50,14 @@ export function expectFits(
 }
 
 /** The gentlest change that fits: activations computed again, fewer rows, fewer tokens. */
-function wouldFit(free: number, model: Model, { rows, tokens }: MemoryOptions): string {
+function wouldFit(free: number, model: Model, { rows, tokens, optimizer }: MemoryOptions): string {
   const smaller = (from: number) => Array.from({ length: Math.floor(Math.log2(from)) + 1 }, (_, i) => from >> i);
   const tries = [
     ...smaller(rows).map((rows) => ({ rows, tokens })),
     ...smaller(tokens).map((tokens) => ({ rows: 1, tokens })),
   ];
   for (const batch of tries) {
-    const { trainingBytes } = memoryOf(model, { ...batch, recompute: true });
+    const { trainingBytes } = memoryOf(model, { ...batch, recompute: true, ...(optimizer && { optimizer }) });
     if (trainingBytes > free) continue;
     return `recompute = true with batch = { rows = ${batch.rows}, tokens = ${batch.tokens} } needs ${memory(trainingBytes)}`;
   }

@@ -6,6 +6,8 @@ import { decoderBytes } from "../generate/passes";
 import type { Model } from "../model/model";
 import { nextToken } from "../model/next-token";
 import type { Parameters } from "../model/parameters";
+import { muonBytes } from "../optim/muon";
+import { momentsOf, type RuleName } from "../optim/optimizer";
 import type { Tensor } from "../tensor/tensor";
 import { trainingGraph } from "../train/program";
 import type { Graph, Stage } from "../train/stage";
@@ -26,12 +28,14 @@ export interface MemoryOptions {
   readonly tokens: number;
   readonly recompute: boolean;
   readonly activations?: "f32" | "bf16";
+  /** AdamW if absent. */
+  readonly optimizer?: RuleName;
 }
 
 /** Of a model whose adapters are trained if it has any, else all of it. */
 export function memoryOf(
   model: Model,
-  { rows, tokens: length, recompute, activations = "f32" }: MemoryOptions,
+  { rows, tokens: length, recompute, activations = "f32", optimizer }: MemoryOptions,
 ): Memory {
   const { parameters, adapters, config } = model;
   const all = [parameters, ...adapters.map(({ parameters }) => parameters)];
@@ -43,7 +47,7 @@ export function memoryOf(
   return {
     weightsBytes,
     inferenceBytes: weightsBytes + decoderBytes(model, { slots: 1, capacity: config.context }),
-    trainingBytes: weightsBytes + optimizerBytes(trained) + planBytes(training),
+    trainingBytes: weightsBytes + optimizerBytes(trained, optimizer) + planBytes(training),
     largestBytes: Math.max(
       ...all.flatMap(({ list }) => list.map(({ sizeBytes }) => sizeBytes)),
       ...training.slotSizes.map((size) => 4 * size),
@@ -52,7 +56,10 @@ export function memoryOf(
 }
 
 /** What a stage takes while it trains: its weights, those it only reads, the optimizer's slabs, and its micro-batches. */
-export function stageBytes({ trained, frozen, graphs }: Pick<Stage, "trained" | "frozen" | "graphs">): number {
+export function stageBytes(
+  { trained, frozen, graphs }: Pick<Stage, "trained" | "frozen" | "graphs">,
+  optimizer?: RuleName,
+): number {
   const updated = trained.map(({ weights }) => weights.parameters);
   const all = [...updated, ...frozen.map(({ parameters }) => parameters)];
   const held = all.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -63,12 +70,17 @@ export function stageBytes({ trained, frozen, graphs }: Pick<Stage, "trained" | 
     inputs += slotBytes(slotSizes.slice(0, fedSlots));
     ({ sizes } = shared(sizes, slotSizes.slice(fedSlots)));
   }
-  return held + updated.reduce((sum, parameters) => sum + optimizerBytes(parameters), 0) + inputs + slotBytes(sizes);
+  return (
+    held +
+    updated.reduce((sum, parameters) => sum + optimizerBytes(parameters, optimizer), 0) +
+    inputs +
+    slotBytes(sizes)
+  );
 }
 
-/** Gradients and two moments, in float32. */
-export function optimizerBytes({ size }: Parameters): number {
-  return 3 * 4 * size;
+/** Gradients and moments, in float32, and what a step works out on the way. */
+export function optimizerBytes(parameters: Parameters, kind: RuleName = "adamw"): number {
+  return (1 + momentsOf({ kind })) * 4 * parameters.size + (kind === "muon" ? muonBytes(parameters) : 0);
 }
 
 function microBatchPlan(

@@ -110,7 +110,7 @@ export function trainingKind<C extends TrainingConfig>({
       expectWarmup(name, given.optim.warmup, stage.steps);
       // Nothing to evaluate, and so nothing is ever due.
       const wanted = validation === NO_VALIDATION ? { ...given, evaluate: { ...given.evaluate, every: 0 } } : given;
-      const shape = { rows: rowsOf(config), tokens: stage.length, recompute, activations };
+      const shape = { rows: rowsOf(config), tokens: stage.length, recompute, activations, optimizer: given.optim.kind };
       const needed = expectFits(context.device, stage, { name, model: stage.model, batch: shape });
       context.console.note(`${name}: ${trainedLine(stage.model, config.lora)}`);
       context.console.note(`${name}: training takes ${memory(needed)} of device memory`);
@@ -176,6 +176,10 @@ function checkTraining(
   if (quantised && lora && (heldIn(lora) ?? quantised) !== quantised)
     refuse(`the model is quantised in ${quantised}, and lora.base is ${lora.base}`, "leave lora.base out");
   if (steps !== undefined) expectWarmup(name, optim.warmup, steps);
+  if (optim.kind === "muon" && lora)
+    refuse("optim.kind is muon, and an adapter has no linear layer's matrix", "use adamw or lion with lora");
+  if (optim.kind !== "adamw" && optim.tensorflowEpsilon)
+    refuse(`optim.tensorflowEpsilon is AdamW's, and optim.kind is ${optim.kind}`, "leave it out");
   if (optim.tensorflowEpsilon && optim.weightDecay > 0)
     refuse(
       "optim.tensorflowEpsilon does not go with optim.weightDecay",
@@ -252,19 +256,21 @@ function outline(
   const plain = modelOf(sizes, lora && heldIn(lora));
   const score = scored ? sizes.width : undefined;
   const model = lora ? withAdapters(plain, [adapterOf(targeted(plain.modules, lora.targets), lora, { score })]) : plain;
-  const batch = { rows, tokens, recompute, activations };
+  const batch = { rows, tokens, recompute, activations, optimizer: optim.kind };
   const { trainingBytes } = memoryOf(model, batch);
   return {
     trained: { model, batch },
     lines: [
       line({ rows, tokens }),
       trainedLine(model, lora),
-      `AdamW, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
+      `${ruleNames[optim.kind]}, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
       `${config.validation === NO_VALIDATION ? "no evaluation" : `evaluation every ${evaluate.every} steps`}, a checkpoint every ${save.every}, ${save.keep} kept`,
       `device memory: ${memory(trainingBytes)}`,
     ],
   };
 }
+
+const ruleNames = { adamw: "AdamW", lion: "Lion", muon: "Muon" } as const;
 
 /** How many tokens a step reads, and of what. */
 function lineOf({ batch, optim: { steps }, epochs, data }: TrainingConfig, { rows, tokens }: Row): string {

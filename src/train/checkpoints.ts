@@ -20,7 +20,7 @@ import {
 } from "../files";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors";
 import { namedValues, prefixed } from "../formats/slabs";
-import type { AdamW } from "../optim/adamw";
+import type { Optimizer } from "../optim/optimizer";
 import type { Progress } from "./progress";
 import { INDEX_FILE, OPTIMIZER_FILE } from "./run-folder";
 import type { Stage } from "./stage";
@@ -49,7 +49,7 @@ export const nameOf = (step: number) => `step-${String(step).padStart(6, "0")}`;
 export async function saveCheckpoint(
   directory: string,
   stage: Stage,
-  optimizer: AdamW,
+  optimizer: Optimizer,
   { progress, keep, finished }: SaveOptions,
 ): Promise<void> {
   const name = nameOf(progress.step);

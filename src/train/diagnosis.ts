@@ -1,6 +1,6 @@
 /** Why a step was not finite. */
 import { UserError } from "../errors";
-import type { AdamW } from "../optim/adamw";
+import type { Optimizer } from "../optim/optimizer";
 import { readIndex } from "./checkpoints";
 import type { Programs } from "./program";
 import type { Stage } from "./stage";
@@ -9,7 +9,7 @@ import type { Share } from "./world";
 export interface Scene {
   readonly stage: Stage;
   readonly programs: Programs;
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly directory: string;
   readonly share: Share;
 }

@@ -3,7 +3,7 @@ import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import { openMetrics } from "../log/metrics";
-import { AdamW } from "../optim/adamw";
+import { Optimizer } from "../optim/optimizer";
 import { learningRate } from "../optim/schedule";
 import { tick } from "../tick";
 import { saveCheckpoint } from "./checkpoints";
@@ -41,7 +41,7 @@ export async function fit(
 ): Promise<Outcome> {
   const { optim, evaluate, save, samples, logEvery } = settings;
   const { steps } = stage;
-  using optimizer = new AdamW(device, stage.trained, optim);
+  using optimizer = new Optimizer(device, stage.trained, optim);
   const resumed = resume(directory, stage, optimizer, (line) => console.note(`${name}: ${line}`));
   const { arithmetic } = device.info;
   let progress: Progress = { ...(resumed?.progress ?? beginning), arithmetic };

@@ -6,7 +6,7 @@ import type { Device } from "../device/device";
 import type { Parameters } from "../model/parameters";
 import { bindAll, type Slab } from "../model/slab";
 import { accumulate } from "../ops/add";
-import type { AdamW, Trained } from "../optim/adamw";
+import type { Optimizer, Trained } from "../optim/optimizer";
 import { sizeOf } from "../tensor/shape";
 import { input, type Tensor } from "../tensor/tensor";
 import type { Batch, Graph, Stage } from "./stage";
@@ -19,7 +19,7 @@ export interface Programs extends Disposable {
 export function programsOf(
   device: Device,
   { graphs, scratch, trained, frozen }: Pick<Stage, "graphs" | "scratch" | "trained" | "frozen">,
-  optimizer: AdamW,
+  optimizer: Optimizer,
 ): Programs {
   const largestFirst = graphs.toReversed().map((graph) => {
     const program = trainingProgram(device, graph, { trained, frozen, optimizer, scratch });
@@ -42,7 +42,7 @@ export function programsOf(
 export interface Training {
   readonly trained: readonly Trained[];
   readonly frozen?: readonly Slab[];
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly scratch?: Scratch;
 }
 

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { UserError } from "../errors";
 import { isForbidden, keepDamaged } from "../files";
 import { prefixed, readSlab } from "../formats/slabs";
-import type { AdamW } from "../optim/adamw";
+import type { Optimizer } from "../optim/optimizer";
 import { checkpointsIn, damageOf, expectWhole, mendIndex, nameOf, readIndex, stepOf } from "./checkpoints";
 import type { Progress } from "./progress";
 import { OPTIMIZER_FILE, TRAINING_FILE } from "./run-folder";
@@ -24,7 +24,7 @@ export interface Resumed {
 export function resume(
   directory: string,
   stage: Stage,
-  optimizer: AdamW,
+  optimizer: Optimizer,
   note: (line: string) => void,
 ): Resumed | null {
   mendIndex(directory, note);
@@ -79,7 +79,7 @@ function readProgress(checkpoint: string): TrainingFile {
   throw new UserError(`${join(checkpoint, TRAINING_FILE)} is of step ${step}`);
 }
 
-function load(checkpoint: string, stage: Stage, optimizer: AdamW): true {
+function load(checkpoint: string, stage: Stage, optimizer: Optimizer): true {
   expectWhole(checkpoint);
   stage.read(checkpoint);
   for (const [name, slab] of optimizer.state) readSlab(join(checkpoint, OPTIMIZER_FILE), slab, prefixed(`${name}.`));

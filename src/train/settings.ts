@@ -1,6 +1,7 @@
 /** The parts of a config that every training stage shares: each field with its type, bounds, default and sentence. */
 import { z } from "zod";
 import { type Storage, storages } from "../model/parameters";
+import { type RuleName, rules } from "../optim/optimizer";
 
 export const batch = z.strictObject({
   rows: z.int().min(1).max(65536).default(8).meta({ description: "sequences of a micro-batch" }),
@@ -25,6 +26,13 @@ export const steps = z
   .meta({ description: "optimizer steps in all" });
 
 export const optim = z.strictObject({
+  kind: z
+    .enum(Object.keys(rules) as [RuleName, ...RuleName[]])
+    .default("adamw")
+    .meta({
+      description:
+        "adamw; lion, with a third to a tenth of its rate, beta2 0.99 and more decay; muon: the linear layers' matrices by orthogonalised momentum at AdamW's rate, all else by AdamW",
+    }),
   lr: z.number().gt(0).max(10).default(6e-4).meta({ description: "peak learning rate" }),
   schedule: z
     .enum(["cosine", "linear", "constant", "wsd"])
@@ -42,6 +50,7 @@ export const optim = z.strictObject({
   beta2: z.number().min(0).lt(1).default(0.95).meta({ description: "AdamW's second-moment decay" }),
   epsilon: z.number().gt(0).default(1e-8).meta({ description: "AdamW's epsilon" }),
   weightDecay: z.number().min(0).max(10).default(0.1).meta({ description: "decoupled weight decay, on matrices only" }),
+  momentum: z.number().min(0).lt(1).default(0.95).meta({ description: "muon's" }),
   tensorflowEpsilon: z.boolean().default(false).meta({
     description:
       "adds epsilon before the second moment is corrected, as TensorFlow does: far more of it in early steps",

@@ -1,7 +1,7 @@
 /** What a training stage must say; everything else about training is `fit`'s. */
 import type { Scratch } from "../autograd/scratch";
 import type { Slab } from "../model/slab";
-import type { Trained } from "../optim/adamw";
+import type { Trained } from "../optim/optimizer";
 import type { Tensor } from "../tensor/tensor";
 import type { Share } from "./world";
 

@@ -9,7 +9,7 @@ import { nll } from "../../src/model/row-losses";
 
 import { Slab } from "../../src/model/slab";
 import { IGNORE } from "../../src/ops";
-import { AdamW } from "../../src/optim/adamw";
+import { Optimizer } from "../../src/optim/optimizer";
 import { input, type Tensor } from "../../src/tensor/tensor";
 import { trainingProgram } from "../../src/train/program";
 import golden from "../golden/gpt2.json";
@@ -82,7 +82,7 @@ onEachDevice(() => {
 
   test("ten AdamW steps with clipping agree with PyTorch", () => {
     using weights = new Slab(device(), model.parameters, { values });
-    using optimizer = new AdamW(device(), [{ weights }], settings);
+    using optimizer = new Optimizer(device(), [{ weights }], settings);
     using program = trainingProgram(device(), { loss, sums }, { trained: [{ weights }], optimizer });
     for (const [tensor, data] of fed) program.feed(tensor, data);
     golden.losses.forEach((wanted, step) => {

@@ -12,7 +12,7 @@ import { type Model, modelOf, withAdapters } from "../../src/model/model";
 import { initialise } from "../../src/model/parameters";
 import { nll } from "../../src/model/row-losses";
 import { bindAll, Slab } from "../../src/model/slab";
-import { AdamW } from "../../src/optim/adamw";
+import { Optimizer } from "../../src/optim/optimizer";
 import { input } from "../../src/tensor/tensor";
 import { trainingProgram } from "../../src/train/program";
 import golden from "../golden/peft/results.json";
@@ -64,7 +64,7 @@ onEachDevice(() => {
       using _weights = weights;
       using files = openAdapter(folder(name), model);
       using adapter = files.load(device());
-      using optimizer = new AdamW(device(), [{ weights: adapter }], {
+      using optimizer = new Optimizer(device(), [{ weights: adapter }], {
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import adamwSource from "../../kernels/adamw.wgsl" with { type: "text" };
 import { linear, whole } from "../../src/device/device";
-import { AdamW } from "../../src/optim/adamw";
+import { Optimizer } from "../../src/optim/optimizer";
 import { learningRate, type Schedule } from "../../src/optim/schedule";
 import { device, onEachDevice } from "../support/device";
 import { toyModel } from "../support/model";
@@ -86,7 +86,7 @@ onEachDevice(() => {
       ["infinity", Number.POSITIVE_INFINITY],
     ])("%s in one gradient is found, and the weights stay as they were", (_name, bad) => {
       using toy = toyModel();
-      using optimizer = new AdamW(device(), [{ weights: toy.weights }], options);
+      using optimizer = new Optimizer(device(), [{ weights: toy.weights }], options);
       const step = (gradient: Float32Array, at: number) => {
         optimizer.zero();
         device().upload(optimizer.gradients[0]!.slice(0, gradient.length), gradient);
@@ -105,7 +105,7 @@ onEachDevice(() => {
     });
     test("a loss that is not finite is found with good gradients", () => {
       using toy = toyModel();
-      using optimizer = new AdamW(device(), [{ weights: toy.weights }], options);
+      using optimizer = new Optimizer(device(), [{ weights: toy.weights }], options);
       optimizer.zero();
       device().upload(optimizer.sums, new Float32Array([Number.NaN]));
       optimizer.update(1e-3, 4);
@@ -114,7 +114,7 @@ onEachDevice(() => {
     test("decay takes its share of matrices alone, by each slab's own rate", () => {
       using one = toyModel();
       using two = toyModel();
-      using optimizer = new AdamW(
+      using optimizer = new Optimizer(
         device(),
         [{ weights: one.weights }, { weights: two.weights, rate: 0.5, name: "critic" }],
         options,
@@ -132,7 +132,7 @@ onEachDevice(() => {
     });
     test("gradients are scaled down to the clip norm", () => {
       using toy = toyModel();
-      using optimizer = new AdamW(device(), [{ weights: toy.weights }], { ...options, clip: 0.5 });
+      using optimizer = new Optimizer(device(), [{ weights: toy.weights }], { ...options, clip: 0.5 });
       const { size } = toy.model.parameters;
       optimizer.zero();
       device().upload(optimizer.gradients[0]!.slice(0, size), new Float32Array(size).fill(2));

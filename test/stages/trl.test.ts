@@ -9,7 +9,7 @@ import { loadModel } from "../../src/formats/checkpoint";
 import { adapterOf, targeted } from "../../src/model/lora";
 import { withAdapters } from "../../src/model/model";
 import { Slab } from "../../src/model/slab";
-import { AdamW } from "../../src/optim/adamw";
+import { Optimizer } from "../../src/optim/optimizer";
 import { learningRate } from "../../src/optim/schedule";
 import { answerGraph, heldOutLoss, valuesOf } from "../../src/stages/answers";
 import { trainingProgram } from "../../src/train/program";
@@ -50,7 +50,7 @@ async function run({ rows, packing, lora, dft = false }: Options): Promise<Logge
   using slab = new Slab(device(), adapter.parameters, { values: first });
   const model = lora ? withAdapters(base, [adapter]) : base;
   const trained = lora ? slab : weights;
-  using optimizer = new AdamW(device(), [{ weights: trained }], {
+  using optimizer = new Optimizer(device(), [{ weights: trained }], {
     beta1: 0.9,
     beta2: 0.999,
     epsilon: 1e-8,

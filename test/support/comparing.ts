@@ -5,7 +5,7 @@ import { loadModel, scalarOf } from "../../src/formats/checkpoint";
 import { modelOf } from "../../src/model/model";
 import { initialise } from "../../src/model/parameters";
 import { Slab } from "../../src/model/slab";
-import { AdamW } from "../../src/optim/adamw";
+import { Optimizer } from "../../src/optim/optimizer";
 import { learningRate } from "../../src/optim/schedule";
 import type { Built, Context } from "../../src/stages/context";
 import { trainBpe } from "../../src/text/bpe";
@@ -81,7 +81,7 @@ export type Logged = Readonly<Record<string, number>>;
 /** What a stage logs of its first steps, with `grad_norm`; linear schedule to 0 at `of` steps, clipping at 1. */
 export async function trainedSteps(stage: Built, count: number, { lr = 1e-2, of = count } = {}): Promise<Logged[]> {
   const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 };
-  using optimizer = new AdamW(device(), stage.trained, settings);
+  using optimizer = new Optimizer(device(), stage.trained, settings);
   using programs = programsOf(device(), stage, optimizer);
   const logged: Logged[] = [];
   for (let step = 0; step < count; step++) {

@@ -4,7 +4,7 @@ import { Scratch } from "../../src/autograd/scratch";
 import type { PromptExample } from "../../src/data/prompts";
 import type { Model } from "../../src/model/model";
 import type { Slab } from "../../src/model/slab";
-import { AdamW } from "../../src/optim/adamw";
+import { Optimizer } from "../../src/optim/optimizer";
 import { type Answer, answered } from "../../src/stages/online/answers";
 import { type Objective, type OnPolicy, onlineFeeding } from "../../src/stages/online/feeding";
 import { tokensOf } from "../../src/stages/online/rounds";
@@ -68,7 +68,7 @@ export function oneStep(
   using scratch = new Scratch(device());
   const trained = [{ weights }, ...(critic ? [{ weights: critic, name: "critic" }] : [])];
   const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 0 };
-  using optimizer = new AdamW(device(), trained, settings);
+  using optimizer = new Optimizer(device(), trained, settings);
   const graphs = feedings.map(({ graph }) => graph);
   using programs = programsOf(device(), { graphs, scratch, trained, frozen: [] }, optimizer);
   const counted = answers.filter(({ counts }) => counts);

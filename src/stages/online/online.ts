@@ -7,7 +7,7 @@ import { fingerprintOf } from "../../fingerprint";
 import type { Slab } from "../../model/slab";
 import { zeros } from "../../ops/fill";
 import { concat } from "../../ops/parts";
-import type { Trained } from "../../optim/adamw";
+import type { Trained } from "../../optim/optimizer";
 import type { Batch, Graph, Json, Values } from "../../train/stage";
 import type { Share } from "../../train/world";
 import type { Built } from "../context";
