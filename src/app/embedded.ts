@@ -12,6 +12,7 @@ import smoke from "../../configs/smoke.toml" with { type: "file" };
 import sums from "../../configs/sums.toml" with { type: "file" };
 import talesAligned from "../../configs/tales-aligned.toml" with { type: "file" };
 import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
+import talesDistilled from "../../configs/tales-distilled.toml" with { type: "file" };
 import talesLora from "../../configs/tales-lora.toml" with { type: "file" };
 import talesPpo from "../../configs/tales-ppo.toml" with { type: "file" };
 import dialogues from "../../data/dialogues.jsonl" with { type: "file" };
@@ -43,6 +44,7 @@ const embedded: Readonly<Record<string, string>> = {
   "configs/smoke.toml": smoke as unknown as string,
   "configs/sums.toml": sums as unknown as string,
   "configs/tales-assistant.toml": talesAssistant as unknown as string,
+  "configs/tales-distilled.toml": talesDistilled as unknown as string,
   "configs/tales-lora.toml": talesLora as unknown as string,
   "configs/tales-aligned.toml": talesAligned as unknown as string,
   "configs/tales-ppo.toml": talesPpo as unknown as string,

@@ -14,6 +14,7 @@ const root = defineCommand({
     description: "trains GPT-2 models on any GPU, or on none, and writes with them",
   },
   subCommands: {
+    init: () => import("./init").then((m) => m.default as CommandDef),
     fetch: () => import("./fetch").then((m) => m.default as CommandDef),
     pretrain: () => import("./pretrain").then((m) => m.default as CommandDef),
     sft: () => import("./sft").then((m) => m.default as CommandDef),

@@ -1,0 +1,49 @@
+/** `dawngrad init GOAL`: a commented config, and sample data beside it, in this folder. Asks nothing. */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { defineCommand } from "citty";
+import { findFile } from "../app/embedded";
+import { goals } from "../app/goals";
+import { UserError } from "../errors";
+import { writeNew } from "../files";
+import { nearest } from "../text/nearest";
+import { print } from "./print";
+
+const names = Object.keys(goals);
+
+export default defineCommand({
+  meta: { name: "init", description: "writes a commented config for a goal, with sample data, into this folder" },
+  args: {
+    goal: {
+      type: "positional",
+      required: false,
+      description: Object.entries(goals)
+        .map(([name, { about }]) => `${name}: ${about}`)
+        .join("; "),
+    },
+    out: { type: "string", default: "dawngrad.toml", description: "the config's file" },
+  },
+  async run({ args }) {
+    const { goal: wanted = "text", out } = args;
+    if (!Object.hasOwn(goals, wanted)) {
+      const near = nearest(wanted, names);
+      throw new UserError(`there is no goal ${wanted}`, {
+        hint: near ? `did you mean ${near}?` : `goals: ${names.join(", ")}`,
+        exitCode: 2,
+      });
+    }
+    const { config, data } = goals[wanted]!;
+    const folder = dirname(out);
+    await writeNew(out, (path) => Bun.write(path, config.replaceAll("dawngrad.toml", out)).then(() => {}));
+    const lines = [`${out}: ${goals[wanted]!.about}`];
+    for (const [name, sample] of Object.entries(data)) {
+      const path = join(folder, name);
+      if (existsSync(path)) lines.push(`${path}: yours, which is there already`);
+      else {
+        await writeNew(path, (aside) => Bun.write(aside, readFileSync(findFile(sample))).then(() => {}));
+        lines.push(`${path}: a sample; put your own in its place`);
+      }
+    }
+    print(`${lines.join("\n")}\nnext: dawngrad run ${out}\n`);
+  },
+});
