@@ -65,9 +65,12 @@ function open(...more: readonly string[]) {
   };
 }
 
+/** By when it was changed: names of one second do not sort. */
 const newest = () => {
-  const chats = [...new Bun.Glob("*.json").scanSync(join(folder.path, "state/dawngrad/chats"))].sort();
-  return JSON.parse(readFileSync(join(folder.path, "state/dawngrad/chats", chats.at(-1)!), "utf8"));
+  const chats = join(folder.path, "state/dawngrad/chats");
+  const paths = [...new Bun.Glob("*.json").scanSync(chats)].map((name) => join(chats, name));
+  const last = paths.reduce((a, b) => (statSync(b).mtimeMs > statSync(a).mtimeMs ? b : a));
+  return JSON.parse(readFileSync(last, "utf8"));
 };
 const questions = () =>
   newest()
@@ -99,7 +102,10 @@ describe.if(process.platform !== "win32")("in a terminal", () => {
     await Bun.sleep(100);
     chat.send("last\x1b\rline\r");
     await chat.until("first after");
-    expect(questions()).toEqual(["one\ntwo x", "日語", "what was after", "last\nline"]);
+    const asked = ["one\ntwo x", "日語", "what was after", "last\nline"];
+    // What is told of a turn stands there before it is kept.
+    for (let i = 0; i < 100 && questions().length < asked.length; i++) await Bun.sleep(50);
+    expect(questions()).toEqual(asked);
     chat.send("\x04");
     expect(await chat.child.exited).toBe(0);
     // Pastes are no longer marked for who comes next.
