@@ -113,9 +113,11 @@ function asText({ config, parameters, adapters }: Model, needed: Memory, { rows,
       ({ settings, ranks, parameters }) =>
         `${parameters.count.toLocaleString("en")} parameters of an adapter: rank ${settings.rank}, ${ranks.size} layers`,
     ),
-    `weights            ${memory(needed.weightsBytes)}`,
+    `weights            ${memory(needed.weightsBytes)}${config.quantised ? ` (linear layers in ${config.quantised}, tables in int8)` : ""}`,
     `inference          ${memory(needed.inferenceBytes)} (one sequence of ${context} tokens)`,
-    `training           ${memory(needed.trainingBytes)} (AdamW, ${rows} x ${tokens} tokens a micro-batch)`,
+    ...(config.quantised && adapters.length === 0
+      ? ["training           by an adapter alone"]
+      : [`training           ${memory(needed.trainingBytes)} (AdamW, ${rows} x ${tokens} tokens a micro-batch)`]),
     `largest binding    ${memory(needed.largestBytes)}`,
     "",
   ].join("\n");

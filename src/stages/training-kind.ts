@@ -88,7 +88,8 @@ export function trainingKind<C extends TrainingConfig>({
       if (scored) expectNoHead(config, planned);
       else expectPolicies(config.name, planned);
       check(config, planned);
-      checkTraining(config, settings(config), shape(config, planned.models.get("from")!), planned);
+      const adaptable = "lora" in schema.shape;
+      checkTraining(config, settings(config), shape(config, planned.models.get("from")!), { ...planned, adaptable });
     },
     outline: (config, model) =>
       outline(config, settings(config), shape(config, model), {
@@ -157,7 +158,7 @@ function checkTraining(
   { name, batch, optim: { steps }, lora, validation }: TrainingConfig,
   { optim, evaluate }: Training,
   sizes: ModelConfig,
-  { fresh }: Planned,
+  { fresh, adaptable }: Planned & { readonly adaptable: boolean },
 ): void {
   const refuse = (message: string, hint: string): never => {
     throw new UserError(message, { hint: `stage ${name}: ${hint}`, exitCode: 2 });
@@ -171,7 +172,7 @@ function checkTraining(
   if (quantised && !lora)
     refuse(
       `the model is quantised in ${quantised}, and only numbers in f32 can be trained`,
-      "train an adapter (lora = {}), or take the model that it was made of",
+      `${adaptable ? "train an adapter (lora = {}), or " : ""}take the model that it was made of`,
     );
   if (quantised && lora && (heldIn(lora) ?? quantised) !== quantised)
     refuse(`the model is quantised in ${quantised}, and lora.base is ${lora.base}`, "leave lora.base out");
