@@ -6,9 +6,10 @@ import { UserError } from "../errors";
 import { type PairedScores, pairedScores } from "../eval/paired-scores";
 import { type Rule, scoresBy } from "../eval/rule";
 import type { Reporter } from "../log/console";
+import { normalisedScores } from "../stages/evals/normalised-scores";
 import type { OpenModel } from "./model";
 import type { Pair } from "./paired-answers";
-import { normalisedScores, savedNormalisation } from "./score";
+import { savedNormalisation } from "./score";
 
 export interface Scorers {
   readonly rule: Rule | null;

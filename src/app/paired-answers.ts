@@ -6,10 +6,10 @@ import { reportLines, reportOf } from "../data/report";
 import type { BadRow, Row } from "../data/row";
 import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
+import { SUBSET_SEED, type WriteOptions, writtenAnswers } from "../stages/evals/written";
 import type { Message } from "../text/template";
 import { locateData } from "./locate";
 import type { OpenModel } from "./model";
-import { SUBSET_SEED, type WriteOptions, writtenAnswers } from "./write-answers";
 
 /** Where answers come from. */
 export interface Side {

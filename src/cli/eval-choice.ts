@@ -1,10 +1,11 @@
 /** `dawngrad eval choice`: which of several texts a model finds likeliest to follow another. */
 import { defineCommand } from "citty";
-import { measureChoices } from "../app/choose";
+import { readingBy } from "../app/locate";
 import { UserError } from "../errors";
 import { metricNames, type TaskName, taskNames, tasks } from "../eval/choice-tasks";
 import type { ChoiceFigures, FileFigures } from "../eval/choices";
 import { openConsole } from "../log/console";
+import { measureChoices } from "../stages/evals/choose";
 import { nearest } from "../text/nearest";
 import { modelArgs, openFromArgs } from "./open";
 import { whole } from "./options";
@@ -35,7 +36,7 @@ export default defineCommand({
       batch: whole("batch", args.batch, { most: 4096 }),
     };
     using opened = await openFromArgs(args, rawArgs, console);
-    const { records, figures } = await measureChoices(opened, options, console);
+    const { records, figures } = await measureChoices(opened, options, readingBy(console));
     if (args.out !== undefined)
       await Bun.write(args.out, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
     print(args.json ? `${JSON.stringify(figures)}\n` : `${tableOf(figures).join("\n")}\n`);

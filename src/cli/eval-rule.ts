@@ -1,6 +1,6 @@
 /** `dawngrad eval rule`: what a model's answers get by a rule. */
 import { defineCommand } from "citty";
-import { measureRule } from "../app/evaluate";
+import { readingBy } from "../app/locate";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
 import type { PassAt } from "../eval/pass-at";
@@ -8,6 +8,7 @@ import { loadRule, type RuleFigures } from "../eval/rule";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
 import { ruleNames } from "../rewards/rules";
+import { measureRule } from "../stages/evals/evaluate";
 import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs } from "./open";
 import { all, whole } from "./options";
@@ -78,7 +79,7 @@ export default defineCommand({
         passAt: ks,
         by: args.by ?? null,
       },
-      console,
+      readingBy(console),
     );
     await writeAnswers(args.out, answers);
     print(args.json ? `${JSON.stringify(figures)}\n` : `${ruleTable(figures).join("\n")}\n`);

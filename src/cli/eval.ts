@@ -1,12 +1,14 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { type CommandDef, defineCommand } from "citty";
-import { bestOf } from "../app/best-of";
-import { measureAnswers, measureText } from "../app/evaluate";
+import { readingBy } from "../app/locate";
+import { savedNormalisation } from "../app/score";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
 import { loadRule } from "../eval/rule";
 import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
+import { bestOf } from "../stages/evals/best-of";
+import { measureAnswers, measureText } from "../stages/evals/evaluate";
 import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs, openOn } from "./open";
 import { whole } from "./options";
@@ -33,7 +35,7 @@ const perplexity = defineCommand({
     const context = args.context === undefined ? most : whole("context", args.context, { most });
     const stride =
       args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, { most: context });
-    const figures = await measureText(opened, { data: args.data, context, stride }, console);
+    const figures = await measureText(opened, { data: args.data, context, stride }, readingBy(console));
     const { method, tokens, windows, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
     const error = (value: number | null) => (value === null ? "" : ` ± ${value.toFixed(4)}`);
     print(
@@ -76,7 +78,7 @@ const answers = defineCommand({
         ...questionsOf(args, rawArgs, opened),
         ownHistory: args["own-history"] === true,
       },
-      console,
+      readingBy(console),
     );
     await writeAnswers(args.out, answers);
     const percent = (v: number) => `${(100 * v).toFixed(1)}%`;
@@ -127,7 +129,7 @@ const best = defineCommand({
     using judge = await openOn(opened.device, args.reward, console, { wanted: "reward" });
     const { answers, ...figures } = await bestOf(
       opened,
-      { ...judge, device: opened.device },
+      { ...judge, device: opened.device, normalisation: savedNormalisation(judge) },
       {
         ...questionsOf(args, rawArgs, opened),
         rule,
@@ -135,7 +137,7 @@ const best = defineCommand({
         seed,
         samples,
       },
-      console,
+      readingBy(console),
     );
     await writeAnswers(args.out, answers);
     if (args.json) {
