@@ -79,7 +79,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     signal,
     hold: options.hold,
     tokenizer: () => tokenizer!.open(),
-    hash: ({ base, adapters }) => files.ofModel(base, ...adapters),
+    hasher: files,
   };
   const failed = new Set<Node>();
   for (const node of chosen) {
