@@ -160,13 +160,15 @@ const best = defineCommand({
 });
 
 export default defineCommand({
-  meta: { name: "eval", description: "measures a model" },
+  meta: { name: "eval", description: "measures a model; dawngrad eval SUITE.toml: all that a file says" },
+  default: "suite",
   subCommands: {
     perplexity,
     answers,
     rule: () => import("./eval-rule").then((m) => m.default as CommandDef),
     "best-of": best,
     choice: () => import("./eval-choice").then((m) => m.default as CommandDef),
+    suite: () => import("./eval-suite").then((m) => m.default as CommandDef),
     judge: () => import("./eval-judge").then((m) => m.default as CommandDef),
     compare: () => import("./eval-compare").then((m) => m.default as CommandDef),
   },
