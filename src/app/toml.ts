@@ -41,15 +41,16 @@ interface Problem {
 }
 
 /** A kind that there is not: which there are, and which was probably meant. */
-function kindProblem(issue: z.core.$ZodIssueInvalidUnion, raw: unknown): string {
-  const given = issue.path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown>)?.[key], raw);
-  const kinds = (issue.options ?? []).map(String);
+function kindProblem(path: readonly PropertyKey[], options: readonly unknown[], raw: unknown): string {
+  const given = path.reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown>)?.[key], raw);
+  const kinds = options.map(String);
   const near = typeof given === "string" ? nearest(given, kinds) : undefined;
   return `expected ${kinds.slice(0, -1).join(", ")} or ${kinds.at(-1)}${near ? `; did you mean ${near}?` : ""}`;
 }
 
 function explain(issue: z.core.$ZodIssue, schema: z.ZodType, raw: unknown): Problem[] {
-  if (issue.code === "invalid_union" && issue.options) return [{ at: issue.path, message: kindProblem(issue, raw) }];
+  if (issue.code === "invalid_union" && "options" in issue && issue.options)
+    return [{ at: issue.path, message: kindProblem(issue.path, issue.options, raw) }];
   if (issue.code !== "unrecognized_keys")
     return [{ at: issue.path, message: issue.message.replace(/^Invalid input: /, "") }];
   const known = keysAt(schema, raw, issue.path);
