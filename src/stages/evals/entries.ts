@@ -7,15 +7,23 @@ import { records } from "../examples";
 
 const data = (description: string) => z.string().min(1).meta({ description, neutral: true });
 
+const TOGETHER = "answers that run together";
+const batch = (fallback: number, description: string) =>
+  z.int().min(1).max(4096).default(fallback).meta({ description });
+
 /** What a model is asked, and how much it may say. */
 export const asked = z.strictObject({
   template: records.template,
   limit: z.int().min(0).default(0).meta({ description: "only so many records, chosen by seed 1337; 0 for all" }),
-  batch: z.int().min(1).max(4096).default(16).meta({ description: "answers that run together" }),
+  batch: batch(16, TOGETHER),
   maxTokens: z.int().min(1).default(64).meta({ description: "tokens of an answer at most" }),
 });
 
-const { temperature, seed } = sampling.shape;
+const temperature = (fallback: number) =>
+  sampling.shape.temperature.unwrap().default(fallback).meta({
+    description: "0, and all below 1e-6, takes the likeliest token; higher is more random",
+  });
+const { seed } = sampling.shape;
 
 const rule = z
   .string()
@@ -43,7 +51,7 @@ export const byRule = z.strictObject({
   data: data("instructions, conversations or prompts"),
   rule,
   ...asked.shape,
-  temperature: temperature.unwrap().default(0),
+  temperature: temperature(0),
   seed,
   samples: z.int().min(1).max(4096).default(1).meta({ description: "answers of each question" }),
   passAt: z.array(z.int().min(1)).default([]).meta({
@@ -58,7 +66,7 @@ export const choice = z.strictObject({
   task: z.enum(taskNames).meta({ description: "what the records are" }),
   data: data("a data file, or a folder: every *.jsonl in it"),
   limit: z.int().min(0).default(0).meta({ description: "only so many records of a file, its first; 0 for all" }),
-  batch: z.int().min(1).max(4096).default(32).meta({ description: "continuations that run together" }),
+  batch: batch(32, "continuations that run together"),
 });
 
 export const bestOf = z.strictObject({
@@ -69,8 +77,8 @@ export const bestOf = z.strictObject({
   }),
   rule: rule.optional(),
   ...asked.shape,
-  batch: asked.shape.batch.unwrap().default(64),
-  temperature: temperature.unwrap().default(1),
+  batch: batch(64, TOGETHER),
+  temperature: temperature(1),
   seed,
   samples: z.int().min(2).max(4096).default(4).meta({ description: "answers of each prompt" }),
 });
