@@ -16,6 +16,11 @@ export async function readConfigFile(path: string, overrides: readonly string[] 
   const hint = `inside the program are ${embeddedConfigs.join(", ")}`;
   const text = readTextFile(await spooled(file), `the config ${path}`, { hint, exitCode: 2 });
   const raw = parseToml(text, path);
+  if ("eval" in raw && !("stage" in raw))
+    throw new UserError(`${path} is a suite of measurements, and no config of stages`, {
+      hint: `dawngrad eval ${path} measures by it`,
+      exitCode: 2,
+    });
   const set = applyOverrides(raw, overrides);
   const config = checkConfig(raw, { path, lines: linesOf(text), overrides: set });
   const folder = besideOf(path);

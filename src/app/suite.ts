@@ -39,6 +39,11 @@ export async function readSuite(path: string): Promise<Suite> {
   const hint = `inside the program is ${embeddedSuites.join(", ")}`;
   const text = readTextFile(await spooled(findFile(path)), `the suite ${path}`, { hint, exitCode: 2 });
   const raw = parseToml(text, path);
+  if ("stage" in raw && !("eval" in raw))
+    throw new UserError(`${path} is a config of stages, and no suite of measurements`, {
+      hint: `dawngrad run ${path} runs it; a suite has [[eval]] tables`,
+      exitCode: 2,
+    });
   const suite = checkedToml(suiteSchema, raw, {
     path,
     lines: linesOf(text),
