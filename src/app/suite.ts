@@ -73,9 +73,9 @@ export function withModels(suite: Suite, models: readonly string[]): Suite {
 /** Everything that is to be measured. Throws a UserError where it is not said of what. */
 export function askedIn({ model, models = model === undefined ? [] : [model], eval: entries }: Suite): Asked[] {
   const distinct = [...new Set(models)];
-  for (const [i, { model, kind, name }] of entries.entries())
+  for (const [i, { model, name }] of entries.entries())
     if (model === undefined && distinct.length === 0)
-      throw new UserError(`eval[${i}]${name ? ` (${name})` : ""}: there is no model whose ${kind} is to be measured`, {
+      throw new UserError(`eval[${i}]${name ? ` (${name})` : ""}: there is no model to measure`, {
         hint: "give --model, or model or models in the suite",
         exitCode: 2,
       });
