@@ -225,6 +225,66 @@ describe("a stage of measurements", () => {
   });
 });
 
+test("a reward model is an earlier stage, and a folder's files are data: with either other, it is measured again", async () => {
+  using folder = begun();
+  const at = (name: string) => join(folder.path, name);
+  const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+  const pair = (i: number) => ({ prompt: `what is ${i % 7}`, chosen: ` it is ${i % 5}`, rejected: ` no ${i % 3}` });
+  writeFileSync(at("pairs.jsonl"), lines(Array.from({ length: 24 }, (_, i) => pair(i))));
+  mkdirSync(at("blimp"));
+  writeFileSync(at("blimp/x.jsonl"), lines([{ sentence_good: "what is it?", sentence_bad: "is what it?" }]));
+  const shape = { evaluate: { every: 4 }, save: { every: 4 } };
+  const config = (steps: number) =>
+    checkConfig({
+      model: { layers: 1, heads: 1, width: 16, context: 128 },
+      tokenizer: { kind: "bpe", size: 260 },
+      stage: [
+        { kind: "pretrain", data: at("text.txt"), ...shape, batch: { rows: 4, tokens: 24 }, optim: { steps: 4 } },
+        { kind: "reward", data: at("pairs.jsonl"), ...shape, batch: { rows: 4, tokens: 64 }, optim: { steps } },
+        {
+          kind: "eval",
+          from: "pretrain",
+          evals: [
+            {
+              kind: "best-of",
+              data: at("pairs.jsonl"),
+              reward: "reward",
+              samples: 3,
+              limit: 2,
+              maxTokens: 4,
+              rule: "length:9",
+            },
+            { kind: "choice", task: "blimp", data: at("blimp") },
+          ],
+        },
+      ],
+    });
+  const run = async (steps: number) => {
+    const notes: string[] = [];
+    await runPipeline(config(steps), {
+      device: device("cpu"),
+      directory: folder.run,
+      console: { ...silent, note: (line) => notes.push(line) },
+      signal: new AbortController().signal,
+      write() {},
+    });
+    return notes;
+  };
+  expect(anew(await run(2))).toEqual(["eval: best-of of pretrain", "eval: choice of pretrain"]);
+  const [best, choice] = resultsIn(folder.run, "eval").results;
+  expect(best.table.map(({ name }: { name: string }) => name)).toEqual([
+    "reward of all",
+    "reward of the best",
+    "score of all",
+    "score of the best",
+  ]);
+  expect(best.table[1].value).toBeGreaterThan(best.table[0].value);
+  expect([best.hashes.reward.length, choice.hashes.files]).toEqual([64, { [at("blimp/x.jsonl")]: expect.any(String) }]);
+  writeFileSync(at("blimp/y.jsonl"), lines([{ sentence_good: "it is a number", sentence_bad: "it a is number" }]));
+  expect(anew(await run(2))).toEqual(["eval: choice of pretrain"]);
+  expect(anew(await run(3))).toEqual(["eval: best-of of pretrain"]);
+});
+
 describe("refused is", () => {
   const perplexity = { kind: "perplexity", data: "x.txt" };
   const of = (more: object, eval_: object = {}) =>
