@@ -78,6 +78,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     console,
     signal,
     hold: options.hold,
+    fresh: choice.fresh === true,
     tokenizer: () => tokenizer!.open(),
     hasher: files,
   };

@@ -30,6 +30,8 @@ export interface Place {
   readonly console: Reporter;
   readonly signal: AbortSignal;
   readonly hold?: (() => Disposable) | undefined;
+  /** The stages that are run are begun anew. */
+  readonly fresh: boolean;
   /** The run's own tokenizer. */
   tokenizer(): Promise<Tokenizer>;
   readonly hasher: Hasher;
@@ -50,6 +52,7 @@ export function contextOf(node: Node, place: Place): RunContext {
     signal,
     hold,
     directory: join(directory, node.name),
+    fresh: place.fresh,
     find: (path) => locateData(path, console),
     locate,
     nameOf(key) {

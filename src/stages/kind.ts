@@ -65,6 +65,8 @@ export interface RunContext {
   readonly hold?: (() => Disposable) | undefined;
   /** The stage's folder. */
   readonly directory: string;
+  /** It is begun anew: nothing is taken from what it has made before. */
+  readonly fresh: boolean;
   /** Where a data file is: on disk, inside the executable, or fetched by name. */
   find(path: string): Promise<string>;
   /** A whole model that the stage reads, by the key of `reads`; adapters are merged into it. */

@@ -159,6 +159,8 @@ describe("a stage of measurements", () => {
       "both: perplexity of sft",
     ]);
     expect(keptOnes(data.notes)).toEqual(["eval: answers of pretrain"]);
+    const fresh = await sitting(folder.path, { choice: { only: ["eval"], fresh: true } });
+    expect(anew(fresh.notes)).toEqual(["eval: perplexity of pretrain", "eval: answers of pretrain"]);
     // The former result comes back as a whole.
     writeFileSync(join(folder.path, "held.txt"), held);
     expect(anew((await sitting(folder.path)).notes)).toEqual([]);
