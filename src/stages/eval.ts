@@ -87,7 +87,9 @@ export const evaluation: Kind<EvalConfig> = {
       console: { ...console, note: (line) => console.note(`${name}: ${line}`) },
       find,
       signal,
-      known: [directory, ...(context.fresh ? [] : formerFolders(directory))].flatMap((folder) => readKept(join(folder, RESULTS_FILE))),
+      known: [directory, ...(context.fresh ? [] : formerFolders(directory))].flatMap((folder) =>
+        readKept(join(folder, RESULTS_FILE)),
+      ),
       open: (key) => opened(key, context),
       openReward: (key) => opened(key, context),
       hashOfFile: context.hashOfFile,
