@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { isTemplateName } from "../data/template-for";
 import { rewardKind } from "../rewards/named";
-import type { Entry } from "../stages/evals/entries";
+import { type Entry, othersOf } from "../stages/evals/entries";
 import { NO_VALIDATION } from "../stages/model-settings";
 import type { Config } from "./config";
 import { NEW } from "./graph";
@@ -34,7 +34,7 @@ export function besideEntry<E extends Entry>(
     ...("template" in entry &&
       !isTemplateName(entry.template) && { template: found(entry.template, ...own("template")) }),
     ...("rule" in entry && entry.rule !== undefined && { rule: moduleBeside(entry.rule, ...own("rule")) }),
-    ...("reward" in entry && { reward: model(entry.reward, ...own("reward")) }),
+    ...Object.fromEntries(Object.entries(othersOf(entry)).map(([key, name]) => [key, model(name, ...own(key))])),
   };
 }
 

@@ -79,12 +79,12 @@ export function problemsOf({ stage: stages, result }: Stages): Problem[] {
     if (names.indexOf(stage.name) < i) own(`another stage is named ${stage.name} too; give each its own name`);
     for (const [key, name] of Object.entries(kindOf(stage).reads(stage))) {
       if (name === undefined) continue;
-      const [field = key, place] = key.split(" ");
+      const [field = key, ...places] = key.split(/[ .]/).map((word) => (/^\d+$/.test(word) ? Number(word) - 1 : word));
       const measuring = stages.slice(0, i).some((other) => other.name === name && !makesModel(other));
       const message = measuring
         ? `stage ${name} only measures, and makes no model`
         : problemOf(name, i, names, field === "rewards" ? ruleNear(name) : undefined);
-      if (message) problems.push({ path: ["stage", i, field, ...(place ? [Number(place) - 1] : [])], message });
+      if (message) problems.push({ path: ["stage", i, field, ...places], message });
       if (name === NEW && key !== "from")
         problems.push({ path: ["stage", i, field], message: "a new model can only be gone on from" });
     }

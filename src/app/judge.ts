@@ -4,8 +4,8 @@ import { pointsOf, type Winner, type WinRate, winRate } from "../eval/win-rate";
 import type { Reporter } from "../log/console";
 import type { Judge } from "../rewards/judge";
 import { filled, type Verdict, verdictOf } from "../rewards/verdict";
+import type { Pair } from "../stages/evals/paired-answers";
 import { countdown } from "../stages/evals/written";
-import type { Pair } from "./paired-answers";
 import { type Question, rubricName, type VerdictFile, verdictKey } from "./verdicts";
 
 interface Asked extends Question {

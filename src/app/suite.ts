@@ -83,6 +83,5 @@ export function askedIn({ model, models = model === undefined ? [] : [model], ev
   return askedOf(
     entries.map(({ model: _, ...entry }): Entry => entry),
     (_, i) => (entries[i]!.model === undefined ? distinct : [entries[i]!.model!]).map(named),
-    (entry) => ("reward" in entry ? entry.reward : undefined),
   );
 }

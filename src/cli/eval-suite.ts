@@ -58,8 +58,12 @@ export default defineCommand({
         const opened = await openOn(device, given, console, { ...opening, wanted: "policy" });
         return { ...opened, device };
       },
-      async openReward(given) {
-        const opened = await openOn(device, given, console, { wanted: "reward" });
+      async openOther(given, key) {
+        const how =
+          key === "reward"
+            ? ({ wanted: "reward" } as const)
+            : ({ wanted: "policy", storage: opening.storage } as const);
+        const opened = await openOn(device, given, console, how);
         return { ...opened, device, normalisation: savedNormalisation(opened) };
       },
       hashOfFile: (path) => files.of(path),

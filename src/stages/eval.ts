@@ -7,7 +7,7 @@ import { raw, readNormalisation } from "../formats/normalisation";
 import { Engine } from "../generate/engine";
 import { keptAside, RESULTS_FILE } from "../train/run-folder";
 import { stageName } from "../train/settings";
-import { entry, entryProblems } from "./evals/entries";
+import { type Entry, entry, entryProblems, othersOf } from "./evals/entries";
 import { expectEntryFits, filesOf } from "./evals/measure";
 import { keptResults, type Result, writeResults } from "./evals/results";
 import type { Scorer } from "./evals/subject";
@@ -41,8 +41,10 @@ export const schema = fields.superRefine(({ from, models, evals }, context) => {
 
 /** The keys of `reads` for what is measured. */
 const modelKeys = ({ models }: Pick<EvalConfig, "models">) => models?.map((_, i) => `models ${i + 1}`) ?? ["from"];
-/** That of an entry's reward model. */
-const rewardKey = (i: number) => `evals ${i + 1}`;
+/** That of another model that an entry reads. */
+const otherKey = (i: number, key: string) => `evals.${i + 1}.${key}`;
+const keyedOthers = (entry: Entry, i: number) =>
+  Object.fromEntries(Object.keys(othersOf(entry)).map((key) => [key, otherKey(i, key)]));
 
 export const evaluation: Kind<EvalConfig> = {
   schema,
@@ -50,7 +52,9 @@ export const evaluation: Kind<EvalConfig> = {
   measures: true,
   reads: ({ from, models, evals }) => ({
     ...(models ? Object.fromEntries(models.map((name, i) => [`models ${i + 1}`, name])) : { from }),
-    ...Object.fromEntries(evals.flatMap((entry, i) => ("reward" in entry ? [[rewardKey(i), entry.reward]] : []))),
+    ...Object.fromEntries(
+      evals.flatMap((entry, i) => Object.entries(othersOf(entry)).map(([key, name]) => [otherKey(i, key), name])),
+    ),
   }),
   data: ({ evals }) => [...new Set(evals.flatMap(filesOf))],
   check({ name, models: names, evals }, { models, fresh }) {
@@ -64,9 +68,13 @@ export const evaluation: Kind<EvalConfig> = {
         refuse(`${names?.[i] ?? "the model"} is a reward model, and a model that writes is wanted`, "give another");
       for (const entry of evals) expectEntryFits(entry, sizes);
     }
-    for (const [i, entry] of evals.entries())
-      if ("reward" in entry && !models.get(rewardKey(i))!.scalar)
-        refuse(`${entry.reward} has no scalar head: it is no reward model`, "a stage of kind reward makes one");
+    for (const [i, entry] of evals.entries()) {
+      const { reward, against } = othersOf(entry);
+      if (reward !== undefined && !models.get(otherKey(i, "reward"))!.scalar)
+        refuse(`${reward} has no scalar head: it is no reward model`, "a stage of kind reward makes one");
+      if (against !== undefined && models.get(otherKey(i, "against"))!.scalar)
+        refuse(`${against} is a reward model, and a model that writes is wanted`, "give another");
+    }
   },
   outline: ({ evals }) => ({
     lines: evals.map((entry) => `${entry.name ? `${entry.name}: ` : ""}${entry.kind} on ${entry.data}`),
@@ -78,7 +86,7 @@ export const evaluation: Kind<EvalConfig> = {
     const asked = askedOf(
       evals,
       () => modelKeys(config).map((given) => ({ given, name: context.nameOf(given) })),
-      (entry, i) => ("reward" in entry ? rewardKey(i) : undefined),
+      keyedOthers,
     );
     const path = join(directory, RESULTS_FILE);
     const hashes = new Map<string, Promise<string>>();
@@ -91,7 +99,7 @@ export const evaluation: Kind<EvalConfig> = {
         readKept(join(folder, RESULTS_FILE)),
       ),
       open: (key) => opened(key, context),
-      openReward: (key) => opened(key, context),
+      openOther: (key) => opened(key, context),
       hashOfFile: context.hashOfFile,
       hashOfModel(key) {
         const known = hashes.get(key) ?? folderOf(key, context).then(context.hashOfModel);

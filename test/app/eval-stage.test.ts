@@ -257,6 +257,7 @@ test("a reward model is an earlier stage, and a folder's files are data: with ei
               rule: "length:9",
             },
             { kind: "choice", task: "blimp", data: at("blimp") },
+            { kind: "compare", data: at("pairs.jsonl"), against: "pretrain", reward: "reward", limit: 2, maxTokens: 4 },
           ],
         },
       ],
@@ -272,19 +273,25 @@ test("a reward model is an earlier stage, and a folder's files are data: with ei
     });
     return notes;
   };
-  expect(anew(await run(2))).toEqual(["eval: best-of of pretrain", "eval: choice of pretrain"]);
-  const [best, choice] = resultsIn(folder.run, "eval").results;
+  expect(anew(await run(2))).toEqual([
+    "eval: best-of of pretrain",
+    "eval: choice of pretrain",
+    "eval: compare of pretrain",
+  ]);
+  const [best, choice, compared] = resultsIn(folder.run, "eval").results;
   expect(best.table.map(({ name }: { name: string }) => name)).toEqual([
     "reward of all",
     "reward of the best",
     "score of all",
     "score of the best",
   ]);
+  // The model against itself, whose answers are the same.
+  expect(compared.figures).toMatchObject({ prompts: 2, equal: 2, scores: { reward: { win_rate: 50, difference: 0 } } });
   expect(best.table[1].value).toBeGreaterThan(best.table[0].value);
   expect([best.hashes.reward.length, choice.hashes.files]).toEqual([64, { [at("blimp/x.jsonl")]: expect.any(String) }]);
   writeFileSync(at("blimp/y.jsonl"), lines([{ sentence_good: "it is a number", sentence_bad: "it a is number" }]));
   expect(anew(await run(2))).toEqual(["eval: choice of pretrain"]);
-  expect(anew(await run(3))).toEqual(["eval: best-of of pretrain"]);
+  expect(anew(await run(3))).toEqual(["eval: best-of of pretrain", "eval: compare of pretrain"]);
 });
 
 describe("refused is", () => {
@@ -346,7 +353,7 @@ describe("refused is", () => {
     [
       "a reward model that is nowhere",
       of({}, { evals: [{ kind: "best-of", data: "x", reward: "pretrian" }] }),
-      "stage[1].evals[0]: pretrian is no earlier stage, no path and no name on the Hub; did you mean pretrain?",
+      "stage[1].evals[0].reward: pretrian is no earlier stage, no path and no name on the Hub; did you mean pretrain?",
     ],
     [
       "text from a run that makes no model",

@@ -54,6 +54,12 @@ rule = "length:3"
 data = "questions.jsonl"
 maxTokens = 5
 model = "one"
+[[eval]]
+kind = "compare"
+against = "one"
+rule = "rule.ts"
+data = "questions.jsonl"
+maxTokens = 5
 `;
 
 beforeAll(() => {
@@ -80,27 +86,38 @@ describe("a suite", () => {
     expect(of("agreement: acc")).toMatch(/^ +agreement: acc +0.0% ± 0.0% +/);
     expect(of("acc")).toMatch(/^choice +acc +37.5% ± 12.5% +/);
     expect(of("pass@4")).toMatch(/^ +pass@4 +[01]\.\d{4} ± /);
-    // The last entry has a model of its own.
+    // A model against itself.
+    expect(of("wins by score")).toMatch(/^compare +wins by score +50.0% ± 0.0% +[\d.]+% ± [\d.]+%$/);
+    // An entry may have a model of its own.
     expect(rows.find((row) => row.startsWith("rule "))).toMatch(/^rule +score +\S+ \(\S+ to \S+\)$/);
     expect(stdout).toContain(
       "\nperplexity: text.txt; sliding window of 16 tokens, stride 8\n" +
         "choice: blimp; log-likelihood of the whole continuation, as lm-evaluation-harness 0.4.13 computes it, no examples before; the mean of 2 files\n" +
         "by letters: questions.jsonl; sampled at temperature 1, seed 1337\n" +
         "rule: questions.jsonl; greedy\n" +
+        "compare: questions.jsonl; against one, greedy\n" +
         "±: standard error; in brackets: 95%\n",
     );
     // Model by model, so that each is opened once.
     expect(told(stderr).map((line) => line.replace(/.* of /, ""))).toEqual([
-      ...Array(4).fill("one: measured"),
-      ...Array(3).fill("two: measured"),
+      ...Array(5).fill("one: measured"),
+      ...Array(4).fill("two: measured"),
     ]);
     const { results, config } = kept();
     expect(config.eval[2]).toMatchObject({ name: "by letters", limit: 0, seed: 1337, rule: "rule.ts" });
     expect(results.map(({ name, model }: { name: string; model: string }) => `${name} ${model}`)).toEqual(
-      ["perplexity", "choice", "by letters"].flatMap((name) => [`${name} one`, `${name} two`]).concat("rule one"),
+      ["perplexity", "choice", "by letters", "rule", "compare"].flatMap((name) =>
+        name === "rule" ? ["rule one"] : [`${name} one`, `${name} two`],
+      ),
     );
     const alone = ["--model", "two", "--data", "text.txt", "--context", "16", "--json"];
     expect(results[1].figures).toEqual(JSON.parse((await measured("perplexity", ...alone)).stdout));
+    const sides = ["two", "one", "--rule", "rule.ts", "--data", "questions.jsonl", "--max-tokens", "5", "--json"];
+    const { method, ...compared } = results.at(-1).figures;
+    expect([method, compared]).toEqual([
+      "against one, greedy",
+      JSON.parse((await measured("compare", ...sides)).stdout),
+    ]);
     expect(results[0].figures.loss).not.toBe(results[1].figures.loss);
   });
 
@@ -130,7 +147,12 @@ describe("a suite", () => {
     weights[weights.length - 1]! ^= 1;
     writeFileSync(at("three/model.safetensors"), weights);
     const other = await measured("suite.toml", "--model", "three");
-    expect(anew(other.stderr)).toEqual(["perplexity of three", "choice of three", "by letters of three"]);
+    expect(anew(other.stderr)).toEqual([
+      "perplexity of three",
+      "choice of three",
+      "by letters of three",
+      "compare of three",
+    ]);
   });
 
   test("tells an entry that fails apart, keeps the others, and ends with code 1", async () => {
@@ -188,7 +210,7 @@ reward = "one"
   test("prints one JSON object with --json", async () => {
     const { stdout } = await measured("suite.toml", "--model", "two", "--json");
     const { results, failures } = JSON.parse(stdout);
-    expect([results.length, failures]).toEqual([4, []]);
+    expect([results.length, failures]).toEqual([5, []]);
   });
 });
 
@@ -199,7 +221,7 @@ describe("refused in one sentence is", () => {
     [
       "a misspelt kind",
       one.replace("answers", "anwsers"),
-      "s.toml:2: eval[0].kind: expected perplexity, answers, rule, choice or best-of; did you mean answers?",
+      "s.toml:2: eval[0].kind: expected perplexity, answers, rule, choice, best-of or compare; did you mean answers?",
     ],
     ["a key of another kind", `${one}passAt = [1]\n`, "s.toml:4: eval[0].passAt: unknown key"],
     [
@@ -216,6 +238,11 @@ describe("refused in one sentence is", () => {
       "a k above the samples",
       '[[eval]]\nkind = "rule"\nrule = "exact"\ndata = "x"\npassAt = [3]\n',
       "s.toml:5: eval[0].passAt: 3 wants 3 answers of each question, and samples is 1",
+    ],
+    [
+      "a comparison by nothing",
+      '[[eval]]\nkind = "compare"\nagainst = "one"\ndata = "x"\n',
+      "s.toml:1: eval[0].reward: nothing says which answer is better: give reward, rule, or both",
     ],
     [
       "a model and several",

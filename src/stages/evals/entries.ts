@@ -69,18 +69,34 @@ export const choice = z.strictObject({
   batch: batch(32, "continuations that run together"),
 });
 
+const MODEL = "in a pipeline perhaps an earlier stage; a run, a checkpoint, a directory, a Hub name";
+const rewardModel = z
+  .string()
+  .min(1)
+  .meta({ description: `a reward model: ${MODEL}`, neutral: true });
+
 export const bestOf = z.strictObject({
   data: data("prompts, with or without answers"),
-  reward: z.string().min(1).meta({
-    description: "a reward model: in a pipeline perhaps an earlier stage; a run, a checkpoint, a directory, a Hub name",
-    neutral: true,
-  }),
+  reward: rewardModel,
   rule: rule.optional(),
   ...asked.shape,
   batch: batch(64, TOGETHER),
   temperature: temperature(1),
   seed,
   samples: z.int().min(2).max(4096).default(4).meta({ description: "answers of each prompt" }),
+});
+
+export const compare = z.strictObject({
+  data: data("prompts, instructions or conversations"),
+  against: z
+    .string()
+    .min(1)
+    .meta({ description: `the model that it is compared with: ${MODEL}`, neutral: true }),
+  reward: rewardModel.optional(),
+  rule: rule.optional(),
+  ...asked.shape,
+  temperature: temperature(0),
+  seed,
 });
 
 const name = z
@@ -95,6 +111,7 @@ const shapes = {
   rule: byRule.shape,
   choice: choice.shape,
   "best-of": bestOf.shape,
+  compare: compare.shape,
 };
 
 export type EntryKind = keyof typeof shapes;
@@ -106,13 +123,21 @@ const says: Readonly<Record<EntryKind, string>> = {
   rule: "what answers get by a rule",
   choice: "which of several texts a model finds likeliest to follow another",
   "best-of": "the best of several answers by a reward model",
+  compare: "how often answers beat those of another model, by a reward model, by a rule, or by both",
 };
 
 /** A measurement, told apart by its `kind`; `more`: keys that all have besides. */
 export function entriesWith<M extends z.ZodRawShape>(more: M) {
   const of = <K extends EntryKind>(kind: K) =>
     z.strictObject({ kind: z.literal(kind).meta({ description: says[kind] }), name, ...more, ...shapes[kind] });
-  return z.discriminatedUnion("kind", [of("perplexity"), of("answers"), of("rule"), of("choice"), of("best-of")]);
+  return z.discriminatedUnion("kind", [
+    of("perplexity"),
+    of("answers"),
+    of("rule"),
+    of("choice"),
+    of("best-of"),
+    of("compare"),
+  ]);
 }
 
 export const entry = entriesWith({});
@@ -139,6 +164,10 @@ export function entryProblem(entry: Entry): { readonly key: string; readonly mes
       return entry.temperature > 0
         ? null
         : { key: "temperature", message: "at temperature 0 all answers of a prompt are the same" };
+    case "compare":
+      return entry.rule === undefined && entry.reward === undefined
+        ? { key: "reward", message: "nothing says which answer is better: give reward, rule, or both" }
+        : null;
     case "answers":
     case "choice":
       return null;
@@ -146,6 +175,19 @@ export function entryProblem(entry: Entry): { readonly key: string; readonly mes
       throw new Error(`entry ${entry satisfies never}`);
   }
 }
+
+/** The models that an entry reads besides the one that is measured, by their keys. */
+export function othersOf(entry: Entry): Readonly<Partial<Record<Other, string>>> {
+  return Object.fromEntries(
+    others.flatMap((key) => {
+      const given = (entry as { readonly [K in Other]?: string | undefined })[key];
+      return given === undefined ? [] : [[key, given]];
+    }),
+  );
+}
+
+export const others = ["reward", "against"] as const;
+export type Other = (typeof others)[number];
 
 /** By what they are called: as they say, else by their kind, with a number where that is taken. */
 export function namesOf(entries: readonly Pick<Entry, "kind" | "name">[]): string[] {

@@ -19,7 +19,7 @@ import { score } from "../../eval/perplexity";
 import { type Rule, type RuleFigures, ruleFigures, type Scored, type Scores, scoresBy } from "../../eval/rule";
 import type { Reporter } from "../../log/console";
 import { records } from "../examples";
-import type { Reading, Subject } from "./subject";
+import type { Answering, Reading, Subject } from "./subject";
 import { countdown, SUBSET_SEED, writtenAnswers } from "./written";
 
 export interface TextOptions {
@@ -42,9 +42,6 @@ export async function measureText(
   console.done();
   return textFigures(scored, text, { context, stride });
 }
-
-/** What writes answers. */
-type Answering = Pick<Subject, "engine" | "tokenizer" | "model">;
 
 export interface QuestionOptions {
   /** Instructions or conversations. */

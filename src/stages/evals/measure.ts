@@ -10,8 +10,10 @@ import type { ModelConfig } from "../../model/architecture";
 import { rewardKind } from "../../rewards/named";
 import { bestOf } from "./best-of";
 import { choiceFiles, measureChoices } from "./choose";
-import type { Entry } from "./entries";
+import { comparePairs } from "./compare";
+import type { Entry, Other } from "./entries";
 import { measureAnswers, measureRule, measureText } from "./evaluate";
+import { pairedAnswers } from "./paired-answers";
 import type { Reading, Scorer, Subject } from "./subject";
 
 /** A row of a table. */
@@ -41,6 +43,7 @@ export const versions: Readonly<Record<Entry["kind"], number>> = {
   rule: 1,
   choice: 1,
   "best-of": 1,
+  compare: 1,
 };
 
 /** The files that its figures depend on. Throws a UserError where a folder has none, or a template is none. */
@@ -66,12 +69,12 @@ export function expectEntryFits(entry: Entry, { context: most }: Pick<ModelConfi
   if ("maxTokens" in entry) expect("maxTokens", entry.maxTokens);
 }
 
-/** `reward`: opens the reward model that an entry names. */
+/** `open`: another model that the entry reads, such as its reward model. */
 export async function measure(
   subject: Subject,
   entry: Entry,
   reading: Reading,
-  reward: () => Promise<Scorer & Disposable>,
+  open: (key: Other) => Promise<Scorer & Disposable>,
 ): Promise<Measured> {
   const { config } = subject.model;
   expectEntryFits(entry, config);
@@ -129,7 +132,7 @@ export async function measure(
     }
     case "best-of": {
       const rule = entry.rule === undefined ? null : await loadRule(entry.rule);
-      using judge = await reward();
+      using judge = await open("reward");
       const { answers: _, ...figures } = await bestOf(subject, judge, { ...entry, rule }, reading);
       const both = Object.entries({ reward: figures.reward, ...figures.rule });
       const table = both.flatMap(([name, { all, best }]) => [
@@ -140,9 +143,32 @@ export async function measure(
       const method = `the best of ${samples} by ${entry.reward}, sampled at temperature ${temperature}, seed ${seed}; ${figures.divergence.toFixed(3)} nats an answer from the model at most`;
       return { method, table, figures: { method, ...figures } };
     }
+    case "compare": {
+      const rule = entry.rule === undefined ? null : await loadRule(entry.rule);
+      const own = { ...subject, [Symbol.dispose]() {} };
+      const sides = [
+        { name: "the model", open: async () => own },
+        { name: entry.against, open: () => open("against") },
+      ] as const;
+      const pairs = await pairedAnswers(sides, entry, reading);
+      using reward = entry.reward === undefined ? null : await open("reward");
+      const { figures } = await comparePairs(pairs, { rule, reward, batch: entry.batch }, reading.console);
+      const table = Object.entries(figures.scores).flatMap(([name, one]): Figure[] => [
+        { name: `wins by ${name}`, ...percent(one.win_rate, one.standard_error), share: true },
+        { name: `${name}, ahead by`, value: one.difference, share: false, stderr: one.difference_error },
+      ]);
+      const { temperature, seed } = entry;
+      const method = `against ${entry.against}, ${temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`}`;
+      return { method, table, figures: { method, ...figures } };
+    }
     default:
       throw new Error(`entry ${entry satisfies never}`);
   }
+}
+
+/** Of a number of 100. */
+function percent(value: number | null, stderr: number | null): Pick<Figure, "value" | "stderr"> {
+  return { value: value === null ? null : value / 100, stderr: stderr === null ? null : stderr / 100 };
 }
 
 function number(name: string, value: number, stderr: number | null = null): Figure {

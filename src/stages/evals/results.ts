@@ -13,8 +13,13 @@ const result = z.object({
   /** Of everything that the figures depend on: results of one key are the same. */
   key: z.string(),
   settings: z.record(z.string(), z.unknown()),
-  /** The hash of the model's files, and of each file that was read. */
-  hashes: z.object({ model: z.string(), reward: z.string().optional(), files: z.record(z.string(), z.string()) }),
+  /** The hashes of the files of all models, and of each file that was read. */
+  hashes: z.object({
+    model: z.string(),
+    reward: z.string().optional(),
+    against: z.string().optional(),
+    files: z.record(z.string(), z.string()),
+  }),
   method: z.string(),
   table: z.array(figure),
   figures: z.record(z.string(), z.unknown()),

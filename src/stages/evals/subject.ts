@@ -17,6 +17,9 @@ export interface Subject {
   readonly engine: Engine;
 }
 
+/** What is needed of a model that writes answers. */
+export type Answering = Pick<Subject, "model" | "tokenizer" | "engine">;
+
 /** A reward model, and what makes its scores comparable. */
 export interface Scorer extends Subject {
   readonly normalisation: Normalisation;

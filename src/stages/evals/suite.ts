@@ -2,7 +2,7 @@
 import type { Device } from "../../device/device";
 import { codeOf, messageOf, UserError } from "../../errors";
 import { duration } from "../../log/console";
-import { type Entry, namesOf } from "./entries";
+import { type Entry, namesOf, type Other, others, othersOf } from "./entries";
 import { filesOf, type Measured, measure, versions } from "./measure";
 import type { Failure, Result } from "./results";
 import type { Reading, Scorer, Subject } from "./subject";
@@ -12,8 +12,8 @@ export interface Asked {
   readonly name: string;
   readonly entry: Entry;
   readonly model: ModelName;
-  /** Of the entry's reward model, where it has one. */
-  readonly reward?: string | undefined;
+  /** What opens the other models that the entry reads. */
+  readonly others: Readonly<Partial<Record<Other, string>>>;
 }
 
 export interface ModelName {
@@ -30,9 +30,9 @@ export interface Scene extends Reading {
   readonly known: readonly Result[];
   readonly signal?: AbortSignal | undefined;
   open(given: string): Promise<Subject & Disposable>;
-  openReward(given: string): Promise<Scorer & Disposable>;
+  openOther(given: string, key: Other): Promise<Scorer & Disposable>;
   /** Another one as soon as a bit of a model's files is another. */
-  hashOfModel(given: string, as: "subject" | "reward"): Promise<string>;
+  hashOfModel(given: string, as: "subject" | Other): Promise<string>;
   hashOfFile(path: string): Promise<string>;
   /** Told after every entry of all that there is. */
   save(done: Done): void;
@@ -47,11 +47,11 @@ export interface Done {
 export function askedOf(
   entries: readonly Entry[],
   models: (entry: Entry, i: number) => readonly ModelName[],
-  reward: (entry: Entry, i: number) => string | undefined,
+  others: (entry: Entry, i: number) => Asked["others"] = othersOf,
 ): Asked[] {
   const names = namesOf(entries);
   return entries.flatMap((entry, i) =>
-    models(entry, i).map((model) => ({ name: names[i]!, entry, model, reward: reward(entry, i) })),
+    models(entry, i).map((model) => ({ name: names[i]!, entry, model, others: others(entry, i) })),
   );
 }
 
@@ -100,23 +100,25 @@ function titleOf({ name, entry, model }: Asked): Pick<Result, "name" | "kind" | 
 type Identity = Pick<Result, "key" | "settings" | "hashes">;
 
 /** Files and models count by their contents, wherever they lie; what is only a name does not. */
-async function identityOf({ entry, model, reward }: Asked, scene: Scene): Promise<Identity> {
+async function identityOf({ entry, model, others }: Asked, scene: Scene): Promise<Identity> {
   const paths = filesOf(entry);
   const files: [string, string][] = [];
   for (const path of paths) files.push([path, await scene.hashOfFile(await scene.find(path))]);
-  const hashes = {
-    model: await scene.hashOfModel(model.given, "subject"),
-    ...(reward !== undefined && { reward: await scene.hashOfModel(reward, "reward") }),
-  };
+  const hashes: Record<string, string> & { model: string } = { model: await scene.hashOfModel(model.given, "subject") };
+  for (const [key, given] of Object.entries(others) as [Other, string][])
+    hashes[key] = await scene.hashOfModel(given, key);
   const { kind, name: _, ...settings } = entry;
   const counted = Object.entries({ ...settings, ...(scene.storage !== undefined && { storage: scene.storage }) })
-    .filter(([key, value]) => value !== undefined && key !== "data" && key !== "reward")
+    .filter(([key, value]) => value !== undefined && !NAMES.includes(key))
     .map(([key, value]) => [key, FILES.includes(key) ? unnamed(value as string, paths) : value] as const)
     .sort(([a], [b]) => (a < b ? -1 : 1));
   const parts = [kind, versions[kind], counted, hashes, files.map(([, hash]) => hash)];
   const key = new Bun.CryptoHasher("sha256").update(JSON.stringify(parts)).digest("hex");
   return { key, settings, hashes: { ...hashes, files: Object.fromEntries(files) } };
 }
+
+/** Settings that only say where something lies. */
+const NAMES: readonly string[] = ["data", ...others];
 
 /** Settings that may be the path of a file, a rule with a function's name behind a #: the contents of the file count. */
 const FILES = ["rule", "template"];
@@ -128,8 +130,8 @@ function unnamed(value: string, paths: readonly string[]): string {
 
 async function measured(one: Asked, identity: Identity, open: () => Promise<Subject>, scene: Scene): Promise<Result> {
   const started = performance.now();
-  const reward = () => scene.openReward(one.reward!);
-  const found: Measured = await measure(await open(), one.entry, scene, reward);
+  const other = (key: Other) => scene.openOther(one.others[key]!, key);
+  const found: Measured = await measure(await open(), one.entry, scene, other);
   scene.console.done();
   const { info } = scene.device;
   const made = {

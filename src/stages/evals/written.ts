@@ -10,7 +10,7 @@ import { sampling } from "../../generate/sampling";
 import { duration, type Reporter, throttled } from "../../log/console";
 import { answerReader } from "../../text/answer";
 import { ticker } from "../../tick";
-import type { Subject } from "./subject";
+import type { Answering } from "./subject";
 
 export interface WriteOptions {
   readonly data: string;
@@ -41,7 +41,7 @@ export const SUBSET_SEED = 1337;
 
 /** Prompt by prompt, the answers of one behind one another. `rows`: of the data file. */
 export async function writtenAnswers(
-  { engine, tokenizer, model }: Pick<Subject, "engine" | "tokenizer" | "model">,
+  { engine, tokenizer, model }: Answering,
   rows: Rows,
   { data, template: wanted, limit, batch, maxTokens, temperature, seed, samples }: WriteOptions,
   console: Reporter,
