@@ -146,7 +146,8 @@ describe("a suite", () => {
     const weights = readFileSync(at("three/model.safetensors"));
     weights[weights.length - 1]! ^= 1;
     writeFileSync(at("three/model.safetensors"), weights);
-    const other = await measured("suite.toml", "--model", "three");
+    // A model of two names is measured once.
+    const other = await measured("suite.toml", "--model", "three", "--model", "./three");
     expect(anew(other.stderr)).toEqual([
       "perplexity of three",
       "choice of three",

@@ -19,7 +19,7 @@ import type { Reading, Scorer, Subject } from "./subject";
 /** A row of a table. */
 export const figure = z.object({
   name: z.string(),
-  /** Null where nothing was judged. */
+  /** Null where there is none, such as where nothing was judged. */
   value: z.number().nullable(),
   /** A share is told in per cent. */
   share: z.boolean(),
@@ -172,7 +172,12 @@ function percent(value: number | null, stderr: number | null): Pick<Figure, "val
 }
 
 function number(name: string, value: number, stderr: number | null = null): Figure {
-  return { name, value, share: false, stderr };
+  return { name, value: finite(value), share: false, stderr: finite(stderr) };
+}
+
+/** What is too large for a number has none: of a text without white space, the perplexity a word. */
+function finite(value: number | null): number | null {
+  return value !== null && Number.isFinite(value) ? value : null;
 }
 
 function share(name: string, value: number, stderr: number | null = null): Figure {

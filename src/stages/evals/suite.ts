@@ -72,7 +72,8 @@ export async function measureAll(asked: readonly Asked[], scene: Scene): Promise
       const title = `${one.name} of ${one.model.name}`;
       try {
         const identity = await identityOf(one, scene);
-        const before = scene.known.find(({ key }) => key === identity.key);
+        // Two names may be of one model.
+        const before = [...results.values(), ...scene.known].find(({ key }) => key === identity.key);
         if (before) console.note(`${title}: kept, since it was measured before`);
         results.set(one, before ? { ...before, ...titleOf(one) } : await measured(one, identity, opened, scene));
         if (!before) console.note(`${title}: measured in ${duration(results.get(one)!.made.seconds)}`);

@@ -40,7 +40,7 @@ function hasError({ stderr, interval }: Figure): boolean {
 }
 
 function cellOf({ value, share, stderr, interval }: Figure): string {
-  if (value === null) return "none judged";
+  if (value === null) return "none";
   const text = (one: number) => (share ? `${(100 * one).toFixed(1)}%` : plain(one, value));
   if (interval) return `${text(value)} (${interval.map(text).join(" to ")})`;
   return typeof stderr === "number" ? `${text(value)} ± ${text(stderr)}` : text(value);
