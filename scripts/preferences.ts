@@ -6,13 +6,13 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkConfig } from "../src/app/config-file";
-import { measureRule } from "../src/app/evaluate";
-import { locateParts } from "../src/app/locate";
+import { locateParts, readingBy } from "../src/app/locate";
 import { openModel } from "../src/app/model";
 import { runPipeline } from "../src/app/pipeline";
 import { openDevice } from "../src/device/open";
 import { loadRule } from "../src/eval/rule";
 import { openConsole } from "../src/log/console";
+import { measureRule } from "../src/stages/evals/evaluate";
 
 const [from = "runs/tales-aligned/sft", ...wanted] = process.argv.slice(2);
 
@@ -48,7 +48,7 @@ async function measure(path: string) {
     const { figures } = await measureRule(
       opened,
       { ...options, rule, passAt: [], by: "kind", limit: 0, batch: 16, maxTokens: 64 },
-      console_,
+      readingBy(console_),
     );
     const percent = (name: string, group?: string) => {
       const { means } = group === undefined ? figures : figures.groups![group]!;

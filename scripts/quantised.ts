@@ -6,7 +6,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { measureAnswers } from "../src/app/evaluate";
+import { readingBy } from "../src/app/locate";
 import { probe } from "../src/app/merge";
 import { modelDirectory, openModel } from "../src/app/model";
 import { openDevice } from "../src/device/open";
@@ -18,6 +18,7 @@ import { modelOf } from "../src/model/model";
 import { initialise } from "../src/model/parameters";
 import { type Quantisation, quantisations } from "../src/model/quantised";
 import { Slab } from "../src/model/slab";
+import { measureAnswers } from "../src/stages/evals/evaluate";
 import { quantisedLines, writeQuantised } from "../src/stages/quantising";
 import { sequencesOf } from "../src/stages/sequences";
 import { loadTokenizer, writeTokenizer } from "../src/text/tokenizer";
@@ -36,7 +37,7 @@ try {
     const { figures } = await measureAnswers(
       opened,
       { data: questions, template: "auto", limit: 0, batch: 32, maxTokens: 64, ownHistory: false },
-      console_,
+      readingBy(console_),
     );
     console.log(`${name}: exact match ${(100 * figures.exact_match).toFixed(2)}% of ${figures.answers}`);
   };

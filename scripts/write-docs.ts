@@ -1,6 +1,7 @@
-/** Writes what is generated from the schemas: docs/config.md and configs/schema.json. With --check, only compares. */
+/** Writes what is generated from the schemas: docs/config.md, configs/schema.json and configs/suite-schema.json. With --check, only compares. */
 import { z } from "zod";
 import { configSchema } from "../src/app/config";
+import { suiteSchema } from "../src/app/suite";
 
 interface Node {
   readonly type?: string;
@@ -20,6 +21,7 @@ interface Node {
 }
 
 const schema = z.toJSONSchema(configSchema, { io: "input" }) as Node;
+const suite = z.toJSONSchema(suiteSchema, { io: "input" }) as Node;
 
 function typeOf(node: Node): string {
   if (node.const !== undefined) return JSON.stringify(node.const);
@@ -67,11 +69,20 @@ items by number, such as \`--set stage.0.optim.lr=1e-4\`. Editors complete and c
 | key | type | default | what it does |
 | --- | --- | --- | --- |
 ${rowsOf(schema, "").join("\n")}
+
+## Every key of a suite
+
+What \`dawngrad eval SUITE.toml\` reads; see [evaluation](evaluation.md). Editors complete and check it by \`configs/suite-schema.json\`.
+
+| key | type | default | what it does |
+| --- | --- | --- | --- |
+${rowsOf(suite, "").join("\n")}
 `;
 
 const outputs: [string, string][] = [
   ["docs/config.md", markdown],
   ["configs/schema.json", `${JSON.stringify(schema, null, 2)}\n`],
+  ["configs/suite-schema.json", `${JSON.stringify(suite, null, 2)}\n`],
 ];
 let stale = 0;
 for (const [path, text] of outputs) {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { stageSchema } from "../stages";
 import { newModel } from "../stages/model-settings";
-import { problemsOf } from "./graph";
+import { problemsOf, resultOf } from "./graph";
 
 export const modelSchema = newModel.extend({
   from: z.string().min(1).optional().meta({
@@ -59,7 +59,11 @@ export const configSchema = z
       .optional(),
   })
   .superRefine((config, context) => {
-    for (const { path, message } of problemsOf(config)) context.addIssue({ code: "custom", path: [...path], message });
+    const refuse = (path: readonly PropertyKey[], message: string) =>
+      context.addIssue({ code: "custom", path: [...path], message });
+    for (const { path, message } of problemsOf(config)) refuse(path, message);
+    if (config.generate && resultOf(config) === undefined)
+      refuse(["generate"], "no stage makes a model that could write");
   });
 
 export type Config = z.infer<typeof configSchema>;

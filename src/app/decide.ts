@@ -7,7 +7,7 @@ import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { modelConfig } from "../stages/model-settings";
 import { damageOf, readIndex, stepOf } from "../train/checkpoints";
-import { keptAside, MODEL_FOLDER } from "../train/run-folder";
+import { keptAside, MODEL_FOLDER, RESULTS_FILE } from "../train/run-folder";
 import type { Config } from "./config";
 import type { Node } from "./graph";
 import type { Hasher } from "./hasher";
@@ -62,7 +62,7 @@ export async function decide(node: Node, scene: Scene): Promise<Decision> {
 
 /** Whether there is anything in a stage's folder that could be kept. */
 export function hasSaved(folder: string): boolean {
-  return readIndex(folder) !== null || existsSync(join(folder, MODEL_FOLDER));
+  return readIndex(folder) !== null || [MODEL_FOLDER, RESULTS_FILE].some((name) => existsSync(join(folder, name)));
 }
 
 /** `schema`: whose defaults the settings in `parts` leave out. */
@@ -162,11 +162,13 @@ async function currentOutput(name: string, scene: Scene): Promise<string> {
   }
 }
 
-/** The output of a stage that is finished: of an adapter, with its base. */
+/** The output of a stage that is finished: of an adapter, with its base; of one that makes no model, its results. */
 export async function outputOf(
   name: string,
   { directory, console, hasher }: Pick<Scene, "directory" | "console" | "hasher">,
 ): Promise<string> {
+  const results = join(directory, name, RESULTS_FILE);
+  if (existsSync(results)) return hasher.of(results);
   const { base, adapters } = await locateParts(join(directory, name), console);
   return hasher.ofModel(base, ...adapters);
 }

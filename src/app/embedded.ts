@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import alpaca from "../../configs/alpaca.toml" with { type: "file" };
 import demo from "../../configs/demo.toml" with { type: "file" };
+import evaluation from "../../configs/evaluation.toml" with { type: "file" };
 import gpt2Shakespeare from "../../configs/gpt2-shakespeare.toml" with { type: "file" };
 import oasst from "../../configs/oasst.toml" with { type: "file" };
 import ppoGpt2 from "../../configs/ppo-gpt2.toml" with { type: "file" };
@@ -35,6 +36,7 @@ import tales from "../../data/tales.txt" with { type: "file" };
 const embedded: Readonly<Record<string, string>> = {
   "configs/alpaca.toml": alpaca as unknown as string,
   "configs/demo.toml": demo as unknown as string,
+  "configs/evaluation.toml": evaluation as unknown as string,
   "configs/gpt2-shakespeare.toml": gpt2Shakespeare as unknown as string,
   "configs/oasst.toml": oasst as unknown as string,
   "configs/ppo-gpt2.toml": ppoGpt2 as unknown as string,
@@ -75,5 +77,10 @@ export function findFile(path: string): string {
 /** Names of the files inside. */
 export const embeddedFiles = Object.keys(embedded);
 
+/** Names of the suites inside: they say what is measured. */
+export const embeddedSuites: readonly string[] = ["configs/evaluation.toml"];
+
 /** Names of the configs inside. */
-export const embeddedConfigs = embeddedFiles.filter((name) => name.startsWith("configs/"));
+export const embeddedConfigs = embeddedFiles.filter(
+  (name) => name.startsWith("configs/") && !embeddedSuites.includes(name),
+);

@@ -65,7 +65,7 @@ function candidates(): Candidate[] {
     if (!existsSync(join(folder, RUN_FILE))) return [];
     let highest = 0;
     return stagesOf(folder).flatMap(({ name, kind }) => {
-      if (kind === "reward") return [];
+      if (kind === "reward" || kind === "eval") return [];
       // What was merged is what it was merged of.
       const rank = ALIGNED.includes(kind) ? 2 : kind === PRETRAINED ? 0 : kind === "merge" ? highest : 1;
       highest = Math.max(highest, rank);

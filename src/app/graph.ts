@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { isHubName } from "../hub/fetch";
 import { ruleNear } from "../rewards/rules";
-import { kindOf, type StageConfig } from "../stages";
+import { kindOf, makesModel, type StageConfig } from "../stages";
 import { nearest } from "../text/nearest";
 import { reservedNames } from "../train/run-folder";
 import { findFile } from "./embedded";
@@ -44,9 +44,9 @@ export function graphOf({ stage: stages, model }: Stages): Node[] {
   return nodes;
 }
 
-/** The stage before it, or for the first one the model that the run goes on from. */
+/** The last stage before it that makes a model, or where there is none the model that the run goes on from. */
 function defaultFrom(i: number, stages: readonly StageConfig[], from: string | undefined): string {
-  return i === 0 ? (from ?? NEW) : stages[i - 1]!.name;
+  return stages.slice(0, i).findLast(makesModel)?.name ?? from ?? NEW;
 }
 
 /** Whether `node` stands on `other`, over any number of stages. */
@@ -58,9 +58,9 @@ export function parentsOf({ reads }: Node): Node[] {
   return [...reads.values()].flatMap((reference) => (reference.to === "stage" ? [reference.node] : []));
 }
 
-/** The stage that a run stands for. */
-export function resultOf({ stage, result }: Pick<Stages, "stage" | "result">): string {
-  return result ?? stage.at(-1)!.name;
+/** The stage that a run stands for; undefined where none makes a model. */
+export function resultOf({ stage, result }: Pick<Stages, "stage" | "result">): string | undefined {
+  return result ?? stage.findLast(makesModel)?.name;
 }
 
 interface Problem {
@@ -79,9 +79,12 @@ export function problemsOf({ stage: stages, result }: Stages): Problem[] {
     if (names.indexOf(stage.name) < i) own(`another stage is named ${stage.name} too; give each its own name`);
     for (const [key, name] of Object.entries(kindOf(stage).reads(stage))) {
       if (name === undefined) continue;
-      const [field = key, place] = key.split(" ");
-      const message = problemOf(name, i, names, field === "rewards" ? ruleNear(name) : undefined);
-      if (message) problems.push({ path: ["stage", i, field, ...(place ? [Number(place) - 1] : [])], message });
+      const [field = key, ...places] = key.split(/[ .]/).map((word) => (/^\d+$/.test(word) ? Number(word) - 1 : word));
+      const measuring = stages.slice(0, i).some((other) => other.name === name && !makesModel(other));
+      const message = measuring
+        ? `stage ${name} only measures, and makes no model`
+        : problemOf(name, i, names, field === "rewards" ? ruleNear(name) : undefined);
+      if (message) problems.push({ path: ["stage", i, field, ...places], message });
       if (name === NEW && key !== "from")
         problems.push({ path: ["stage", i, field], message: "a new model can only be gone on from" });
     }
@@ -95,6 +98,8 @@ export function problemsOf({ stage: stages, result }: Stages): Problem[] {
   }
   if (result !== undefined && !names.includes(result))
     problems.push({ path: ["result"], message: `there is no stage ${result}; there are ${names.join(", ")}` });
+  if (stages.some((stage) => stage.name === result && !makesModel(stage)))
+    problems.push({ path: ["result"], message: `stage ${result} only measures, and makes no model` });
   return problems;
 }
 

@@ -4,9 +4,9 @@ import { pointsOf, type Winner, type WinRate, winRate } from "../eval/win-rate";
 import type { Reporter } from "../log/console";
 import type { Judge } from "../rewards/judge";
 import { filled, type Verdict, verdictOf } from "../rewards/verdict";
-import type { Pair } from "./paired-answers";
+import type { Pair } from "../stages/evals/paired-answers";
+import { countdown } from "../stages/evals/written";
 import { type Question, rubricName, type VerdictFile, verdictKey } from "./verdicts";
-import { countdown } from "./write-answers";
 
 interface Asked extends Question {
   readonly key: string;

@@ -9,6 +9,7 @@ import { weightsHash } from "../formats/weights-files";
 import { dataSetOf, type FetchedFile, fetchDataSet } from "../hub/datasets";
 import { cachedModel, type FetchProgress, fetchModel, isHubName } from "../hub/fetch";
 import { duration, type Reporter } from "../log/console";
+import type { Reading } from "../stages/evals/subject";
 import { keptAside } from "../train/run-folder";
 import { findFile } from "./embedded";
 import { isAdapter, type ModelParts, modelDirectory } from "./model";
@@ -94,6 +95,11 @@ export async function locateData(given: string, console: Reporter): Promise<stri
     hint: `give one or more of them: ${files.map(({ path }) => path).join(" ")}`,
     exitCode: 2,
   });
+}
+
+/** For what measures a model on data. */
+export function readingBy(console: Reporter): Reading {
+  return { console, find: (path) => locateData(path, console) };
 }
 
 /** Fetches a data set by its name, with progress. */

@@ -83,19 +83,24 @@ export function settingParts(
         walk(below, node.properties?.[key] ?? {}, path ? `${path}.${key}` : key, node.required?.includes(key) ?? false);
       return;
     }
+    if (Array.isArray(value) && node.items?.oneOf) {
+      for (const [i, item] of value.entries()) walk(item, formOf(item, node.items), `${path}.${i + 1}`, true);
+      return;
+    }
     const text = files.includes(value as string) ? A_FILE : JSON.stringify(node.named ? unnamed(value) : value);
     if (text !== JSON.stringify(node.default)) found[`setting ${path}`] = text;
   };
   walk(config, jsonSchema(schema), "", true);
   return found;
 
-  /** A list that may name files, with a function of theirs behind a #, and models: all count by their contents. */
-  function unnamed(list: unknown): unknown {
-    return (list as readonly string[]).map((name) => {
+  /** A text, or a list of such, that may name files, with a function of theirs behind a #, and models: all count by their contents. */
+  function unnamed(given: unknown): unknown {
+    const one = (name: string) => {
       const [path = "", ...rest] = name.split("#");
       if (models.includes(name)) return A_FILE;
       return files.includes(path) ? [A_FILE, ...rest].join("#") : name;
-    });
+    };
+    return Array.isArray(given) ? given.map(one) : one(given as string);
   }
 }
 
@@ -116,6 +121,15 @@ interface JsonSchema {
   readonly default?: unknown;
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly items?: JsonSchema;
+  readonly oneOf?: readonly JsonSchema[];
+  readonly const?: unknown;
+}
+
+/** Of several forms of a table, the one of its kind. */
+function formOf(item: unknown, { oneOf = [] }: JsonSchema): JsonSchema {
+  const { kind } = item as { readonly kind?: unknown };
+  return oneOf.find(({ properties }) => properties?.kind?.const === kind) ?? {};
 }
 
 function jsonSchema(schema: z.ZodType): JsonSchema {

@@ -78,8 +78,9 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     console,
     signal,
     hold: options.hold,
+    fresh: choice.fresh === true,
     tokenizer: () => tokenizer!.open(),
-    hash: ({ base, adapters }) => files.ofModel(base, ...adapters),
+    hasher: files,
   };
   const failed = new Set<Node>();
   for (const node of chosen) {

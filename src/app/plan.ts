@@ -65,7 +65,7 @@ export async function planOf(
         .lines.map((line) => `  ${line}`),
     );
   }
-  lines.push(`the run stands for ${resultOf(config)}`);
+  lines.push(`the run stands for ${resultOf(config) ?? "no model: it only measures"}`);
   if (config.generate)
     lines.push(`then ${config.generate.prompts.length} continuations of ${config.generate.tokens} tokens`);
   const unready = [...states].flatMap(([{ name }, state]) => (state.startsWith(CANNOT) ? [name] : []));

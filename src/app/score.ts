@@ -12,9 +12,9 @@ import { templateFor } from "../data/template-for";
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import { type Interval, interval } from "../eval/interval";
-import { scoresOf } from "../eval/scores";
 import { type Normalisation, raw, readNormalisation } from "../formats/normalisation";
-import { percentages, type Reporter } from "../log/console";
+import type { Reporter } from "../log/console";
+import { normalisedScores } from "../stages/evals/normalised-scores";
 import { answerEnds } from "../text/answer";
 import type { Encoded } from "../text/template";
 import { locateData } from "./locate";
@@ -121,32 +121,6 @@ export async function scoreFile(
     if (sequences.length === 0) throw new UserError(`${data}: nothing is left to be scored`);
     return normalisedScores(opened, sequences, { rows: batch, normalisation, says: `scoring ${data}` }, console);
   }
-}
-
-export interface Scoring {
-  /** Sequences that run together. */
-  readonly rows: number;
-  readonly normalisation: Normalisation;
-  /** While it goes on. */
-  readonly says: string;
-}
-
-/** What a reward model gives to each sequence, its gain and bias applied. */
-export async function normalisedScores(
-  { device, model, slabs }: Pick<OpenModel, "model" | "slabs"> & { readonly device: Device },
-  sequences: readonly Uint32Array[],
-  { rows, normalisation: { gain, bias }, says }: Scoring,
-  console: Reporter,
-): Promise<number[]> {
-  const progress = percentages(console, says);
-  const found = new Array<number>(sequences.length);
-  let done = 0;
-  for await (const [at, score] of scoresOf({ device, model, slabs, rows, length: model.config.context }, sequences)) {
-    found[at] = gain * score + bias;
-    progress(++done, sequences.length);
-  }
-  console.done();
-  return found;
 }
 
 /** Those that its files say; raw where they say none. */

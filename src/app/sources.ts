@@ -16,7 +16,8 @@ import type { Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
 import { BASE_FOLDER, keptAside, MERGED_FOLDER } from "../train/run-folder";
 import type { Config } from "./config";
-import type { Node, Reference } from "./graph";
+import { NEW, type Node, type Reference } from "./graph";
+import type { Hasher } from "./hasher";
 import { locateData, locateParts } from "./locate";
 import { mergeModel } from "./merge";
 import { checkParts, isAdapter, type ModelParts, modelDirectory, withoutAdapters } from "./model";
@@ -29,15 +30,16 @@ export interface Place {
   readonly console: Reporter;
   readonly signal: AbortSignal;
   readonly hold?: (() => Disposable) | undefined;
+  /** The stages that are run are begun anew. */
+  readonly fresh: boolean;
   /** The run's own tokenizer. */
   tokenizer(): Promise<Tokenizer>;
-  /** The hash of a model from outside. */
-  hash(parts: ModelParts): Promise<string>;
+  readonly hasher: Hasher;
 }
 
 /** What a stage is run with. */
 export function contextOf(node: Node, place: Place): RunContext {
-  const { config, device, console, signal, hold, directory } = place;
+  const { config, device, console, signal, hold, directory, hasher } = place;
   const reference = (key: string) => node.reads.get(key)!;
   const locate = async (key: string) => {
     const to = reference(key);
@@ -50,8 +52,15 @@ export function contextOf(node: Node, place: Place): RunContext {
     signal,
     hold,
     directory: join(directory, node.name),
+    fresh: place.fresh,
     find: (path) => locateData(path, console),
     locate,
+    nameOf(key) {
+      const to = reference(key);
+      return to.to === "stage" ? to.node.name : to.to === "new" ? NEW : to.name;
+    },
+    hashOfFile: (path) => hasher.of(path),
+    hashOfModel: (directory) => hasher.ofModel(directory),
     async open(key, as = {}) {
       const found = await locate(key);
       const source =
@@ -105,7 +114,7 @@ async function wholeModel(reference: Exclude<Reference, { to: "new" }>, place: P
   if (reference.to === "outside") {
     const parts = await locateParts(reference.name, console);
     if (parts.adapters.length === 0) return parts.base;
-    const hash = await place.hash(parts);
+    const hash = await hashOf(parts, place);
     const { folder, made } = baseFolder(directory, hash);
     if (!made) {
       console.note(`${reference.name} is an adapter: training goes on from it as merged into ${folder}`);
@@ -125,17 +134,22 @@ async function wholeModel(reference: Exclude<Reference, { to: "new" }>, place: P
 }
 
 /** A stage's adapter, merged: again where it was merged from something else. Null where its result is a whole model. */
-export async function mergedStage(name: string, { directory, console, hash }: Place): Promise<string | null> {
+export async function mergedStage(name: string, place: Place): Promise<string | null> {
+  const { directory, console } = place;
   const saved = modelDirectory(join(directory, name));
   if (!isAdapter(saved)) return null;
   const parts = await locateParts(saved, console);
   const merged = resolve(directory, name, MERGED_FOLDER);
-  const wanted = await hash(parts);
+  const wanted = await hashOf(parts, place);
   if (madeFrom(merged) !== wanted) {
     rmSync(merged, { recursive: true, force: true });
     await mergeMarked(parts, merged, wanted);
   }
   return merged;
+}
+
+function hashOf({ base, adapters }: ModelParts, { hasher }: Place): Promise<string> {
+  return hasher.ofModel(base, ...adapters);
 }
 
 async function mergeMarked(parts: ModelParts, folder: string, hash: string): Promise<void> {

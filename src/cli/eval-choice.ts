@@ -1,14 +1,18 @@
 /** `dawngrad eval choice`: which of several texts a model finds likeliest to follow another. */
 import { defineCommand } from "citty";
-import { measureChoices } from "../app/choose";
+import { readingBy } from "../app/locate";
 import { UserError } from "../errors";
 import { metricNames, type TaskName, taskNames, tasks } from "../eval/choice-tasks";
 import type { ChoiceFigures, FileFigures } from "../eval/choices";
 import { openConsole } from "../log/console";
+import { measureChoices } from "../stages/evals/choose";
+import { choice } from "../stages/evals/entries";
 import { nearest } from "../text/nearest";
+import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs } from "./open";
-import { whole } from "./options";
 import { print } from "./print";
+
+const choiceFlags = flagsOf(choice.pick({ limit: true, batch: true }), { limit: "limit", batch: "batch" });
 
 export default defineCommand({
   meta: {
@@ -20,8 +24,7 @@ export default defineCommand({
     model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
     task: { type: "string", required: true, description: `what the records are: ${taskNames.join(", ")}` },
     data: { type: "string", required: true, description: "a data file, or a folder: every *.jsonl in it" },
-    limit: { type: "string", default: "0", description: "only so many records of a file, its first; 0 for all" },
-    batch: { type: "string", default: "32", description: "continuations that run together" },
+    ...choiceFlags.args,
     out: { type: "string", description: "a JSONL file for every record with the log-likelihoods of its continuations" },
     json: { type: "boolean", description: "prints one JSON object" },
     ...modelArgs,
@@ -31,11 +34,10 @@ export default defineCommand({
     const options = {
       task: taskOf(args.task),
       data: args.data,
-      limit: whole("limit", args.limit, { least: 0 }),
-      batch: whole("batch", args.batch, { most: 4096 }),
+      ...choiceFlags.parse(args, rawArgs),
     };
     using opened = await openFromArgs(args, rawArgs, console);
-    const { records, figures } = await measureChoices(opened, options, console);
+    const { records, figures } = await measureChoices(opened, options, readingBy(console));
     if (args.out !== undefined)
       await Bun.write(args.out, records.map((record) => `${JSON.stringify(record)}\n`).join(""));
     print(args.json ? `${JSON.stringify(figures)}\n` : `${tableOf(figures).join("\n")}\n`);

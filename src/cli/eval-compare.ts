@@ -1,11 +1,13 @@
 /** `dawngrad eval compare A B`: two models side by side on the same prompts. */
 import { defineCommand } from "citty";
-import { type Compared, type ComparedPair, comparePairs } from "../app/compare";
-import { pairedAnswers } from "../app/paired-answers";
+import { readingBy } from "../app/locate";
+import { savedNormalisation } from "../app/score";
 import type { PairedScores } from "../eval/paired-scores";
 import { loadRule } from "../eval/rule";
 import { openConsole } from "../log/console";
 import { ruleNames } from "../rewards/rules";
+import { type Compared, type ComparedPair, comparePairs } from "../stages/evals/compare";
+import { pairedAnswers } from "../stages/evals/paired-answers";
 import { openOn } from "./open";
 import { print } from "./print";
 import { SIDE, sideArgs, sidesOf } from "./sides";
@@ -32,14 +34,12 @@ export default defineCommand({
     const rule = args.rule === undefined ? null : await loadRule(args.rule);
     using sides = sidesOf([args.a, args.b], args, rawArgs, console);
     using stack = new DisposableStack();
-    const reward =
+    const judge =
       args.reward === undefined
         ? null
-        : {
-            ...stack.use(await openOn(sides.device(), args.reward, console, { wanted: "reward" })),
-            device: sides.device(),
-          };
-    const answered = await pairedAnswers(sides.sides, sides.options, console);
+        : stack.use(await openOn(sides.device(), args.reward, console, { wanted: "reward" }));
+    const reward = judge && { ...judge, device: sides.device(), normalisation: savedNormalisation(judge) };
+    const answered = await pairedAnswers(sides.sides, sides.options, readingBy(console));
     const { pairs, figures } = await comparePairs(answered, { rule, reward, batch: sides.options.batch }, console);
     if (args.out !== undefined) await Bun.write(args.out, pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(""));
     if (args.json) {

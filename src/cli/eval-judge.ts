@@ -1,13 +1,14 @@
 /** `dawngrad eval judge`: answers of two models, compared by a third behind a server of OpenAI's API. */
 import { defineCommand } from "citty";
 import { askAll, costOf, type Judged, judged, trialOf } from "../app/judge";
-import { pairedAnswers } from "../app/paired-answers";
+import { readingBy } from "../app/locate";
 import { openVerdicts } from "../app/verdicts";
 import { UserError } from "../errors";
 import { openConsole, short } from "../log/console";
 import { judgeUrl, OPENAI_URL, openJudge } from "../rewards/judge";
 import { patience } from "../rewards/patience";
 import { defaultRubric, readRubric } from "../rewards/verdict";
+import { pairedAnswers } from "../stages/evals/paired-answers";
 import { canAsk, confirmed } from "./confirm";
 import { numberOf, whole } from "./options";
 import { print } from "./print";
@@ -55,7 +56,7 @@ export default defineCommand({
     const concurrency = whole("concurrency", args.concurrency, { most: 256 });
     using sides = sidesOf([args.a, args.b], args, rawArgs, console);
     using file = openVerdicts(args.out, console.note);
-    const pairs = await pairedAnswers(sides.sides, sides.options, console);
+    const pairs = await pairedAnswers(sides.sides, sides.options, readingBy(console));
     const trial = trialOf(pairs, args.judge, rubric);
     if (trial.pairs.length < pairs.length)
       console.note(`pairs that stand before with the same words, and count once: ${pairs.length - trial.pairs.length}`);

@@ -1,20 +1,26 @@
 /** `dawngrad eval rule`: what a model's answers get by a rule. */
 import { defineCommand } from "citty";
-import { measureRule } from "../app/evaluate";
+import { readingBy } from "../app/locate";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
 import type { PassAt } from "../eval/pass-at";
 import { loadRule, type RuleFigures } from "../eval/rule";
-import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
 import { ruleNames } from "../rewards/rules";
+import { byRule } from "../stages/evals/entries";
+import { measureRule } from "../stages/evals/evaluate";
 import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs } from "./open";
 import { all, whole } from "./options";
 import { print } from "./print";
-import { questionsOf, recordFlags, writeAnswers } from "./questions";
+import { questionFlags, questionsOf, writeAnswers } from "./questions";
 
-const sampledFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 0 });
+const answerFlags = questionFlags();
+const sampledFlags = flagsOf(byRule.pick({ temperature: true, seed: true, samples: true }), {
+  temperature: "temperature",
+  seed: "seed",
+  samples: "samples",
+});
 
 export default defineCommand({
   meta: {
@@ -30,10 +36,10 @@ export default defineCommand({
       required: true,
       description: `a TypeScript or JavaScript module, score(messages, answer, columns) of which returns a number or null; or a name: ${ruleNames.map(({ name }) => name).join(", ")}`,
     },
-    ...recordFlags.args,
+    ...answerFlags.args,
     ...sampledFlags.args,
     seed: { ...sampledFlags.args.seed, needs: ["temperature"] },
-    samples: { type: "string", default: "1", needs: ["temperature"], description: "answers of each question" },
+    samples: { ...sampledFlags.args.samples, needs: ["temperature"] },
     "pass-at": {
       type: "string",
       repeated: true,
@@ -41,17 +47,13 @@ export default defineCommand({
         "how often at least one of so many answers gets a score of 1, without bias, from --samples of them: 1,10; may be repeated",
     },
     by: { type: "string", description: "a column of the records: the means of each of its values too" },
-    limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
-    batch: { type: "string", default: "16", description: "conversations that run together" },
-    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
     out: { type: "string", description: "a JSONL file for every question and answer with its scores" },
     json: { type: "boolean", description: "prints one JSON object" },
     ...modelArgs,
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
-    const samples = whole("samples", args.samples);
-    const { temperature, seed } = sampledFlags.parse(args, rawArgs);
+    const { temperature, seed, samples } = sampledFlags.parse(args, rawArgs);
     if (samples > 1 && temperature === 0)
       throw new UserError(`--samples ${samples} are all the same at temperature 0`, {
         hint: "give --temperature 1 with it",
@@ -70,7 +72,7 @@ export default defineCommand({
     const { answers, figures } = await measureRule(
       opened,
       {
-        ...questionsOf(args, rawArgs, opened),
+        ...questionsOf(answerFlags, args, rawArgs, opened),
         rule,
         temperature,
         seed,
@@ -78,7 +80,7 @@ export default defineCommand({
         passAt: ks,
         by: args.by ?? null,
       },
-      console,
+      readingBy(console),
     );
     await writeAnswers(args.out, answers);
     print(args.json ? `${JSON.stringify(figures)}\n` : `${ruleTable(figures).join("\n")}\n`);

@@ -1,17 +1,19 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
 import { type CommandDef, defineCommand } from "citty";
-import { bestOf } from "../app/best-of";
-import { measureAnswers, measureText } from "../app/evaluate";
+import { readingBy } from "../app/locate";
+import { savedNormalisation } from "../app/score";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
 import { loadRule } from "../eval/rule";
-import { sampling } from "../generate/sampling";
 import { openConsole } from "../log/console";
+import { bestOf } from "../stages/evals/best-of";
+import * as entries from "../stages/evals/entries";
+import { measureAnswers, measureText } from "../stages/evals/evaluate";
 import { flagsOf } from "./flags";
 import { modelArgs, openFromArgs, openOn } from "./open";
 import { whole } from "./options";
 import { print } from "./print";
-import { questionsOf, recordFlags, writeAnswers } from "./questions";
+import { questionFlags, questionsOf, writeAnswers } from "./questions";
 
 const perplexity = defineCommand({
   meta: { name: "perplexity", description: "how well a model predicts a text, by a sliding window" },
@@ -33,7 +35,7 @@ const perplexity = defineCommand({
     const context = args.context === undefined ? most : whole("context", args.context, { most });
     const stride =
       args.stride === undefined ? Math.max(1, context >> 1) : whole("stride", args.stride, { most: context });
-    const figures = await measureText(opened, { data: args.data, context, stride }, console);
+    const figures = await measureText(opened, { data: args.data, context, stride }, readingBy(console));
     const { method, tokens, windows, loss, perplexity, bits_per_byte, word_perplexity, words } = figures;
     const error = (value: number | null) => (value === null ? "" : ` ± ${value.toFixed(4)}`);
     print(
@@ -50,6 +52,9 @@ const perplexity = defineCommand({
   },
 });
 
+const answerFlags = questionFlags();
+const historyFlag = flagsOf(entries.answers.pick({ ownHistory: true }), { "own-history": "ownHistory" });
+
 const answers = defineCommand({
   meta: {
     name: "answers",
@@ -58,11 +63,8 @@ const answers = defineCommand({
   args: {
     model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
     data: { type: "string", required: true, description: "instructions or conversations" },
-    ...recordFlags.args,
-    limit: { type: "string", default: "0", description: "only so many conversations, chosen by seed 1337; 0 for all" },
-    batch: { type: "string", default: "16", description: "conversations that run together" },
-    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
-    "own-history": { type: "boolean", description: "later turns follow the model's own answers" },
+    ...answerFlags.args,
+    ...historyFlag.args,
     out: { type: "string", description: "a JSONL file for every question, expected answer and answer" },
     json: { type: "boolean", description: "prints one JSON object" },
     ...modelArgs,
@@ -73,10 +75,10 @@ const answers = defineCommand({
     const { answers, figures } = await measureAnswers(
       opened,
       {
-        ...questionsOf(args, rawArgs, opened),
-        ownHistory: args["own-history"] === true,
+        ...questionsOf(answerFlags, args, rawArgs, opened),
+        ...historyFlag.parse(args, rawArgs),
       },
-      console,
+      readingBy(console),
     );
     await writeAnswers(args.out, answers);
     const percent = (v: number) => `${(100 * v).toFixed(1)}%`;
@@ -93,7 +95,12 @@ const answers = defineCommand({
   },
 });
 
-const bestFlags = flagsOf(sampling, { temperature: "temperature", seed: "seed" }, { temperature: 1 });
+const promptFlags = questionFlags({ batch: entries.bestOf.shape.batch.def.defaultValue });
+const bestFlags = flagsOf(entries.bestOf.pick({ temperature: true, seed: true, samples: true }), {
+  temperature: "temperature",
+  seed: "seed",
+  samples: "samples",
+});
 
 const best = defineCommand({
   meta: {
@@ -105,21 +112,16 @@ const best = defineCommand({
     model: { type: "string", required: true, description: "a run, a checkpoint, a model directory, or a Hub name" },
     reward: { type: "string", required: true, description: "a reward model: a run, a checkpoint, or a directory" },
     data: { type: "string", required: true, description: "prompts, with or without answers" },
-    samples: { type: "string", default: "4", description: "answers of each prompt" },
     rule: { type: "string", description: "a rule by its name, or a module, that is told of the answers too" },
-    ...recordFlags.args,
+    ...promptFlags.args,
     ...bestFlags.args,
-    limit: { type: "string", default: "0", description: "only so many prompts, chosen by seed 1337; 0 for all" },
-    batch: { type: "string", default: "64", description: "answers that run together" },
-    "max-tokens": { type: "string", default: "64", description: "tokens of an answer at most" },
     out: { type: "string", description: "a JSONL file for the best answer to every prompt" },
     json: { type: "boolean", description: "prints one JSON object, without the answers" },
     ...modelArgs,
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
-    const { temperature, seed } = bestFlags.parse(args, rawArgs);
-    const samples = whole("samples", args.samples, { least: 2, most: 4096 });
+    const { temperature, seed, samples } = bestFlags.parse(args, rawArgs);
     if (temperature === 0)
       throw new UserError("at temperature 0 all answers of a prompt are the same", { exitCode: 2 });
     const rule = args.rule === undefined ? null : await loadRule(args.rule);
@@ -127,15 +129,15 @@ const best = defineCommand({
     using judge = await openOn(opened.device, args.reward, console, { wanted: "reward" });
     const { answers, ...figures } = await bestOf(
       opened,
-      { ...judge, device: opened.device },
+      { ...judge, device: opened.device, normalisation: savedNormalisation(judge) },
       {
-        ...questionsOf(args, rawArgs, opened),
+        ...questionsOf(promptFlags, args, rawArgs, opened),
         rule,
         temperature,
         seed,
         samples,
       },
-      console,
+      readingBy(console),
     );
     await writeAnswers(args.out, answers);
     if (args.json) {
@@ -158,13 +160,15 @@ const best = defineCommand({
 });
 
 export default defineCommand({
-  meta: { name: "eval", description: "measures a model" },
+  meta: { name: "eval", description: "measures a model; dawngrad eval SUITE.toml: all that a file says" },
+  default: "suite",
   subCommands: {
     perplexity,
     answers,
     rule: () => import("./eval-rule").then((m) => m.default as CommandDef),
     "best-of": best,
     choice: () => import("./eval-choice").then((m) => m.default as CommandDef),
+    suite: () => import("./eval-suite").then((m) => m.default as CommandDef),
     judge: () => import("./eval-judge").then((m) => m.default as CommandDef),
     compare: () => import("./eval-compare").then((m) => m.default as CommandDef),
   },

@@ -80,13 +80,16 @@ async function find(argv: readonly string[]): Promise<Found> {
   let found: Found = { command: root as CommandDef, rest: argv };
   for (;;) {
     const subs = (found.command.subCommands ?? {}) as Record<string, CommandDef | (() => Promise<CommandDef>)>;
-    const name = found.rest[0] ?? "";
-    if (!Object.hasOwn(subs, name)) return found;
-    const sub = subs[name]!;
+    const [name = "", ...rest] = found.rest;
+    const named = Object.hasOwn(subs, name);
+    // A file where a command's name could stand is for the command that is meant then.
+    const byFile = !named && found.rest.some((word) => word.endsWith(".toml")) ? found.command.default : undefined;
+    if (!named && typeof byFile !== "string") return found;
+    const sub = subs[named ? name : (byFile as string)]!;
     found = {
       command: typeof sub === "function" ? await sub() : sub,
       parent: found.command,
-      rest: found.rest.slice(1),
+      rest: named ? rest : found.rest,
     };
   }
 }

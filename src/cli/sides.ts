@@ -1,10 +1,10 @@
 /** The two sides of a comparison as a command's options name them: models, or files of answers. */
 import { z } from "zod";
-import { isAnswerFile, type PairOptions, type Side } from "../app/paired-answers";
 import type { Device } from "../device/device";
 import { sampling } from "../generate/sampling";
 import type { Reporter } from "../log/console";
 import type { Storage } from "../model/parameters";
+import { isAnswerFile, type PairOptions, type Side } from "../stages/evals/paired-answers";
 import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
 import { openOn } from "./open";

@@ -3,6 +3,7 @@ import { z } from "zod";
 import * as cpo from "./cpo";
 import * as distill from "./distill";
 import * as dpo from "./dpo";
+import * as evaluating from "./eval";
 import * as grpo from "./grpo";
 import type { Kind } from "./kind";
 import * as kto from "./kto";
@@ -31,6 +32,7 @@ export const stageSchema = z.discriminatedUnion("kind", [
   distill.schema,
   merging.schema,
   quantizing.schema,
+  evaluating.schema,
 ]);
 export type StageConfig = z.infer<typeof stageSchema>;
 
@@ -48,10 +50,16 @@ const kinds = {
   distill: trainingKind({ ...distill, version: 1 }),
   merge: merging.merge,
   quantize: quantizing.quantize,
+  eval: evaluating.evaluation,
 };
 
 export function kindOf(config: StageConfig): Kind<StageConfig> {
   return kinds[config.kind] as unknown as Kind<StageConfig>;
+}
+
+/** Whether a stage makes a model, which others may go on from. */
+export function makesModel(config: StageConfig): boolean {
+  return kindOf(config).measures !== true;
 }
 
 /** The text that a run's tokenizer is trained on, if a stage has any. */

@@ -15,6 +15,8 @@ export interface Kind<C> {
   readonly version: number;
   /** Its result is a reward model. */
   readonly scored?: boolean;
+  /** It only measures: it makes no model, and its result is its file of results. */
+  readonly measures?: boolean;
   /** The models that it reads, by key: earlier stages, paths, Hub names. `from` stands for itself where it may be left out. */
   reads(config: C): Readonly<Record<string, string | undefined>>;
   /** The files that its result depends on. */
@@ -63,12 +65,20 @@ export interface RunContext {
   readonly hold?: (() => Disposable) | undefined;
   /** The stage's folder. */
   readonly directory: string;
+  /** It is begun anew: nothing is taken from what it has made before. */
+  readonly fresh: boolean;
   /** Where a data file is: on disk, inside the executable, or fetched by name. */
   find(path: string): Promise<string>;
   /** A whole model that the stage reads, by the key of `reads`; adapters are merged into it. */
   open(key: string, as?: OpenAs): Promise<Source>;
   /** Where such a model's files are; null for a new one. */
   locate(key: string): Promise<string | null>;
+  /** What such a model is called: by its stage, or as the config names it. */
+  nameOf(key: string): string;
+  /** Another one as soon as a bit of a file is another. */
+  hashOfFile(path: string): Promise<string>;
+  /** The same of a model's weights, sizes and tokenizer in a folder. */
+  hashOfModel(directory: string): Promise<string>;
 }
 
 export interface OpenAs {

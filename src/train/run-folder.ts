@@ -18,6 +18,8 @@ export const BASE_FOLDER = "base";
 export const MERGED_FOLDER = "merged";
 /** In a stage's folder: its result, where it trains nothing and has no checkpoints. */
 export const MODEL_FOLDER = "model";
+/** In a stage's folder: what it has measured, where it makes no model. */
+export const RESULTS_FILE = "results.json";
 export const LOCK_FILE = "lock";
 
 /** What no stage may be called. */

@@ -2,11 +2,12 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { comparePairs } from "../../src/app/compare";
+import { readingBy } from "../../src/app/locate";
 import { openModel } from "../../src/app/model";
-import { type PairOptions, pairedAnswers, type Side } from "../../src/app/paired-answers";
-import { scoreFile } from "../../src/app/score";
+import { savedNormalisation, scoreFile } from "../../src/app/score";
 import { loadRule } from "../../src/eval/rule";
+import { comparePairs } from "../../src/stages/evals/compare";
+import { type PairOptions, pairedAnswers, type Side } from "../../src/stages/evals/paired-answers";
 import { silent } from "../support/console";
 import { device } from "../support/device";
 import { temporaryFolder } from "../support/folder";
@@ -49,7 +50,7 @@ test("files of answers are paired by their prompts, in whichever fields they are
     { prompt: "five", answer: "5b" },
   ]);
   const { notes, console } = listening();
-  const pairs = await pairedAnswers([fileSide(a), fileSide(b)], options, console);
+  const pairs = await pairedAnswers([fileSide(a), fileSide(b)], options, readingBy(console));
   expect(pairs.map(({ messages, a, b }) => [messages.at(-1)!.content, a, b])).toEqual([
     ["one", "1a", "1b"],
     ["two", "2a", "2b"],
@@ -61,14 +62,18 @@ test("files of answers are paired by their prompts, in whichever fields they are
   expect(notes.join("\n")).toContain("it has no answer");
   expect(notes.at(-1)).toBe("1 of 6 prompts are left out: not both sides answer them");
   const data = write(at("data.jsonl"), [{ prompt: "two" }, { prompt: "nine" }]);
-  const some = await pairedAnswers([fileSide(a), fileSide(b)], { ...options, data }, silent);
+  const some = await pairedAnswers([fileSide(a), fileSide(b)], { ...options, data }, readingBy(silent));
   expect(some.map(({ a, b }) => [a, b])).toEqual([["2a", "2b"]]);
   const none = write(at("none.jsonl"), [{ prompt: "nine" }]);
-  await expect(pairedAnswers([fileSide(a), fileSide(b)], { ...options, data: none }, silent)).rejects.toThrow(
-    /there is no prompt of .* both answer$/,
+  await expect(
+    pairedAnswers([fileSide(a), fileSide(b)], { ...options, data: none }, readingBy(silent)),
+  ).rejects.toThrow(/there is no prompt of .* both answer$/);
+  await expect(pairedAnswers([fileSide(none), fileSide(b)], options, readingBy(silent))).rejects.toThrow(
+    "has no answers",
   );
-  await expect(pairedAnswers([fileSide(none), fileSide(b)], options, silent)).rejects.toThrow("has no answers");
-  await expect(pairedAnswers([fileSide(a), modelSide("x")], options, silent)).rejects.toThrow("--data is missing");
+  await expect(pairedAnswers([fileSide(a), modelSide("x")], options, readingBy(silent))).rejects.toThrow(
+    "--data is missing",
+  );
 });
 
 test("two models answer the same prompts, and a reward model scores as `score` does", async () => {
@@ -84,7 +89,7 @@ test("two models answer the same prompts, and a reward model scores as `score` d
   const data = write(at("data.jsonl"), [...rows, { messages: question("y".repeat(400)) }, { nothing: 1 }]);
   const given = { ...options, data };
   const { notes, console } = listening();
-  const pairs = await pairedAnswers([modelSide(at("one")), modelSide(at("other"))], given, console);
+  const pairs = await pairedAnswers([modelSide(at("one")), modelSide(at("other"))], given, readingBy(console));
   expect(pairs.map(({ columns }) => columns.wanted)).toEqual(rows.map(({ wanted }) => wanted));
   expect(pairs.some(({ a, b }) => a !== b)).toBe(true);
   expect(notes.join("\n")).toContain("it has no prompt");
@@ -92,7 +97,7 @@ test("two models answer the same prompts, and a reward model scores as `score` d
   expect(notes.at(-1)).toBe("1 of 6 prompts are left out: not both sides answer them");
 
   using opened = await openModel(device("cpu"), at("reward"));
-  const reward = { ...opened, device: device("cpu") };
+  const reward = { ...opened, device: device("cpu"), normalisation: savedNormalisation(opened) };
   const { pairs: compared, figures } = await comparePairs(pairs, { rule: null, reward, batch: 3 }, silent);
   const whole = pairs.flatMap(({ messages, a, b }) =>
     [a, b].map((content) => ({ messages: [...messages, { role: "assistant", content }] })),
@@ -120,7 +125,11 @@ test("two models answer the same prompts, and a reward model scores as `score` d
   expect(mirror.scores.reward!.win_rate!).toBeCloseTo(100 - figures.scores.reward!.win_rate!, 10);
 
   // A model beside itself.
-  const same = await pairedAnswers([modelSide(at("one")), modelSide(at("one"))], { ...given, limit: 3 }, silent);
+  const same = await pairedAnswers(
+    [modelSide(at("one")), modelSide(at("one"))],
+    { ...given, limit: 3 },
+    readingBy(silent),
+  );
   const rule = await loadRule("length:4");
   const itself = await comparePairs(same, { rule, reward, batch: 2 }, silent);
   expect(itself.figures).toMatchObject({ prompts: same.length, equal: same.length });
@@ -139,7 +148,7 @@ test("a rule scores plain text and turns by the record's columns, and says what 
   const rows = (answers: readonly string[]) =>
     ["1 + 1", "2 + 2", "3 + 3"].map((prompt, i) => ({ prompt, answer: answers[i] }));
   const sides = [write(at("a.jsonl"), rows(["2", "4", "6"])), write(at("b.jsonl"), rows(["2", "5", "7"]))] as const;
-  const pairs = await pairedAnswers([fileSide(sides[0]), fileSide(sides[1])], { ...options, data }, silent);
+  const pairs = await pairedAnswers([fileSide(sides[0]), fileSide(sides[1])], { ...options, data }, readingBy(silent));
   const { figures, pairs: compared } = await comparePairs(
     pairs,
     { rule: await loadRule("exact"), reward: null, batch: 1 },

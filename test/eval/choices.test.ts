@@ -2,12 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { measureChoices } from "../../src/app/choose";
+import { readingBy } from "../../src/app/locate";
 import { openModel } from "../../src/app/model";
 import { interpret } from "../../src/autograd/interpret";
 import { capitalised, questionsIn, type TaskName, tasks, trimmedEnd } from "../../src/eval/choice-tasks";
 import { continuationsOf, picksOf } from "../../src/eval/choices";
 import { likelihoods } from "../../src/eval/continuations";
+import { measureChoices } from "../../src/stages/evals/choose";
 import { input } from "../../src/tensor/tensor";
 import golden from "../golden/choice.json";
 import { silent } from "../support/console";
@@ -44,7 +45,7 @@ onEachDevice(() => {
       const options = { task, data, limit: 0, batch: 3 };
       const notes: string[] = [];
       const console = { ...silent, note: (line: string) => notes.push(line) };
-      const { records, figures } = await measureChoices({ ...opened, device: device() }, options, console);
+      const { records, figures } = await measureChoices({ ...opened, device: device() }, options, readingBy(console));
       // As many as the harness warned of.
       const warned = { hellaswag: 5, arc: 4, blimp: 0, lambada: 1, choice: 2 }[task];
       const count = log_likelihoods.flat().length;
@@ -74,7 +75,7 @@ onEachDevice(() => {
     // A folder's figures are the means of its files', each with the same weight.
     const each = files.map(([, { metrics }]) => metrics);
     const whole = { task, data: folder.path, limit: 0, batch: 3 };
-    const { figures } = await measureChoices({ ...opened, device: device() }, whole, silent);
+    const { figures } = await measureChoices({ ...opened, device: device() }, whole, readingBy(silent));
     const mean = each.reduce((sum, { acc }) => sum + acc!, 0) / each.length;
     expect(figures.metrics.acc!.value).toBeCloseTo(mean, 12);
     expect(figures.metrics.acc!.stderr).toBeCloseTo(Math.hypot(...each.map((m) => m.acc_stderr!)) / each.length, 12);

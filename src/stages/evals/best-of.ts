@@ -2,17 +2,15 @@
  * The best of several answers by a reward model: what a policy could say without being trained, and so what training by that reward is to be
  * measured against. Its divergence from the policy is ln n - (n - 1) / n at most: https://arxiv.org/abs/2401.01879, theorem 1.
  */
-import { readRecords } from "../data/records";
-import type { Device } from "../device/device";
-import { UserError } from "../errors";
-import { type Interval, interval } from "../eval/interval";
-import { type Rule, type Scores, scoresBy } from "../eval/rule";
-import type { Reporter } from "../log/console";
-import { expectSameTokenizer } from "../stages/reference";
-import { locateData } from "./locate";
-import type { OpenModel } from "./model";
-import { normalisedScores, savedNormalisation } from "./score";
-import { type WriteOptions, type Written, writtenAnswers } from "./write-answers";
+import { readRecords } from "../../data/records";
+import { UserError } from "../../errors";
+import { type Interval, interval } from "../../eval/interval";
+import { type Rule, type Scores, scoresBy } from "../../eval/rule";
+import type { Reporter } from "../../log/console";
+import { expectSameTokenizer } from "../reference";
+import { normalisedScores } from "./normalised-scores";
+import type { Reading, Scorer, Subject } from "./subject";
+import { type WriteOptions, type Written, writtenAnswers } from "./written";
 
 export interface BestOfOptions extends WriteOptions {
   /** Told of the answers beside their rewards. */
@@ -31,17 +29,15 @@ export interface BestOf {
   readonly answers: readonly { readonly question: string; readonly answer: string; readonly reward: number }[];
 }
 
-type Opened = OpenModel & { readonly device: Device };
-
 export async function bestOf(
-  policy: Opened,
-  judge: Opened,
+  policy: Subject,
+  judge: Scorer,
   { rule, ...options }: BestOfOptions,
-  console: Reporter,
+  { console, find }: Reading,
 ): Promise<BestOf> {
   expectSameTokenizer(judge.tokenizer, policy.tokenizer, "the reward model");
   const { samples, data } = options;
-  const rows = await readRecords(await locateData(data, console), data);
+  const rows = await readRecords(await find(data), data);
   const written = await writtenAnswers(policy, rows, options, console);
   const rewards = await rewardsOf(judge, written, options.batch, console);
   const groups = Array.from({ length: written.length / samples }, (_, i) => i * samples);
@@ -75,7 +71,7 @@ export async function bestOf(
 }
 
 /** Normalised, as the reward model says. */
-function rewardsOf(judge: Opened, written: readonly Written[], rows: number, console: Reporter): Promise<number[]> {
+function rewardsOf(judge: Scorer, written: readonly Written[], rows: number, console: Reporter): Promise<number[]> {
   const sequences = written.map(({ prompt, ids }) => Uint32Array.from([...prompt.ids, ...ids]));
   const { context } = judge.model.config;
   const long = sequences.find(({ length }) => length > context);
@@ -84,10 +80,5 @@ function rewardsOf(judge: Opened, written: readonly Written[], rows: number, con
       `an answer with its prompt has ${long.length} tokens, and the reward model's context is ${context}`,
       { hint: "use a smaller --max-tokens" },
     );
-  return normalisedScores(
-    judge,
-    sequences,
-    { rows, normalisation: savedNormalisation(judge), says: "rewards" },
-    console,
-  );
+  return normalisedScores(judge, sequences, { rows, normalisation: judge.normalisation, says: "rewards" }, console);
 }

@@ -1,18 +1,17 @@
 /** Two models side by side on the same prompts, scored by a rule, by a reward model, or by both. */
-import { encodeWhole } from "../data/examples";
-import { templateFor } from "../data/template-for";
-import type { Device } from "../device/device";
-import { UserError } from "../errors";
-import { type PairedScores, pairedScores } from "../eval/paired-scores";
-import { type Rule, scoresBy } from "../eval/rule";
-import type { Reporter } from "../log/console";
-import type { OpenModel } from "./model";
+import { encodeWhole } from "../../data/examples";
+import { templateFor } from "../../data/template-for";
+import { UserError } from "../../errors";
+import { type PairedScores, pairedScores } from "../../eval/paired-scores";
+import { type Rule, scoresBy } from "../../eval/rule";
+import type { Reporter } from "../../log/console";
+import { normalisedScores } from "./normalised-scores";
 import type { Pair } from "./paired-answers";
-import { normalisedScores, savedNormalisation } from "./score";
+import type { Scorer } from "./subject";
 
 export interface Scorers {
   readonly rule: Rule | null;
-  readonly reward: (OpenModel & { readonly device: Device }) | null;
+  readonly reward: Scorer | null;
   /** Answers that the reward model scores together. */
   readonly batch: number;
 }
@@ -67,7 +66,7 @@ export async function comparePairs(
 
 /** By the reward model's own tokenizer and template, so that it does not matter who wrote the answers. */
 async function rewardsOf(
-  reward: OpenModel & { readonly device: Device },
+  reward: Scorer,
   pairs: readonly Pair[],
   rows: number,
   console: Reporter,
@@ -95,7 +94,7 @@ async function rewardsOf(
       );
     }),
   );
-  const normalisation = savedNormalisation(reward);
+  const { normalisation } = reward;
   const scores = await normalisedScores(reward, sequences, { rows, normalisation, says: "rewards" }, console);
   return pairs.map((_, i) => [scores[2 * i]!, scores[2 * i + 1]!]);
 }

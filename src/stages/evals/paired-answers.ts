@@ -1,22 +1,20 @@
 /** Answers of two models to the same prompts, or those that are written in files already. */
-import { subsetOf } from "../data/choose";
-import { promptIn } from "../data/prompts";
-import { readRecords } from "../data/records";
-import { reportLines, reportOf } from "../data/report";
-import type { BadRow, Row } from "../data/row";
-import { UserError } from "../errors";
-import type { Reporter } from "../log/console";
-import type { Message } from "../text/template";
-import { locateData } from "./locate";
-import type { OpenModel } from "./model";
-import { SUBSET_SEED, type WriteOptions, writtenAnswers } from "./write-answers";
+import { subsetOf } from "../../data/choose";
+import { promptIn } from "../../data/prompts";
+import { readRecords } from "../../data/records";
+import { reportLines, reportOf } from "../../data/report";
+import type { BadRow, Row } from "../../data/row";
+import { UserError } from "../../errors";
+import type { Message } from "../../text/template";
+import type { Answering, Reading } from "./subject";
+import { SUBSET_SEED, type WriteOptions, writtenAnswers } from "./written";
 
 /** Where answers come from. */
 export interface Side {
   /** As it was given. */
   readonly name: string;
   /** Null for a file of answers. */
-  readonly open: (() => Promise<OpenModel>) | null;
+  readonly open: (() => Promise<Answering & Disposable>) | null;
 }
 
 export interface Pair {
@@ -46,10 +44,11 @@ type Asked = Omit<Pair, "a" | "b">;
 export async function pairedAnswers(
   sides: readonly [Side, Side],
   options: PairOptions,
-  console: Reporter,
+  reading: Reading,
 ): Promise<Pair[]> {
+  const { console, find } = reading;
   const data = options.data ?? promptFile(sides);
-  const { rows, bad } = await readRecords(await locateData(data, console), data);
+  const { rows, bad } = await readRecords(await find(data), data);
   const problems: BadRow[] = [...bad];
   const found: { row: Row; asked: Asked }[] = [];
   for (const row of rows) {
@@ -71,7 +70,7 @@ export async function pairedAnswers(
   if (found.length === 0) throw new UserError(`${data} has no prompt`, { hint: lines.slice(1).join("; ").trim() });
   const chosen = subsetOf(found, options.limit, SUBSET_SEED);
   const answers: ReadonlyMap<string, string>[] = [];
-  for (const side of sides) answers.push(await answersOf(side, chosen, { ...options, data }, console));
+  for (const side of sides) answers.push(await answersOf(side, chosen, { ...options, data }, reading));
   const pairs = chosen.flatMap(({ asked }) => {
     const [a, b] = answers.map((one) => one.get(asked.where));
     return a === undefined || b === undefined ? [] : [{ ...asked, a, b }];
@@ -104,8 +103,9 @@ async function answersOf(
   { name, open }: Side,
   chosen: readonly { readonly row: Row; readonly asked: Asked }[],
   options: Omit<WriteOptions, "samples">,
-  console: Reporter,
+  reading: Reading,
 ): Promise<ReadonlyMap<string, string>> {
+  const { console } = reading;
   if (open) {
     using opened = await open();
     const rows = { rows: chosen.map(({ row }) => row), bad: [] };
@@ -113,7 +113,7 @@ async function answersOf(
     const written = await writtenAnswers(opened, rows, { ...options, limit: 0, samples: 1 }, console);
     return new Map(written.map(({ prompt, text }) => [prompt.where, text]));
   }
-  const known = await fileAnswers(name, console);
+  const known = await fileAnswers(name, reading);
   return new Map(
     chosen.flatMap(({ asked: { where, messages } }) => {
       const answer = known.get(wordsOf(messages));
@@ -125,8 +125,8 @@ async function answersOf(
 const ANSWERS = ["answer", "output", "response", "completion"];
 
 /** A file's answers by what they answer. Of several to one prompt it is the first. */
-async function fileAnswers(path: string, console: Reporter): Promise<ReadonlyMap<string, string>> {
-  const { rows, bad } = await readRecords(await locateData(path, console), path);
+async function fileAnswers(path: string, { console, find }: Reading): Promise<ReadonlyMap<string, string>> {
+  const { rows, bad } = await readRecords(await find(path), path);
   const known = new Map<string, string>();
   const problems = [...bad];
   for (const { fields, where } of rows) {

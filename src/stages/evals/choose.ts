@@ -1,11 +1,10 @@
 /** Measuring an open model by what it makes of texts that may follow a context: files of tasks, or a folder of them. */
 import { readdirSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
-import type { Row } from "../data/row";
-import { readRows } from "../data/rows";
-import type { Device } from "../device/device";
-import { UserError } from "../errors";
-import { type Asked, questionsIn, type TaskName } from "../eval/choice-tasks";
+import type { Row } from "../../data/row";
+import { readRows } from "../../data/rows";
+import { UserError } from "../../errors";
+import { type Asked, questionsIn, type TaskName } from "../../eval/choice-tasks";
 import {
   type Answered,
   type ChoiceFigures,
@@ -15,15 +14,13 @@ import {
   fileFigures,
   type Picks,
   picksOf,
-} from "../eval/choices";
-import { type Likelihood, likelihoods } from "../eval/continuations";
-import { expectFinite } from "../eval/perplexity";
-import type { Reporter } from "../log/console";
-import { ticker } from "../tick";
-import { findFile } from "./embedded";
-import { locateData } from "./locate";
-import type { OpenModel } from "./model";
-import { countdown } from "./write-answers";
+} from "../../eval/choices";
+import { type Likelihood, likelihoods } from "../../eval/continuations";
+import { expectFinite } from "../../eval/perplexity";
+import type { Reporter } from "../../log/console";
+import { ticker } from "../../tick";
+import type { Reading, Subject } from "./subject";
+import { countdown } from "./written";
 
 export interface ChoiceOptions {
   readonly task: TaskName;
@@ -54,14 +51,14 @@ export interface MeasuredChoices {
 }
 
 export async function measureChoices(
-  opened: OpenModel & { readonly device: Device },
+  opened: Pick<Subject, "device" | "model" | "slabs" | "tokenizer">,
   { task, data, limit, batch }: ChoiceOptions,
-  console: Reporter,
+  { console, find }: Reading,
 ): Promise<MeasuredChoices> {
   const files: { readonly path: string; readonly asked: readonly Asked[] }[] = [];
   // One after another: what is told is the first thing that is wrong.
-  for (const path of filesOf(data)) {
-    const asked = questionsIn(await rowsOf(path, console), task);
+  for (const path of choiceFiles(data)) {
+    const asked = questionsIn(await rowsOf(path, find), task);
     files.push({ path, asked: limit > 0 ? asked.slice(0, limit) : asked });
   }
   const found = await answersTo(
@@ -80,18 +77,17 @@ export async function measureChoices(
 }
 
 /** The file, or those of the folder by their names. */
-function filesOf(data: string): string[] {
-  const path = findFile(data);
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [data];
-  const names = readdirSync(path).filter((name) => name.endsWith(".jsonl"));
+export function choiceFiles(data: string): string[] {
+  if (!statSync(data, { throwIfNoEntry: false })?.isDirectory()) return [data];
+  const names = readdirSync(data).filter((name) => name.endsWith(".jsonl"));
   if (names.length === 0)
     throw new UserError(`${data} has no file of records`, { hint: "a folder's *.jsonl are read" });
-  return names.sort().map((name) => join(path, name));
+  return names.sort().map((name) => join(data, name));
 }
 
 /** Every one of a file's records: of a part of them the figures would be others. */
-async function rowsOf(path: string, console: Reporter): Promise<readonly Row[]> {
-  const { rows, bad } = await readRows(await locateData(path, console), path);
+async function rowsOf(path: string, find: Reading["find"]): Promise<readonly Row[]> {
+  const { rows, bad } = await readRows(await find(path), path);
   const [first] = bad;
   if (first) throw new UserError(`${first.where}: ${first.problem}`);
   if (rows.length === 0) throw new UserError(`${path} has no record`);
@@ -99,7 +95,7 @@ async function rowsOf(path: string, console: Reporter): Promise<readonly Row[]> 
 }
 
 async function answersTo(
-  { device, model, slabs, tokenizer }: OpenModel & { readonly device: Device },
+  { device, model, slabs, tokenizer }: Pick<Subject, "device" | "model" | "slabs" | "tokenizer">,
   questions: readonly Asked[],
   batch: number,
   console: Reporter,

@@ -1,16 +1,16 @@
-/** Answers of an open model to the prompts of a data file, turns or plain text: for rules, and for the best of several. */
+/** Answers of an open model to the prompts of a data file, turns or plain text: for rules, for the best of several, for comparisons. */
 
-import { subsetOf } from "../data/choose";
-import { type PromptExample, promptsIn } from "../data/prompts";
-import { reportLines } from "../data/report";
-import type { Rows } from "../data/row";
-import { templateFor } from "../data/template-for";
-import { UserError } from "../errors";
-import { sampling } from "../generate/sampling";
-import { duration, type Reporter, throttled } from "../log/console";
-import { answerReader } from "../text/answer";
-import { ticker } from "../tick";
-import type { OpenModel } from "./model";
+import { subsetOf } from "../../data/choose";
+import { type PromptExample, promptsIn } from "../../data/prompts";
+import { reportLines } from "../../data/report";
+import type { Rows } from "../../data/row";
+import { templateFor } from "../../data/template-for";
+import { UserError } from "../../errors";
+import { sampling } from "../../generate/sampling";
+import { duration, type Reporter, throttled } from "../../log/console";
+import { answerReader } from "../../text/answer";
+import { ticker } from "../../tick";
+import type { Answering } from "./subject";
 
 export interface WriteOptions {
   readonly data: string;
@@ -41,7 +41,7 @@ export const SUBSET_SEED = 1337;
 
 /** Prompt by prompt, the answers of one behind one another. `rows`: of the data file. */
 export async function writtenAnswers(
-  { engine, tokenizer, model }: OpenModel,
+  { engine, tokenizer, model }: Answering,
   rows: Rows,
   { data, template: wanted, limit, batch, maxTokens, temperature, seed, samples }: WriteOptions,
   console: Reporter,

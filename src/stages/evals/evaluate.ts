@@ -1,28 +1,26 @@
 /** Measuring an open model on a data file: the text that it predicts, and the answers that it gives, by the data's or by a rule. */
-import { subsetOf } from "../data/choose";
-import { readText, tokensIn } from "../data/corpus";
-import { withoutEnds } from "../data/end-tokens";
-import type { Located } from "../data/formats";
-import { unfolded } from "../data/nested";
-import { areTurns } from "../data/prompts";
-import { readRecords } from "../data/records";
-import { reportLines, reportOf } from "../data/report";
-import type { Row, Rows } from "../data/row";
-import { readRows } from "../data/rows";
-import { samplesIn } from "../data/samples";
-import { templateFor } from "../data/template-for";
-import type { Conversation } from "../data/turns";
-import type { Device } from "../device/device";
-import { UserError } from "../errors";
-import { type Answer, type Answering, type AnswerOptions, answerAll, asked } from "../eval/answers";
-import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../eval/figures";
-import { score } from "../eval/perplexity";
-import { type Rule, type RuleFigures, ruleFigures, type Scored, type Scores, scoresBy } from "../eval/rule";
-import type { Reporter } from "../log/console";
-import { records } from "../stages/examples";
-import { locateData } from "./locate";
-import type { OpenModel } from "./model";
-import { countdown, SUBSET_SEED, writtenAnswers } from "./write-answers";
+import { subsetOf } from "../../data/choose";
+import { readText, tokensIn } from "../../data/corpus";
+import { withoutEnds } from "../../data/end-tokens";
+import type { Located } from "../../data/formats";
+import { unfolded } from "../../data/nested";
+import { areTurns } from "../../data/prompts";
+import { readRecords } from "../../data/records";
+import { reportLines, reportOf } from "../../data/report";
+import type { Row, Rows } from "../../data/row";
+import { readRows } from "../../data/rows";
+import { samplesIn } from "../../data/samples";
+import { templateFor } from "../../data/template-for";
+import type { Conversation } from "../../data/turns";
+import { UserError } from "../../errors";
+import { type Answer, type Answering as AnsweringBy, type AnswerOptions, answerAll, asked } from "../../eval/answers";
+import { type AnswerFigures, answerFigures, type TextFigures, textFigures } from "../../eval/figures";
+import { score } from "../../eval/perplexity";
+import { type Rule, type RuleFigures, ruleFigures, type Scored, type Scores, scoresBy } from "../../eval/rule";
+import type { Reporter } from "../../log/console";
+import { records } from "../examples";
+import type { Answering, Reading, Subject } from "./subject";
+import { countdown, SUBSET_SEED, writtenAnswers } from "./written";
 
 export interface TextOptions {
   /** A text file. */
@@ -34,11 +32,11 @@ export interface TextOptions {
 
 /** How well a model predicts a text. */
 export async function measureText(
-  opened: OpenModel & { readonly device: Device },
+  opened: Subject,
   { data, context, stride }: TextOptions,
-  console: Reporter,
+  { console, find }: Reading,
 ): Promise<TextFigures> {
-  const text = await readText(await locateData(data, console), data);
+  const text = await readText(await find(data), data);
   const ids = await tokensIn(text, { tokenizer: opened.tokenizer, onNote: console.note });
   const scored = await score(opened, ids, { context, stride, onProgress: countdown(console, "window") });
   console.done();
@@ -83,12 +81,12 @@ export interface MeasuredRule {
 
 /** How often a model's greedy answers are those of the data. */
 export async function measureAnswers(
-  opened: OpenModel,
+  opened: Answering,
   options: QuestionOptions,
-  console: Reporter,
+  { console, find }: Reading,
 ): Promise<MeasuredAnswers> {
   const { ownHistory, data } = options;
-  const read = await readRecords(await locateData(data, console), data);
+  const read = await readRecords(await find(data), data);
   const { chosen, template } = askedOf(opened, read, options, console);
   const answered = await answersTo(opened, chosen, { ...options, template }, console);
   return { answers: answered.flat(), figures: answerFigures(answered, { ownHistory }) };
@@ -96,13 +94,13 @@ export async function measureAnswers(
 
 /** What a model's answers get by a rule. */
 export async function measureRule(
-  opened: OpenModel,
+  opened: Answering,
   { rule, temperature, seed, samples, passAt, by, ...options }: RuleOptions,
-  console: Reporter,
+  { console, find }: Reading,
 ): Promise<MeasuredRule> {
   const method = temperature === 0 ? "greedy" : `sampled at temperature ${temperature}, seed ${seed}`;
   const problemOf = (at: number, turn: number) => `${Math.floor(at / samples)}.${turn}`;
-  const read = await readRecords(await locateData(options.data, console), options.data);
+  const read = await readRecords(await find(options.data), options.data);
   // Plain text is gone on from without a template.
   if (!areTurns(read)) {
     const written = await writtenAnswers(opened, read, { ...options, temperature, seed, samples }, console);
@@ -116,7 +114,7 @@ export async function measureRule(
     }
     return told(answers, { method, passAt });
   }
-  const { rows } = unfolded(await readRows(await locateData(options.data, console), options.data), options.data);
+  const { rows } = unfolded(await readRows(await find(options.data), options.data), options.data);
   const columnsAt = new Map(rows.map(({ where, fields }) => [where, fields]));
   const columnsOf = ({ where }: Pick<Located, "where">) => columnsAt.get(where) ?? {};
   const { chosen, template } = askedOf(opened, read, options, console, columnsOf);
@@ -158,7 +156,7 @@ function groupOf(value: unknown): string {
 
 /** The conversations of a file that a model is asked, and the template by which it is. */
 function askedOf(
-  { tokenizer }: OpenModel,
+  { tokenizer }: Answering,
   read: Rows,
   { data, template: wanted, limit }: Pick<QuestionOptions, "data" | "template" | "limit">,
   console: Reporter,
@@ -171,9 +169,9 @@ function askedOf(
 }
 
 async function answersTo(
-  opened: OpenModel,
+  opened: Answering,
   chosen: readonly Conversation[],
-  { template, batch, ...options }: Omit<AnswerOptions, "onProgress"> & Pick<Answering, "template">,
+  { template, batch, ...options }: Omit<AnswerOptions, "onProgress"> & Pick<AnsweringBy, "template">,
   console: Reporter,
 ): Promise<Answer[][]> {
   const answered = await answerAll({ ...opened, template, context: opened.model.config.context }, chosen, {
