@@ -65,9 +65,10 @@ export function besideFile(config: Config, folder: string, overrides: readonly O
     for (const [key, value] of Object.entries(stage)) {
       const many = (of: <T extends string>(name: T, ...at: readonly PropertyKey[]) => string) =>
         Array.isArray(value) ? value.map((v, j) => of(v, "stage", i, key, j)) : of(value as string, "stage", i, key);
-      if (key === "data" || (key === "validation" && value !== NO_VALIDATION)) own[key] = many(found);
+      if (key === "data" || key === "calibration" || (key === "validation" && value !== NO_VALIDATION))
+        own[key] = many(found);
       if (key === "template" && !isTemplateName(value as string)) own[key] = many(found);
-      if (["from", "models", "reference", "critic"].includes(key)) own[key] = many(model);
+      if (["from", "models", "reference", "critic", "teacher"].includes(key)) own[key] = many(model);
       if (key === "rewards")
         own[key] = many((name, ...at) =>
           rewardKind(name).kind === "model" ? model(name, ...at) : moduleBeside(name, ...at),
