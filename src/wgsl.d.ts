@@ -19,3 +19,7 @@ declare module "*.bin" {
   const path: string;
   export default path;
 }
+declare module "*.css" {
+  const text: string;
+  export default text;
+}

@@ -24,6 +24,7 @@ const layers = [
   "app",
   "chat",
   "server",
+  "report",
   "cli",
 ];
 

@@ -36,6 +36,8 @@ const root = defineCommand({
     chat: () => import("./chat").then((m) => m.default as CommandDef),
     serve: () => import("./serve").then((m) => m.default as CommandDef),
     eval: () => import("./eval").then((m) => m.default as CommandDef),
+    report: () => import("./report").then((m) => m.default as CommandDef),
+    plot: () => import("./plot").then((m) => m.default as CommandDef),
     selfcheck: () => import("./selfcheck").then((m) => m.default as CommandDef),
     export: () => import("./export").then((m) => m.default as CommandDef),
     tokenizer: () => import("./tokenizer").then((m) => m.default as CommandDef),

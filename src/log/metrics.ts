@@ -22,6 +22,13 @@ export function openMetrics(directory: string, fromStep: number): Metrics {
   };
 }
 
+/** What a stage's model said at evaluations, a line each, beside its metrics. */
+export function openTold(directory: string, fromStep: number): (step: number, text: string) => void {
+  const path = join(directory, "told.jsonl");
+  keepUpTo(path, fromStep);
+  return (step, text) => appendFileSync(path, `${JSON.stringify({ step, text: text.replace(/^ *\| /gm, "") })}\n`);
+}
+
 /** Drops the lines of a file whose `step` is past this one. */
 export function keepUpTo(path: string, step: number): void {
   if (!existsSync(path)) return;

@@ -2,7 +2,7 @@
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
-import { openMetrics } from "../log/metrics";
+import { openMetrics, openTold } from "../log/metrics";
 import { Optimizer } from "../optim/optimizer";
 import { learningRate } from "../optim/schedule";
 import { tick } from "../tick";
@@ -55,6 +55,7 @@ export async function fit(
 
   using programs = programsOf(device, stage, optimizer);
   const metrics = openMetrics(directory, progress.step);
+  const keep = openTold(directory, progress.step);
   const clock = stopwatch(progress);
   // Between a round's steps a stage without state cannot be saved.
   const span = stage.state ? 1 : stage.round;
@@ -156,7 +157,10 @@ export async function fit(
   }
 
   async function tell(): Promise<void> {
-    for await (const sample of stage.samples(signal)) console.note(sample);
+    for await (const sample of stage.samples(signal)) {
+      console.note(sample);
+      keep(progress.step, sample);
+    }
   }
 
   /** Whether the weights are the best so far. An evaluation that was interrupted stays owed. */

@@ -1,0 +1,268 @@
+/** What a run's folder says of itself, as far as it goes: a run that is going on, was interrupted, or was made by another version too. */
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { foldersIn } from "../app/stage-file";
+import { messageOf, UserError } from "../errors";
+import { RUN_FILE, STAGE_FILE } from "../train/run-folder";
+
+export interface Point {
+  readonly step: number;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+export interface Sample {
+  readonly step: number;
+  readonly prompt: string;
+  readonly text: string;
+}
+
+export interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+export interface StageReport {
+  readonly name: string;
+  readonly kind: string;
+  readonly state: "finished" | "begun" | "not begun";
+  /** Settings that are not the defaults, by their keys. */
+  readonly settings: readonly (readonly [key: string, value: string])[];
+  readonly data: readonly string[];
+  /** Stages and models that it reads, each with what for. */
+  readonly reads: readonly { readonly key: string; readonly name: string }[];
+  readonly device: string | null;
+  readonly began: Date | null;
+  readonly finished: Date | null;
+  readonly points: readonly Point[];
+  readonly samples: readonly Sample[];
+  readonly tables: readonly Table[];
+  /** Bytes of its last model's weights. */
+  readonly bytes: number | null;
+}
+
+export interface RunReport {
+  readonly name: string;
+  readonly folder: string;
+  readonly program: string | null;
+  readonly stages: readonly StageReport[];
+  /** What could not be read, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+const runFile = z.looseObject({
+  name: z.string(),
+  stage: z.array(z.looseObject({ kind: z.string(), name: z.string() })),
+});
+
+const stageFile = z.looseObject({
+  state: z.string(),
+  parts: z.record(z.string(), z.string()).default({}),
+  made: z
+    .object({ program: z.string(), device: z.string(), began: z.string(), finished: z.string().optional() })
+    .optional(),
+});
+
+/** Throws a UserError where the folder is no run's. */
+export function readRun(folder: string): RunReport {
+  const notes: string[] = [];
+  if (!existsSync(folder) || !statSync(folder).isDirectory())
+    throw new UserError(`there is no run ${folder}`, { hint: "give a run's folder, such as runs/demo", exitCode: 2 });
+  const path = join(folder, RUN_FILE);
+  const found = existsSync(path) ? parsed(path, runFile, notes) : null;
+  // By their folders, where the run's own file does not say.
+  const stages =
+    found?.stage ??
+    foldersIn(folder)
+      .filter((name) => existsSync(join(folder, name, STAGE_FILE)) && name !== "tokenizer")
+      .map((name) => ({ name, kind: "" }));
+  if (stages.length === 0)
+    throw new UserError(`${folder} is no run: it has neither ${RUN_FILE} nor a stage`, {
+      hint: "give a run's folder, such as runs/demo",
+      exitCode: 2,
+    });
+  if (!found) notes.push(`${RUN_FILE} is missing or of another version: stages are told by their folders`);
+  const told = stages.map(({ name, kind }) => readStage(join(folder, name), name, kind, notes));
+  return { name: found?.name ?? folder, folder, program: programOf(folder, stages), stages: told, notes };
+}
+
+function programOf(folder: string, stages: readonly { readonly name: string }[]): string | null {
+  for (const { name } of stages) {
+    const path = join(folder, name, STAGE_FILE);
+    const made = existsSync(path) ? parsed(path, stageFile, [])?.made : undefined;
+    if (made) return made.program;
+  }
+  return null;
+}
+
+function readStage(folder: string, name: string, kind: string, notes: string[]): StageReport {
+  const path = join(folder, STAGE_FILE);
+  const file = existsSync(path) ? parsed(path, stageFile, notes) : null;
+  const parts = Object.entries(file?.parts ?? {});
+  const under = (prefix: string) => parts.filter(([key]) => key.startsWith(prefix));
+  const { made } = file ?? {};
+  const points = pointsIn(join(folder, "metrics.jsonl"), notes);
+  if (file && points.length === 0 && existsSync(join(folder, "checkpoints.json")))
+    notes.push(`${name} has no metrics: metrics.jsonl is missing or empty`);
+  return {
+    name,
+    kind: kind || (file?.parts.kind ?? "").split(" ")[0] || "stage",
+    state: file === null ? "not begun" : file.state === "finished" ? "finished" : "begun",
+    settings: under("setting ").map(([key, value]) => [key.slice("setting ".length), value]),
+    data: under("data ").map(([key]) => key.replace(/^data \d+: /, "")),
+    reads: under("reads ")
+      .map(([key]) => /^reads (.*?)(?:: (.*))?$/s.exec(key)!)
+      .flatMap(([, key, of]) => (of === undefined ? [] : [{ key: key!, name: of }])),
+    device: made?.device ?? null,
+    began: made ? new Date(made.began) : null,
+    finished: made?.finished === undefined ? null : new Date(made.finished),
+    points,
+    samples: samplesIn(folder),
+    tables: tablesIn(folder, notes),
+    bytes: weightsIn(folder),
+  };
+}
+
+function parsed<T>(path: string, schema: z.ZodType<T>, notes: string[]): T | null {
+  try {
+    const found = schema.safeParse(JSON.parse(readFileSync(path, "utf8")));
+    if (found.success) return found.data;
+    notes.push(`${path} is of another version: ${found.error.issues[0]!.path.join(".")}`);
+  } catch (error) {
+    notes.push(`${path} cannot be read: ${messageOf(error)}`);
+  }
+  return null;
+}
+
+/** The lines of a file that are JSON objects; the last line of a run that goes on may be half written. */
+function linesOf(path: string): Record<string, unknown>[] {
+  if (!existsSync(path)) return [];
+  return readFileSync(path, "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      try {
+        const value: unknown = JSON.parse(line);
+        return typeof value === "object" && value !== null ? [value as Record<string, unknown>] : [];
+      } catch {
+        return [];
+      }
+    });
+}
+
+export function pointsIn(path: string, notes: string[] = []): Point[] {
+  const lines = linesOf(path);
+  const points = lines.flatMap(({ step, ...rest }) => {
+    if (typeof step !== "number") return [];
+    const values = Object.fromEntries(
+      Object.entries(rest).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+    );
+    return [{ step, values }];
+  });
+  if (points.length < lines.length) notes.push(`${path}: ${lines.length - points.length} lines say no step`);
+  return points;
+}
+
+function samplesIn(folder: string): Sample[] {
+  const text = (value: unknown) =>
+    typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
+  const of = (name: string) =>
+    linesOf(join(folder, name)).flatMap(({ step, prompt, completion, text: whole }) =>
+      typeof step === "number" ? [{ step, prompt: text(prompt), text: text(completion ?? whole) }] : [],
+    );
+  const tabled = of("samples.jsonl");
+  return tabled.length > 0 ? tabled : of("told.jsonl");
+}
+
+const quantisation = z.looseObject({
+  scheme: z.string(),
+  bytes: z.object({ before: z.number(), after: z.number() }),
+  measured: z
+    .object({
+      perplexity: z.object({ before: z.number(), after: z.number() }),
+      divergence: z.number(),
+      data: z.string(),
+    })
+    .nullable(),
+});
+
+const results = z.looseObject({
+  results: z.array(
+    z.looseObject({
+      name: z.string(),
+      model: z.string(),
+      table: z.array(
+        z.looseObject({
+          name: z.string(),
+          value: z.number().nullable(),
+          share: z.boolean().optional(),
+          stderr: z.number().nullish(),
+        }),
+      ),
+    }),
+  ),
+});
+
+/** Of what a stage has measured. */
+function tablesIn(folder: string, notes: string[]): Table[] {
+  const quantised = join(folder, "model", "quantization.json");
+  const measured = join(folder, "results.json");
+  const tables: Table[] = [];
+  const small = existsSync(quantised) ? parsed(quantised, quantisation, notes) : null;
+  if (small) {
+    const { bytes, measured: on, scheme } = small;
+    const mb = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
+    tables.push({
+      title: `${scheme}, before and after`,
+      head: ["", "before", "after"],
+      rows: [
+        ["size", mb(bytes.before), `${mb(bytes.after)} (${(bytes.after / bytes.before).toFixed(3)})`],
+        ...(on
+          ? [
+              [`perplexity of ${on.data}`, on.perplexity.before.toFixed(4), on.perplexity.after.toFixed(4)],
+              ["divergence, nats a token", "", on.divergence.toExponential(2)],
+            ]
+          : []),
+      ],
+    });
+  }
+  const found = existsSync(measured) ? parsed(measured, results, notes)?.results : undefined;
+  if (found) {
+    const models = [...new Set(found.map(({ model }) => model))];
+    const cell = ({
+      value,
+      share,
+      stderr,
+    }: {
+      value: number | null;
+      share?: boolean | undefined;
+      stderr?: number | null | undefined;
+    }) => {
+      if (value === null) return "none";
+      const of = (v: number) => (share ? `${(100 * v).toFixed(1)}%` : v.toPrecision(4));
+      return typeof stderr === "number" ? `${of(value)} ± ${of(stderr)}` : of(value);
+    };
+    const rows = [...Map.groupBy(found, ({ name }) => name)].flatMap(([entry, of]) =>
+      [...new Set(of.flatMap(({ table }) => table.map(({ name }) => name)))].map((figure) => [
+        `${entry}: ${figure}`,
+        ...models.map((model) => {
+          const one = of.find((result) => result.model === model)?.table.find(({ name }) => name === figure);
+          return one ? cell(one) : "";
+        }),
+      ]),
+    );
+    tables.push({ title: "measured", head: ["", ...models], rows });
+  }
+  return tables;
+}
+
+function weightsIn(folder: string): number | null {
+  const steps = foldersIn(existsSync(folder) ? folder : "")
+    .filter((name) => /^step-\d+$/.test(name))
+    .sort();
+  for (const name of [steps.at(-1), "model"]) {
+    const path = join(folder, name ?? "", "model.safetensors");
+    if (name && existsSync(path)) return statSync(path).size;
+  }
+  return null;
+}
