@@ -137,7 +137,11 @@ export function comparedStage<T>({
       expectFinite(values.loss!, "what is held out");
       return judged(values);
     },
-    start: async () => [...start((await measured.values())!, deal.stepsPerEpoch, measured.all)],
+    async start() {
+      const found = (await measured.values())!;
+      const lines = start(found, deal.stepsPerEpoch, measured.all);
+      return { lines, held: held.length > 0 ? judged(found) : null };
+    },
     samples: shown.answers,
     async write(directory) {
       await trained.write(directory, tokenizer);

@@ -121,10 +121,13 @@ export async function build(
     round: 1,
     step: microBatches,
     evaluate: async (signal) => lossAsEvaluation(await measured.loss(signal)),
-    start: async () => [
-      ...lines,
-      `${name}: ${train.length} prompts in ${stepsPerEpoch} steps an epoch, ${held.length} held out; ${shareTold(config)}`,
-    ],
+    start: async () => ({
+      lines: [
+        ...lines,
+        `${name}: ${train.length} prompts in ${stepsPerEpoch} steps an epoch, ${held.length} held out; ${shareTold(config)}`,
+      ],
+      held: held.length > 0 ? lossAsEvaluation(await measured.loss(signal)) : null,
+    }),
     samples: shown.answers,
     write: (directory) => trained.write(directory, tokenizer),
     read: trained.read,

@@ -52,7 +52,7 @@ export interface OtherLoss {
 }
 
 export async function build(config: PretrainConfig, context: Context, other?: OtherLoss): Promise<Built> {
-  const { device, seed, model, weights, tokenizer } = context;
+  const { device, seed, model, weights, tokenizer, signal } = context;
   const { batch } = config;
   const { rows, tokens: length, accumulate } = batch;
   if (length > model.config.context) {
@@ -102,7 +102,15 @@ export async function build(config: PretrainConfig, context: Context, other?: Ot
     round: 1,
     step: microBatches,
     evaluate: async (signal) => lossAsEvaluation(await held.loss(signal)),
-    start: async () => [],
+    async start() {
+      if (validation.length === 0) return { lines: [], held: null };
+      const found = lossAsEvaluation(await held.loss(signal));
+      if (!found) return { lines: [], held: null };
+      const guessing = `${Math.log(tokenizer.size).toFixed(4)}, that of guessing among ${tokenizer.size} tokens`;
+      const should = context.base === null ? `a new model has about ${guessing}` : `it is to be well below ${guessing}`;
+      const line = `${config.name}: step 0: loss ${found.values.validation_loss!.toFixed(4)} on what is held out; ${should}`;
+      return { lines: [line], held: found };
+    },
     samples: (signal) => writeSamples(config, context, { engine, prompts, signal }),
     write: (directory) => write(directory, tokenizer),
     read,

@@ -120,18 +120,14 @@ export async function build(config: SftConfig, context: Context, other?: OtherLo
     round: 1,
     step: microBatches,
     evaluate: async (signal) => lossAsEvaluation(await measured.loss(signal)),
-    start: async () => [
-      ...lines,
-      ...startLines(config, {
-        train,
-        held,
-        deal,
-        tokenizer,
-        template,
-        colour: context.console.colour,
-        loss: held.length ? await measured.loss() : null,
-      }),
-    ],
+    async start() {
+      const loss = held.length ? await measured.loss() : null;
+      const { colour } = context.console;
+      return {
+        lines: [...lines, ...startLines(config, { train, held, deal, tokenizer, template, colour, loss })],
+        held: lossAsEvaluation(loss),
+      };
+    },
     samples: shown.answers,
     write: (directory) => trained.write(directory, tokenizer),
     read: trained.read,

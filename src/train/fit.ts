@@ -54,8 +54,10 @@ export async function fit(
     console.note(`${name}: trained by ${earlier} so far, going on by ${arithmetic}: last digits may differ`);
 
   using programs = programsOf(device, stage, optimizer);
-  const metrics = openMetrics(directory, progress.step);
-  const keep = openTold(directory, progress.step);
+  // What a run that was killed before its first checkpoint has said of step 0 comes again.
+  const from = resumed ? progress.step : -1;
+  const metrics = openMetrics(directory, from);
+  const keep = openTold(directory, from);
   const clock = stopwatch(progress);
   // Between a round's steps a stage without state cannot be saved.
   const span = stage.state ? 1 : stage.round;
@@ -66,7 +68,9 @@ export async function fit(
   };
 
   if (!resumed) {
-    for (const line of await stage.start()) console.note(line);
+    const { lines, held } = await stage.start();
+    for (const line of lines) console.note(line);
+    if (held) metrics.write(0, held.values);
     if (samples.before) await tell();
   }
   using _held = hold?.();

@@ -40,6 +40,12 @@ export interface Evaluation {
   readonly score: number;
 }
 
+export interface Start {
+  readonly lines: readonly string[];
+  /** Of held-out data: the metrics of step 0. Null where nothing is held out. */
+  readonly held: Evaluation | null;
+}
+
 export interface Stage extends Disposable {
   /** What is trained: a model, an adapter, or several such as a policy and its critic. Anything else in the graphs is frozen. */
   readonly trained: readonly Trained[];
@@ -67,8 +73,8 @@ export interface Stage extends Disposable {
   step(step: number, share: Share): AsyncIterable<Batch>;
   /** Measures held-out data; null where `signal` was aborted first. */
   evaluate(signal: AbortSignal): Promise<Evaluation | null>;
-  /** Lines that say, before the first step, what is measured and what it should be. */
-  start(): Promise<string[]>;
+  /** Before the first step: what is measured, and what it should be. */
+  start(): Promise<Start>;
   /** A few continuations, to be read, as they come; fewer where `signal` was aborted. */
   samples(signal: AbortSignal): AsyncIterable<string> | Iterable<string>;
   /** Writes what was trained into a directory, and reads it back. */

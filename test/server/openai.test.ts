@@ -101,10 +101,13 @@ test("breaking out of a stream frees the slot", async () => {
 test("an error in the midst of a stream is thrown", async () => {
   await using other = served([toySpeaker({ slots: 1, queue: 2 })]);
   const its = new OpenAI({ baseURL: `${other.address}/v1`, apiKey: "none", maxRetries: 0 });
-  const stream = await its.chat.completions.create({ ...asked, stream: true, max_completion_tokens: 100 });
+  const step = other.speaker.queue.step.bind(other.speaker.queue);
+  let steps = 0;
   other.speaker.queue.step = () => {
-    throw new Error("lost");
+    if (++steps > 3) throw new Error("lost");
+    return step();
   };
+  const stream = await its.chat.completions.create({ ...asked, stream: true, max_completion_tokens: 100 });
   const heard = (async () => {
     for await (const _ of stream);
   })();

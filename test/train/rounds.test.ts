@@ -51,7 +51,7 @@ function toyStage(keepsState: boolean): Stage {
       yield { graph: 0, values: { x: Float32Array.from(x), rewards }, tokens: 8, metrics: { baseline } };
     },
     evaluate: async () => ((score) => ({ values: { score }, score }))(critic.download()[0]!),
-    start: async () => [],
+    start: async () => ({ lines: [], held: null }),
     samples: () => [],
     async write(directory) {
       for (const [name, weights] of Object.entries(files))

@@ -8,12 +8,12 @@ import type { Slab } from "../../model/slab";
 import { zeros } from "../../ops/fill";
 import { concat } from "../../ops/parts";
 import type { Trained } from "../../optim/optimizer";
-import type { Batch, Graph, Json, Values } from "../../train/stage";
+import type { Batch, Evaluation, Graph, Json, Values } from "../../train/stage";
 import type { Share } from "../../train/world";
 import type { Built } from "../context";
 import { type Answer, loadedAnswers, savedAnswers } from "./answers";
 import { type Objective, type OnlineFeeding, type OnPolicy, onlineFeeding, type StepOf } from "./feeding";
-import { heldOutReward, validation } from "./held-out";
+import { heldOutReward, type Measured, validation } from "./held-out";
 import type { OnlineParts } from "./parts";
 import type { Asking } from "./prompts";
 import { type Judging, type Round, roundsOf, tokensOf } from "./rounds";
@@ -105,22 +105,23 @@ export function onlineStage(parts: OnlineParts, method: OnlineMethod): Built {
     async evaluate(signal) {
       const found = await update.leaveOut(() => measure(signal));
       if (!found) return null;
-      return { values: validation(found, rewarding.names), score: found.figures.reward! };
+      return evaluationOf(found);
     },
     start: async () => {
       const found = await measure(signal);
-      if (!found) return [...data.lines];
+      if (!found) return { lines: data.lines, held: null };
       const { figures, judged, answers } = found;
       const of =
         rewarding.names.length > 1
           ? ` (${rewarding.names.map((n) => `${n} ${figures[`rewards/${n}/mean`]!.toFixed(4)}`).join(", ")})`
           : "";
-      return [
+      const lines = [
         ...data.lines,
         `${name}: ${train.length} prompts, ${held.length} held out; a round is ${rollout.samples} answers to each of ${rollout.prompts}, and ${round === 1 ? "a step" : `${round} steps`}: ${roundsPerEpoch} rounds an epoch, ${Math.ceil(total / round)} in all`,
         `${name}: step 0: reward ${judged === 0 ? "of no answer" : figures.reward!.toFixed(4)}${of}${judged < answers ? `, ${answers - judged} of ${answers} answers not judged,` : ""} on ${held.length > 0 ? "what is held out" : "what is trained"}, sampled at temperature ${rollout.temperature}`,
         ...[...rewarding.lines, ...method.lines].map((line) => `${name}: ${line}`),
       ];
+      return { lines, held: held.length > 0 ? evaluationOf(found) : null };
     },
     async *samples() {
       if (current) yield* samples.lines(chosenOf(current.answers, config.samples.count));
@@ -156,6 +157,10 @@ export function onlineStage(parts: OnlineParts, method: OnlineMethod): Built {
       for (const one of [...(method.owned ?? []), parts]) one[Symbol.dispose]();
     },
   };
+
+  function evaluationOf(found: Measured): Evaluation {
+    return { values: validation(found, rewarding.names), score: found.figures.reward! };
+  }
 
   async function* microBatches(step: number, { rank, size }: Share): AsyncGenerator<Batch> {
     const at = Math.floor(step / round);
