@@ -2,6 +2,8 @@
 import type { Config } from "../app/config";
 import { type Choice, runPipeline } from "../app/pipeline";
 import { openConsole } from "../log/console";
+import { gainLines } from "../report/gains";
+import { readRun } from "../report/run";
 import { type DeviceArgs, openFor } from "./options";
 import { print } from "./print";
 import { interrupts } from "./signals";
@@ -21,7 +23,13 @@ export async function startRun(
   const directory = out ?? runFolder(config);
   const more = { beside, ...(choice && { choice }) };
   const outcome = await runPipeline(config, { device, directory, console, signal, hold, write: print, ...more });
-  if (outcome === "interrupted") process.exitCode = exitCode();
+  if (outcome === "interrupted") {
+    process.exitCode = exitCode();
+    return;
+  }
+  if (config.stage.length === 1) return;
+  print(`\n${gainLines(readRun(directory)).join("\n")}\n\n`);
+  console.note(`dawngrad report ${directory} shows it on a page, dawngrad chat --model ${directory} talks with it`);
 }
 
 /** Where a config's run is kept. */

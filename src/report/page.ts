@@ -1,8 +1,10 @@
 /** A run on one page that asks nobody else: a function of the run's folder alone. */
 import { duration } from "../log/console";
 import { escaped } from "./escape";
+import { changesOf, type Gain, gainsOf, secondsOf } from "./gains";
 import { graphSvg } from "./graph";
-import type { RunReport, Sample, StageReport, Table } from "./run";
+import { megabytes, number, quantisedTable, resultsTable, type Table } from "./measured";
+import type { RunReport, Sample, StageReport } from "./run";
 import { type Chart, chartsOf } from "./series";
 import style from "./style.css" with { type: "text" };
 import { svgOf } from "./svg";
@@ -42,75 +44,45 @@ function summary({ stages, program }: RunReport): string {
   ].join(", ");
 }
 
-export function secondsOf({ began, finished }: StageReport): number | null {
-  return began && finished ? (finished.getTime() - began.getTime()) / 1000 : null;
-}
-
 function graphLine(stage: StageReport): string {
   const seconds = secondsOf(stage);
-  const told = headline(stage);
+  const told = stage.results.length > 0 ? undefined : gainsOf(stage)[0];
   if (stage.state !== "finished") return stage.state === "begun" ? "not finished" : "not begun";
-  return [...(told ? [`${told.name} ${told.after}`] : []), ...(seconds === null ? [] : [duration(seconds)])].join(", ");
-}
-
-interface Change {
-  readonly name: string;
-  readonly before: string;
-  readonly after: string;
-}
-
-/** Held-out figures where they were measured first and last. */
-function changes({ points }: StageReport): Change[] {
-  const names = [...new Set(points.flatMap(({ values }) => Object.keys(values)))].filter((n) =>
-    n.startsWith("validation_"),
+  return [...(told ? [`${told.figure} ${told.after}`] : []), ...(seconds === null ? [] : [duration(seconds)])].join(
+    ", ",
   );
-  return names.map((name) => {
-    const found = points.filter(({ values }) => name in values);
-    const [first, last] = [found[0]!, found.at(-1)!];
-    return {
-      name: name
-        .slice("validation_".length)
-        .replace("rewards/accuracies", "accuracy")
-        .replace("rewards/margins", "margin"),
-      before: found.length > 1 ? `${number(first.values[name]!)} (step ${first.step})` : "",
-      after: number(last.values[name]!),
-    };
-  });
 }
 
-function headline(stage: StageReport): Change | undefined {
-  const all = changes(stage);
-  return ["reward", "accuracy", "loss"].map((name) => all.find((one) => one.name === name)).find(Boolean) ?? all[0];
-}
-
-const number = (value: number) =>
-  Math.abs(value) >= 1e-3 || value === 0 ? value.toPrecision(4) : value.toExponential(2);
-
-/** A row for each stage. */
+/** Every stage, with what it has gained. */
 function overview({ stages }: RunReport): string {
   return table({
     title: "",
-    head: ["stage", "kind", "from", "held out, first", "held out, last", "tokens/s", "size", "time"],
-    rows: stages.map((stage) => {
-      const told = headline(stage);
+    head: ["stage", "kind", "from", "held out", "before", "after", "tokens/s", "size", "time"],
+    rows: stages.flatMap((stage) => {
       const seconds = secondsOf(stage);
       const speeds = stage.points.flatMap(({ values }) => values.tokens_per_second ?? []).sort((a, b) => a - b);
-      return [
-        stage.name,
-        stage.kind,
-        [...new Set(stage.reads.map(({ name }) => name))].join(", "),
-        told?.before ?? "",
-        told ? `${told.name} ${told.after}` : "",
+      const from = [...new Set(stage.reads.map(({ name }) => name))].join(", ");
+      const size = [
         speeds.length > 0 ? Math.round(speeds[speeds.length >> 1]!).toLocaleString("en") : "",
-        stage.bytes === null ? "" : `${(stage.bytes / 2 ** 20).toFixed(1)} MiB`,
+        stage.bytes === null ? "" : megabytes(stage.bytes),
         seconds === null ? stage.state : duration(seconds),
+      ];
+      const [first, ...more] = gainsOf(stage);
+      const cells = (gain: Gain | undefined) => [gain?.figure ?? "", gain?.before ?? "", gain?.after ?? ""];
+      return [
+        [stage.name, stage.kind, from, ...cells(first), ...size],
+        ...more.map((gain) => ["", "", "", ...cells(gain), "", "", ""]),
       ];
     }),
   });
 }
 
 async function section(stage: StageReport): Promise<string> {
-  const { name, kind, state, settings, data, reads, points, samples, tables } = stage;
+  const { name, kind, state, settings, data, reads, points, samples, quantised, results } = stage;
+  const tables = [
+    ...(quantised ? [quantisedTable(quantised)] : []),
+    ...(results.length > 0 ? [resultsTable(results)] : []),
+  ];
   const charts = chartsOf(points);
   const drawn: string[] = [];
   for (const chart of charts) {
@@ -124,12 +96,12 @@ async function section(stage: StageReport): Promise<string> {
     ["data", data.join(", ")],
     ["settings", settings.map(([key, value]) => `${key} = ${value}`).join(", ")],
   ];
-  const told = changes(stage).filter(({ before }) => before !== "");
+  const told = changesOf(stage).filter(({ before }) => before !== "");
   return `<section id="${encodeURIComponent(name)}"><h2>${escaped(name)} <small>${escaped(kind === name ? "" : kind)} ${state === "finished" ? "" : state}</small></h2>
 <dl>${facts.map(([key, value]) => (value ? `<dt>${key}</dt><dd>${escaped(value)}</dd>` : "")).join("")}</dl>
 ${points.length === 0 && tables.length === 0 && state !== "not begun" ? '<p class="note">It has no metrics.</p>' : ""}
 ${tables.map(table).join("")}
-${told.length > 0 ? table({ title: "held out", head: ["", "first", "last"], rows: told.map(({ name, before, after }) => [name, before, after]) }) : ""}
+${told.length > 0 ? table({ title: "held out", head: ["", "before", "after"], rows: told.map(({ figure, before, after }) => [figure, before, after]) }) : ""}
 <div class="charts">${drawn.join("")}</div>
 ${samplesTable(samples)}</section>`;
 }

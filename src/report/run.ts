@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { foldersIn } from "../app/stage-file";
 import { messageOf, UserError } from "../errors";
-import { RUN_FILE, STAGE_FILE } from "../train/run-folder";
+import { RESULTS_FILE, RUN_FILE, STAGE_FILE } from "../train/run-folder";
+import { type Quantised, quantised, type Result, results } from "./measured";
 
 export interface Point {
   readonly step: number;
@@ -15,12 +16,6 @@ export interface Sample {
   readonly step: number;
   readonly prompt: string;
   readonly text: string;
-}
-
-export interface Table {
-  readonly title: string;
-  readonly head: readonly string[];
-  readonly rows: readonly (readonly string[])[];
 }
 
 export interface StageReport {
@@ -37,7 +32,9 @@ export interface StageReport {
   readonly finished: Date | null;
   readonly points: readonly Point[];
   readonly samples: readonly Sample[];
-  readonly tables: readonly Table[];
+  readonly quantised: Quantised | null;
+  /** What a stage that measures has found. */
+  readonly results: readonly Result[];
   /** Bytes of its last model's weights. */
   readonly bytes: number | null;
 }
@@ -102,6 +99,7 @@ function readStage(folder: string, name: string, kind: string, notes: string[]):
   const parts = Object.entries(file?.parts ?? {});
   const under = (prefix: string) => parts.filter(([key]) => key.startsWith(prefix));
   const { made } = file ?? {};
+  const read = <T>(path: string, schema: z.ZodType<T>) => (existsSync(path) ? parsed(path, schema, notes) : null);
   const points = pointsIn(join(folder, "metrics.jsonl"), notes);
   if (file && points.length === 0 && existsSync(join(folder, "checkpoints.json")))
     notes.push(`${name} has no metrics: metrics.jsonl is missing or empty`);
@@ -119,7 +117,8 @@ function readStage(folder: string, name: string, kind: string, notes: string[]):
     finished: made?.finished === undefined ? null : new Date(made.finished),
     points,
     samples: samplesIn(folder),
-    tables: tablesIn(folder, notes),
+    quantised: read(join(folder, "model", "quantization.json"), quantised),
+    results: read(join(folder, RESULTS_FILE), results)?.results ?? [],
     bytes: weightsIn(folder),
   };
 }
@@ -172,88 +171,6 @@ function samplesIn(folder: string): Sample[] {
     );
   const tabled = of("samples.jsonl");
   return tabled.length > 0 ? tabled : of("told.jsonl");
-}
-
-const quantisation = z.looseObject({
-  scheme: z.string(),
-  bytes: z.object({ before: z.number(), after: z.number() }),
-  measured: z
-    .object({
-      perplexity: z.object({ before: z.number(), after: z.number() }),
-      divergence: z.number(),
-      data: z.string(),
-    })
-    .nullable(),
-});
-
-const results = z.looseObject({
-  results: z.array(
-    z.looseObject({
-      name: z.string(),
-      model: z.string(),
-      table: z.array(
-        z.looseObject({
-          name: z.string(),
-          value: z.number().nullable(),
-          share: z.boolean().optional(),
-          stderr: z.number().nullish(),
-        }),
-      ),
-    }),
-  ),
-});
-
-/** Of what a stage has measured. */
-function tablesIn(folder: string, notes: string[]): Table[] {
-  const quantised = join(folder, "model", "quantization.json");
-  const measured = join(folder, "results.json");
-  const tables: Table[] = [];
-  const small = existsSync(quantised) ? parsed(quantised, quantisation, notes) : null;
-  if (small) {
-    const { bytes, measured: on, scheme } = small;
-    const mb = (value: number) => `${(value / 2 ** 20).toFixed(1)} MiB`;
-    tables.push({
-      title: `${scheme}, before and after`,
-      head: ["", "before", "after"],
-      rows: [
-        ["size", mb(bytes.before), `${mb(bytes.after)} (${(bytes.after / bytes.before).toFixed(3)})`],
-        ...(on
-          ? [
-              [`perplexity of ${on.data}`, on.perplexity.before.toFixed(4), on.perplexity.after.toFixed(4)],
-              ["divergence, nats a token", "", on.divergence.toExponential(2)],
-            ]
-          : []),
-      ],
-    });
-  }
-  const found = existsSync(measured) ? parsed(measured, results, notes)?.results : undefined;
-  if (found) {
-    const models = [...new Set(found.map(({ model }) => model))];
-    const cell = ({
-      value,
-      share,
-      stderr,
-    }: {
-      value: number | null;
-      share?: boolean | undefined;
-      stderr?: number | null | undefined;
-    }) => {
-      if (value === null) return "none";
-      const of = (v: number) => (share ? `${(100 * v).toFixed(1)}%` : v.toPrecision(4));
-      return typeof stderr === "number" ? `${of(value)} ± ${of(stderr)}` : of(value);
-    };
-    const rows = [...Map.groupBy(found, ({ name }) => name)].flatMap(([entry, of]) =>
-      [...new Set(of.flatMap(({ table }) => table.map(({ name }) => name)))].map((figure) => [
-        `${entry}: ${figure}`,
-        ...models.map((model) => {
-          const one = of.find((result) => result.model === model)?.table.find(({ name }) => name === figure);
-          return one ? cell(one) : "";
-        }),
-      ]),
-    );
-    tables.push({ title: "measured", head: ["", ...models], rows });
-  }
-  return tables;
 }
 
 function weightsIn(folder: string): number | null {

@@ -1,4 +1,5 @@
 /** Results as a table for people: a row for each figure of each entry, a column for each model. */
+import { aligned } from "../../log/aligned";
 import type { Figure } from "./measure";
 import type { Failure, Report } from "./results";
 
@@ -49,18 +50,4 @@ function cellOf({ value, share, stderr, interval }: Figure): string {
 /** With as many places as suit a number of this size. */
 function plain(one: number, like: number): string {
   return one.toFixed(Math.abs(like) < 100 ? 4 : 1);
-}
-
-/** Words to the left, figures to the right. */
-function aligned(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => Bun.stringWidth(row[i]!))));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => {
-        const space = " ".repeat(widths[i]! - Bun.stringWidth(cell));
-        return i < 2 ? cell + space : space + cell;
-      })
-      .join("  ")
-      .trimEnd(),
-  );
 }
