@@ -50,6 +50,10 @@ export const configSchema = z
       description:
         "the stage that the run stands for where it is taken as a model; the last one that makes a model if absent",
     }),
+    seconds: z.record(z.string(), z.number().gt(0)).default({}).meta({
+      description: "what each stage took elsewhere: the time left of the whole is told by it",
+      neutral: true,
+    }),
     generate: z
       .strictObject({
         prompts: z.array(z.string().min(1)).min(1).meta({ description: "continued once all stages are done" }),
@@ -62,6 +66,9 @@ export const configSchema = z
     const refuse = (path: readonly PropertyKey[], message: string) =>
       context.addIssue({ code: "custom", path: [...path], message });
     for (const { path, message } of problemsOf(config)) refuse(path, message);
+    const names = config.stage.map(({ name }) => name);
+    for (const name of Object.keys(config.seconds))
+      if (!names.includes(name)) refuse(["seconds", name], `there is no stage ${name}; there are ${names.join(", ")}`);
     if (config.generate && resultOf(config) === undefined)
       refuse(["generate"], "no stage makes a model that could write");
   });

@@ -25,6 +25,7 @@ import { runTokenizer, tokenizerOutput } from "./run-tokenizer";
 import { expectRunnable } from "./runnable";
 import { beginsNew, contextOf, mergedStage, type Place } from "./sources";
 import { mendFolders, seenIn, writeStageFile } from "./stage-file";
+import { wholeOf } from "./whole";
 
 export interface RunOptions {
   readonly device: Device;
@@ -82,6 +83,10 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     tokenizer: () => tokenizer!.open(),
     hasher: files,
   };
+  const whole = wholeOf(
+    [...chosen].map(({ name }) => name),
+    { console, seconds: config.seconds },
+  );
   const failed = new Set<Node>();
   for (const node of chosen) {
     if (parentsOf(node).some((parent) => failed.has(parent))) {
@@ -91,16 +96,19 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     }
     try {
       await expectParents(node, chosen, scene);
-      const outcome = await runStage(node, scene, place, choice.fresh === true);
+      const told = { ...place, console: whole.begin(node.name) };
+      const outcome = await runStage(node, scene, told, choice.fresh === true);
       if (outcome === "interrupted" || signal.aborted) {
         if (choice.fresh) console.note("leave out --fresh to go on with what was saved");
         return "interrupted";
       }
+      whole.end(node.name, outcome === "finished");
       // For those that stand on it, also where they are finished and it was made anew.
       if (nodes.some((other) => parentsOf(other).includes(node))) await mergedStage(node.name, place);
     } catch (error) {
       if (!choice.keepGoing || !(error instanceof UserError)) throw error;
       failed.add(node);
+      whole.end(node.name, false);
       console.note(`${node.name}: ${error.message}`);
     }
   }
@@ -189,7 +197,12 @@ export async function unreadyParent(node: Node, chosen: ReadonlySet<Node>, scene
   return null;
 }
 
-async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean): Promise<"finished" | "interrupted"> {
+async function runStage(
+  node: Node,
+  scene: Scene,
+  place: Place,
+  fresh: boolean,
+): Promise<"finished" | "finished before" | "interrupted"> {
   const { directory, console, hasher } = scene;
   const { name, stage } = node;
   const folder = join(directory, name);
@@ -203,7 +216,7 @@ async function runStage(node: Node, scene: Scene, place: Place, fresh: boolean):
   if (what === "finished") {
     writeStageFile(folder, { ...before!, seen: hasher.seen });
     console.note(`${name}: finished before`);
-    return "finished";
+    return "finished before";
   }
   if (what === "go on" && why !== null) console.note(`${name}: goes on: ${why}`);
   const { finished: _, ...began } = before?.made ?? {};
