@@ -19,6 +19,13 @@ if (changed(written) <= newestOf("src/device/cpu/native")) {
   writeFileSync(written, machineCode());
 }
 
+// A rule is one file to who gives it; this one has others behind it.
+const rule = "dist/tales-rule.js";
+if (changed(rule) <= Math.max(newestOf("scripts/tales"), changed("data/tales-rule.ts"), changed("data/world.json"))) {
+  mkdirSync("dist", { recursive: true });
+  await Bun.build({ entrypoints: ["data/tales-rule.ts"], target: "bun", outdir: "dist", throw: true });
+}
+
 for (const [output, features] of Object.entries(outputs)) {
   if (changed(output) > newest) continue;
   mkdirSync("dist", { recursive: true });

@@ -32,9 +32,10 @@ has_flag() { # a flag, then what was given
 wants_adapter() { has_flag --adapter "$@" && [ ! -f "$adapter" ]; }
 wants_browser() { has_flag --browser "$@" && [ ! -x "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null 2>&1; }
 kernels_built() {
-  [ -f dist/kernels.wasm ] && [ -f dist/kernels-plain.wasm ] && [ -f dist/kernels-x64.bin ] &&
+  [ -f dist/kernels.wasm ] && [ -f dist/kernels-plain.wasm ] && [ -f dist/kernels-x64.bin ] && [ -f dist/tales-rule.js ] &&
     [ -z "$(find kernels/cpu scripts/build-kernels.ts -newer dist/kernels-plain.wasm | head -n 1)" ] &&
-    [ -z "$(find src/device/cpu/native -newer dist/kernels-x64.bin | head -n 1)" ]
+    [ -z "$(find src/device/cpu/native -newer dist/kernels-x64.bin | head -n 1)" ] &&
+    [ -z "$(find scripts/tales data/tales-rule.ts data/world.json -newer dist/tales-rule.js | head -n 1)" ]
 }
 state=$(cksum bun.lock package.json scripts/setup.sh | cksum | cut -d' ' -f1)
 

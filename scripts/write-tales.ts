@@ -13,6 +13,13 @@ const tales = new Set<string>();
 while (tales.size < COUNT) tales.add(tale(dice));
 const text = [...tales].join("<|endoftext|>\n");
 await Bun.write("data/tales.txt", text);
+const TEST = 100;
+const others = new Set<string>();
+for (const again = diceOf(2030); others.size < TEST; ) {
+  const one = tale(again);
+  if (!tales.has(one)) others.add(one);
+}
+await Bun.write("data/tales-test.txt", [...others].join("<|endoftext|>\n"));
 const words = new Set(
   text
     .replaceAll("<|endoftext|>", " ")

@@ -19,6 +19,10 @@ declare module "*.bin" {
   const path: string;
   export default path;
 }
+declare module "*/tales-rule.js" {
+  const path: string;
+  export default path;
+}
 declare module "*.css" {
   const text: string;
   export default text;

@@ -32,6 +32,8 @@ import sumsLearned from "../../data/sums.jsonl" with { type: "file" };
 import sumsPrompts from "../../data/sums-prompts.jsonl" with { type: "file" };
 import sumsTest from "../../data/sums-test.jsonl" with { type: "file" };
 import tales from "../../data/tales.txt" with { type: "file" };
+import talesTest from "../../data/tales-test.txt" with { type: "file" };
+import talesRule from "../../dist/tales-rule.js" with { type: "file" };
 
 const embedded: Readonly<Record<string, string>> = {
   "configs/alpaca.toml": alpaca as unknown as string,
@@ -66,6 +68,8 @@ const embedded: Readonly<Record<string, string>> = {
   "data/sums-prompts.jsonl": sumsPrompts,
   "data/sums-test.jsonl": sumsTest,
   "data/tales.txt": tales,
+  "data/tales-rule.ts": talesRule,
+  "data/tales-test.txt": talesTest,
 };
 
 /** The path itself if it exists, else the embedded file of that name, else the path unchanged. */

@@ -1,5 +1,7 @@
 /** `dawngrad eval compare A B`: two models side by side on the same prompts. */
+
 import { defineCommand } from "citty";
+import { findFile } from "../app/embedded";
 import { readingBy } from "../app/locate";
 import { savedNormalisation } from "../app/score";
 import type { PairedScores } from "../eval/paired-scores";
@@ -31,7 +33,7 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const console = openConsole();
-    const rule = args.rule === undefined ? null : await loadRule(args.rule);
+    const rule = args.rule === undefined ? null : await loadRule(args.rule, findFile);
     using sides = sidesOf([args.a, args.b], args, rawArgs, console);
     using stack = new DisposableStack();
     const judge =

@@ -1,5 +1,7 @@
 /** `dawngrad eval rule`: what a model's answers get by a rule. */
+
 import { defineCommand } from "citty";
+import { findFile } from "../app/embedded";
 import { readingBy } from "../app/locate";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
@@ -67,7 +69,7 @@ export default defineCommand({
         hint: `give --samples ${most}, or more, with a temperature`,
         exitCode: 2,
       });
-    const rule = await loadRule(args.rule);
+    const rule = await loadRule(args.rule, findFile);
     using opened = await openFromArgs(args, rawArgs, console);
     const { answers, figures } = await measureRule(
       opened,

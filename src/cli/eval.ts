@@ -1,5 +1,7 @@
 /** `dawngrad eval`: measures a model, by the text that it predicts or by the answers that it gives. */
+
 import { type CommandDef, defineCommand } from "citty";
+import { findFile } from "../app/embedded";
 import { readingBy } from "../app/locate";
 import { savedNormalisation } from "../app/score";
 import { UserError } from "../errors";
@@ -124,7 +126,7 @@ const best = defineCommand({
     const { temperature, seed, samples } = bestFlags.parse(args, rawArgs);
     if (temperature === 0)
       throw new UserError("at temperature 0 all answers of a prompt are the same", { exitCode: 2 });
-    const rule = args.rule === undefined ? null : await loadRule(args.rule);
+    const rule = args.rule === undefined ? null : await loadRule(args.rule, findFile);
     using opened = await openFromArgs(args, rawArgs, console);
     using judge = await openOn(opened.device, args.reward, console, { wanted: "reward" });
     const { answers, ...figures } = await bestOf(

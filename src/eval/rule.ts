@@ -28,14 +28,17 @@ export interface Rule {
 
 /**
  * A rule by its name, or a TypeScript or JavaScript module with a function `score(messages, answer, columns)`, or whose default export is
- * given lists of all three. `rule.ts#truth` takes another function of it.
+ * given lists of all three. `rule.ts#truth` takes another function of it. `find`: where a module is on disk.
  */
-export async function loadRule(path: string): Promise<Rule> {
+export async function loadRule(
+  path: string,
+  find: (path: string) => string | Promise<string> = (path) => path,
+): Promise<Rule> {
   const rule = ruleOf(path);
   if (rule) return { path, functions: [["score", rule as Rule["functions"][number][1]]] };
   const kind = rewardKind(path);
   const wanted = kind.kind === "module" ? kind.wanted : undefined;
-  const module = await load(kind.kind === "module" ? kind.path : path);
+  const module = await (kind.kind === "module" ? load(kind.path, await find(kind.path)) : load(path, path));
   const functions = Object.entries(module).filter(
     (entry): entry is [string, Rule["functions"][number][1]] => typeof entry[1] === "function",
   );
@@ -67,11 +70,11 @@ function single(functions: Rule["functions"]): Rule["functions"][number][1] | nu
     : null;
 }
 
-async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
+async function load(path: string, found: string): Promise<Readonly<Record<string, unknown>>> {
   const near = ruleNear(path);
-  readTextFile(path, path, { hint: near ? `did you mean the rule ${near}?` : "give a rule, or the path of a module" });
+  readTextFile(found, path, { hint: near ? `did you mean the rule ${near}?` : "give a rule, or the path of a module" });
   try {
-    return await import(pathToFileURL(resolve(path)).href);
+    return await import(pathToFileURL(resolve(found)).href);
   } catch (error) {
     throw new UserError(`${path} cannot be loaded: ${reasonOf(error)}`, { cause: error });
   }

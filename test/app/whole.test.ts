@@ -34,6 +34,6 @@ test("without what stages took, only which one it is; of one stage nothing", () 
 });
 
 function left(line: string): number {
-  const [, minutes = "0", seconds] = /^\[./3, (?:(\d+)m)?(\d+)s left\]/.exec(line)!;
+  const [, minutes = "0", seconds] = /^\[.\/3, (?:(\d+)m)?(\d+)s left\]/.exec(line)!;
   return 60 * Number(minutes) + Number(seconds);
 }

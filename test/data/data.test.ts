@@ -239,4 +239,11 @@ describe("the tales", () => {
     expect(file.startsWith(`${tale(dice)}<|endoftext|>\n${tale(dice)}`)).toBe(true);
     expect(file.length).toBeGreaterThan(2 ** 20);
   });
+  test("of data/tales-test.txt are in no other file", async () => {
+    const read = async (name: string) => (await Bun.file(name).text()).split("<|endoftext|>\n");
+    const learned = new Set(await read("data/tales.txt"));
+    const held = await read("data/tales-test.txt");
+    expect(held).toHaveLength(100);
+    expect(held.filter((one) => learned.has(one))).toEqual([]);
+  });
 });

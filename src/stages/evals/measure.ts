@@ -101,7 +101,7 @@ export async function measure(
       return { method, table, figures: { ...figures } };
     }
     case "rule": {
-      const rule = await loadRule(entry.rule);
+      const rule = await loadRule(entry.rule, reading.find);
       const { figures } = await measureRule(subject, { ...entry, rule, by: entry.by ?? null }, reading);
       const { method, means, pass_at = {}, groups = {} } = figures;
       const told = ({ means, pass_at = {} }: Pick<typeof figures, "means" | "pass_at">, of: string) => [
@@ -131,7 +131,7 @@ export async function measure(
       return { method, table, figures: { ...figures } };
     }
     case "best-of": {
-      const rule = entry.rule === undefined ? null : await loadRule(entry.rule);
+      const rule = entry.rule === undefined ? null : await loadRule(entry.rule, reading.find);
       using judge = await open("reward");
       const { answers: _, ...figures } = await bestOf(subject, judge, { ...entry, rule }, reading);
       const both = Object.entries({ reward: figures.reward, ...figures.rule });
@@ -144,7 +144,7 @@ export async function measure(
       return { method, table, figures: { method, ...figures } };
     }
     case "compare": {
-      const rule = entry.rule === undefined ? null : await loadRule(entry.rule);
+      const rule = entry.rule === undefined ? null : await loadRule(entry.rule, reading.find);
       const own = { ...subject, [Symbol.dispose]() {} };
       const sides = [
         { name: "the model", open: async () => own },
