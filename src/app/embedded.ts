@@ -11,6 +11,7 @@ import ppoNPlus from "../../configs/ppo-n-plus.toml" with { type: "file" };
 import shakespeare from "../../configs/shakespeare-char.toml" with { type: "file" };
 import smoke from "../../configs/smoke.toml" with { type: "file" };
 import sums from "../../configs/sums.toml" with { type: "file" };
+import talesOnly from "../../configs/tales.toml" with { type: "file" };
 import talesAligned from "../../configs/tales-aligned.toml" with { type: "file" };
 import talesAssistant from "../../configs/tales-assistant.toml" with { type: "file" };
 import talesDistilled from "../../configs/tales-distilled.toml" with { type: "file" };
@@ -47,6 +48,7 @@ const embedded: Readonly<Record<string, string>> = {
   "configs/shakespeare-char.toml": shakespeare as unknown as string,
   "configs/smoke.toml": smoke as unknown as string,
   "configs/sums.toml": sums as unknown as string,
+  "configs/tales.toml": talesOnly as unknown as string,
   "configs/tales-assistant.toml": talesAssistant as unknown as string,
   "configs/tales-distilled.toml": talesDistilled as unknown as string,
   "configs/tales-lora.toml": talesLora as unknown as string,
