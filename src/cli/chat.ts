@@ -1,8 +1,10 @@
 /** `dawngrad chat`: a conversation with a model, in the terminal. */
+
 import { randomInt } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { findModel, shortName } from "../app/find-model";
+import { openOn } from "../app/open";
 import { type OpenSpeaker, speaker, templateOf } from "../app/speaker";
 import { askFor, guarded, newChat } from "../chat/chat";
 import { LEAVE, load, runCommand } from "../chat/commands";
@@ -12,7 +14,7 @@ import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { mayColour, openConsole } from "../log/console";
 import { flagsOf } from "./flags";
-import { modelArgs, openingBy, openOn } from "./open";
+import { modelArgs, openingBy } from "./open";
 import { all, openFor } from "./options";
 import { print } from "./print";
 

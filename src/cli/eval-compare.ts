@@ -1,6 +1,8 @@
 /** `dawngrad eval compare A B`: two models side by side on the same prompts. */
+
 import { defineCommand } from "citty";
 import { readingBy } from "../app/locate";
+import { openOn } from "../app/open";
 import { savedNormalisation } from "../app/score";
 import type { PairedScores } from "../eval/paired-scores";
 import { loadRule } from "../eval/rule";
@@ -8,7 +10,6 @@ import { openConsole } from "../log/console";
 import { ruleNames } from "../rewards/rules";
 import { type Compared, type ComparedPair, comparePairs } from "../stages/evals/compare";
 import { pairedAnswers } from "../stages/evals/paired-answers";
-import { openOn } from "./open";
 import { print } from "./print";
 import { SIDE, sideArgs, sidesOf } from "./sides";
 
