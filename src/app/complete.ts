@@ -9,6 +9,9 @@ import type { Tokenizer } from "../text/tokenizer";
 import { tick } from "../tick";
 import type { OpenModel } from "./model";
 
+/** More would be infinite at a low temperature. */
+export const MOST_BIAS = 1e6;
+
 export interface CompleteOptions extends Sampling {
   /** Special tokens in a prompt are the tokens that they name, and not plain text. */
   readonly special?: boolean;
@@ -16,7 +19,7 @@ export interface CompleteOptions extends Sampling {
   readonly stop?: readonly string[];
   /** Tokens that end an answer; they are not given out. */
   readonly stopIds?: readonly number[];
-  /** Added to the logits of tokens. */
+  /** Added to the logits of tokens: MOST_BIAS at most. */
   readonly logitBias?: ReadonlyMap<number, number>;
   /** So many of the prompts, one behind the other, are samples of one; 1 if absent. */
   readonly samples?: number;

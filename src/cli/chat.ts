@@ -9,6 +9,7 @@ import { type OpenSpeaker, speaker, templateOf } from "../app/speaker";
 import { askFor, guarded, newChat } from "../chat/chat";
 import { LEAVE, load, runCommand } from "../chat/commands";
 import { historyFile, knownChats, readChat, writePrivate } from "../chat/saved";
+import { answering } from "../chat/talk";
 import { piped, terminal } from "../chat/terminal";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
@@ -29,7 +30,12 @@ const flags = flagsOf(
     "max-tokens": "maxTokens",
     seed: { path: "seed", says: "the same seed and messages give the same answers; random if absent" },
   },
-  { temperature: 0.7, "top-k": 40, "top-p": 0.9, "max-tokens": 150 },
+  {
+    temperature: answering.temperature,
+    "top-k": answering.topK,
+    "top-p": answering.topP,
+    "max-tokens": answering.maxTokens,
+  },
 );
 
 export default defineCommand({

@@ -1,5 +1,5 @@
 /** Running a config from a command: the device, signals, the run's folder, the exit code. */
-import type { Config } from "../app/config";
+import { type Config, runFolder } from "../app/config";
 import { type Choice, runPipeline } from "../app/pipeline";
 import { openConsole } from "../log/console";
 import { type DeviceArgs, openFor } from "./options";
@@ -22,9 +22,4 @@ export async function startRun(
   const more = { beside, ...(choice && { choice }) };
   const outcome = await runPipeline(config, { device, directory, console, signal, hold, write: print, ...more });
   if (outcome === "interrupted") process.exitCode = exitCode();
-}
-
-/** Where a config's run is kept. */
-export function runFolder({ name }: Config): string {
-  return `runs/${name}`;
 }
