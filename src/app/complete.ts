@@ -109,12 +109,12 @@ export interface Completed extends Ending {
   readonly text: string;
 }
 
-/** What follows each prompt, whole. `pause` is waited for between two tokens: what it throws ends all. */
+/** What follows each prompt, whole. `pause` is told each piece, and waited for: what it throws ends all. */
 export async function completeAll(
   opened: Pick<OpenModel, "engine" | "tokenizer">,
   prompts: readonly (readonly number[])[],
   options: CompleteOptions,
-  pause: () => Promise<void> = tick,
+  pause: (piece: Piece) => Promise<void> = tick,
 ): Promise<Completed[]> {
   if (prompts.length === 0) return [];
   const texts = prompts.map(() => "");
@@ -122,7 +122,7 @@ export async function completeAll(
   let step = pieces.next();
   for (; !step.done; step = pieces.next()) {
     texts[step.value.row] += step.value.text;
-    await pause();
+    await pause(step.value);
   }
   const endings = step.value;
   return texts.map((text, i) => ({ text, ...endings[i]! }));

@@ -55,19 +55,18 @@ export async function score(
   return { nats, tokens, windows: windows.length, stderr: errorOf(windows, surprises, nats / tokens) };
 }
 
-/** The log-probability of every token but the first, each in the window that scores it: [tokens - 1], in nats. */
+/** The log-probability of every token but the first, each in the window that scores it: [tokens - 1], in nats. What `pause` throws ends it. */
 export async function textLogProbs(
   predicting: Predicting,
   ids: Uint16Array | Uint32Array,
-  { context, stride, onProgress = () => {} }: PerplexityOptions,
+  { context, stride, pause }: Omit<PerplexityOptions, "onProgress"> & { readonly pause: () => Promise<void> },
 ): Promise<Float32Array> {
   if (ids.length < 2) return new Float32Array(0);
   const windows = windowsOf(ids.length, { context, stride });
   const all = new Float32Array(ids.length - 1);
-  let done = 0;
   for await (const [at, { logProbs }] of inWindows(predicting, ids, windows)) {
     all.set(logProbs, windows[at]!.from - 1);
-    onProgress(++done, windows.length);
+    await pause();
   }
   return all;
 }
