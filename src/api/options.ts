@@ -36,9 +36,7 @@ const ids = z.array(z.int().min(0));
 const endings = {
   stop: z.union([z.string(), z.array(z.string())]).default([]),
   stopIds: ids.default([]),
-  logitBias: z
-    .record(z.string().regex(/^\d+$/, "expected a token's id"), z.number().min(-MOST_BIAS).max(MOST_BIAS))
-    .default({}),
+  logitBias: z.record(z.string().regex(/^\d+$/), z.number().min(-MOST_BIAS).max(MOST_BIAS)).default({}),
 };
 
 export const generateSchema = sampling.extend({ ...endings, logProbs: z.boolean().default(false), special, signal });

@@ -47,7 +47,7 @@ export async function train(given: TrainConfig | string, options: TrainOptions =
   async function run() {
     const { from, only, fresh, keepGoing, onStep = () => {}, onEvaluation = () => {} } = how;
     using device = openDevice(wanted, { threads, vectors });
-    return runPipeline(config, {
+    return await runPipeline(config, {
       device,
       directory: folder,
       console: reporter(onNote),

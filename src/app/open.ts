@@ -29,7 +29,7 @@ export async function openOn(
 function otherKind(name: string, wanted: OpenedBy["wanted"]): UserError {
   return wanted === "policy"
     ? new UserError(`${name} is a reward model, and a model that writes is wanted`, {
-        hint: "dawngrad score asks reward models",
+        hint: "dawngrad score asks reward models, and in a program openReward",
         exitCode: 2,
       })
     : new UserError(`${name} has no scalar head: it is no reward model`, {
