@@ -88,8 +88,7 @@ function languageModel(opened: Opened): LanguageModel {
   const { context, vocabulary } = model.config;
   const tokensOf = (prompt: Prompt, special: boolean): readonly number[] => {
     turns.expectOpen();
-    if (typeof prompt !== "string") expectIds(prompt, vocabulary);
-    const ids = typeof prompt === "string" ? promptIds(tokenizer, prompt, special) : prompt;
+    const ids = typeof prompt === "string" ? promptIds(tokenizer, prompt, special) : idsIn(prompt, vocabulary);
     engine.expectPrompts([ids]);
     return ids;
   };
@@ -164,8 +163,9 @@ function languageModel(opened: Opened): LanguageModel {
         throw new UserError(`a window of ${seen} tokens and a stride of ${stride} were asked for`, {
           hint: `the model's context is ${context}, and a stride is at most a window`,
         });
-      if (typeof text !== "string") expectIds(text, vocabulary);
-      const ids = Uint32Array.from(typeof text === "string" ? tokenizer.encode(text, { special }) : text);
+      const ids = Uint32Array.from(
+        typeof text === "string" ? tokenizer.encode(text, { special }) : idsIn(text, vocabulary),
+      );
       const found = await turns.take((pause) => textLogProbs(opened, ids, { context: seen, stride, pause }), signal);
       return Array.from(ids, (id, i) => ({ ...token(id), logProb: i === 0 ? null : found[i - 1]! }));
     },
@@ -196,4 +196,11 @@ function languageModel(opened: Opened): LanguageModel {
     },
     [Symbol.dispose]: () => opened[Symbol.dispose](),
   };
+}
+
+/** Token ids, where they are that: who writes JavaScript may give anything. */
+function idsIn(given: readonly number[], vocabulary: number): readonly number[] {
+  if (!Array.isArray(given)) throw new UserError("what was given is neither a text nor an array of token ids");
+  expectIds(given, vocabulary);
+  return given;
 }
