@@ -27,3 +27,7 @@ declare module "*.css" {
   const text: string;
   export default text;
 }
+/** As Bun has it: a program that imports this may have the DOM's types besides. */
+interface Worker {
+  unref(): void;
+}

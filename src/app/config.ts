@@ -74,3 +74,8 @@ export const configSchema = z
   });
 
 export type Config = z.infer<typeof configSchema>;
+
+/** Where a config's run is kept, if no other place is given. */
+export function runFolder({ name }: Pick<Config, "name">): string {
+  return `runs/${name}`;
+}

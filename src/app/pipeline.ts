@@ -11,6 +11,7 @@ import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
 import { lockFolder, unwritable } from "../train/lock";
 import { RUN_FILE } from "../train/run-folder";
+import type { Watch } from "../train/watch";
 import { adoptedFiles } from "./adopt";
 import { makeRoom, removeResult } from "./aside";
 import { complete } from "./complete";
@@ -35,6 +36,7 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** From here on there is something to lose: signals are to abort `signal`, and not to end the program at once. */
   readonly hold?: () => Disposable;
+  readonly watch?: Watch | undefined;
   /** Where the continuations of `[generate]` go. */
   readonly write: (text: string) => void;
   readonly choice?: Choice;
@@ -79,6 +81,7 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     console,
     signal,
     hold: options.hold,
+    watch: options.watch,
     fresh: choice.fresh === true,
     tokenizer: () => tokenizer!.open(),
     hasher: files,

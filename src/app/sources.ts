@@ -15,6 +15,7 @@ import { modelConfig } from "../stages/model-settings";
 import type { Tokenizer } from "../text/tokenizer";
 import { readIndex } from "../train/checkpoints";
 import { BASE_FOLDER, keptAside, MERGED_FOLDER } from "../train/run-folder";
+import type { Watch } from "../train/watch";
 import type { Config } from "./config";
 import { NEW, type Node, type Reference } from "./graph";
 import type { Hasher } from "./hasher";
@@ -30,6 +31,7 @@ export interface Place {
   readonly console: Reporter;
   readonly signal: AbortSignal;
   readonly hold?: (() => Disposable) | undefined;
+  readonly watch?: Watch | undefined;
   /** The stages that are run are begun anew. */
   readonly fresh: boolean;
   /** The run's own tokenizer. */
@@ -39,7 +41,7 @@ export interface Place {
 
 /** What a stage is run with. */
 export function contextOf(node: Node, place: Place): RunContext {
-  const { config, device, console, signal, hold, directory, hasher } = place;
+  const { config, device, console, signal, hold, watch, directory, hasher } = place;
   const reference = (key: string) => node.reads.get(key)!;
   const locate = async (key: string) => {
     const to = reference(key);
@@ -51,6 +53,7 @@ export function contextOf(node: Node, place: Place): RunContext {
     console,
     signal,
     hold,
+    watch,
     directory: join(directory, node.name),
     fresh: place.fresh,
     find: (path) => locateData(path, console),

@@ -14,6 +14,9 @@ export interface Talk {
   readonly unseen: number;
 }
 
+/** How answers are drawn where nothing else is said. */
+export const answering = { temperature: 0.7, topK: 40, topP: 0.9, maxTokens: 150 } as const;
+
 export const emptyTalk: Talk = { system: "", messages: [], unseen: 0 };
 
 type Voice = Pick<Speaker, "tokenizer" | "template" | "context">;

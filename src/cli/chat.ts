@@ -1,18 +1,21 @@
 /** `dawngrad chat`: a conversation with a model, in the terminal. */
+
 import { randomInt } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { findModel, shortName } from "../app/find-model";
+import { openOn } from "../app/open";
 import { type OpenSpeaker, speaker, templateOf } from "../app/speaker";
 import { askFor, guarded, newChat } from "../chat/chat";
 import { LEAVE, load, runCommand } from "../chat/commands";
 import { historyFile, knownChats, readChat, writePrivate } from "../chat/saved";
+import { answering } from "../chat/talk";
 import { piped, terminal } from "../chat/terminal";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { mayColour, openConsole } from "../log/console";
 import { flagsOf } from "./flags";
-import { modelArgs, openingBy, openOn } from "./open";
+import { modelArgs, openingBy } from "./open";
 import { all, openFor } from "./options";
 import { print } from "./print";
 
@@ -27,7 +30,12 @@ const flags = flagsOf(
     "max-tokens": "maxTokens",
     seed: { path: "seed", says: "the same seed and messages give the same answers; random if absent" },
   },
-  { temperature: 0.7, "top-k": 40, "top-p": 0.9, "max-tokens": 150 },
+  {
+    temperature: answering.temperature,
+    "top-k": answering.topK,
+    "top-p": answering.topP,
+    "max-tokens": answering.maxTokens,
+  },
 );
 
 export default defineCommand({

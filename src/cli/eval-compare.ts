@@ -3,6 +3,7 @@
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
 import { readingBy } from "../app/locate";
+import { openOn } from "../app/open";
 import { savedNormalisation } from "../app/score";
 import type { PairedScores } from "../eval/paired-scores";
 import { loadRule } from "../eval/rule";
@@ -10,7 +11,6 @@ import { openConsole } from "../log/console";
 import { ruleNames } from "../rewards/rules";
 import { type Compared, type ComparedPair, comparePairs } from "../stages/evals/compare";
 import { pairedAnswers } from "../stages/evals/paired-answers";
-import { openOn } from "./open";
 import { print } from "./print";
 import { SIDE, sideArgs, sidesOf } from "./sides";
 

@@ -1,9 +1,11 @@
 /** `dawngrad eval SUITE.toml`: everything that a file says is to be measured, of one model or of several, as one table. */
+
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { defineCommand } from "citty";
 import { hasher } from "../app/hasher";
 import { locateParts, readingBy } from "../app/locate";
+import { openOn } from "../app/open";
 import { savedNormalisation } from "../app/score";
 import { askedIn, readSuite, withModels } from "../app/suite";
 import { UserError } from "../errors";
@@ -12,7 +14,7 @@ import { openConsole } from "../log/console";
 import { keptResults, writeResults } from "../stages/evals/results";
 import { measureAll } from "../stages/evals/suite";
 import { tableOf } from "../stages/evals/table";
-import { modelArgs, openingBy, openOn } from "./open";
+import { modelArgs, openingBy } from "./open";
 import { all, openFor } from "./options";
 import { print } from "./print";
 

@@ -3,6 +3,7 @@
 import { type CommandDef, defineCommand } from "citty";
 import { findFile } from "../app/embedded";
 import { readingBy } from "../app/locate";
+import { openOn } from "../app/open";
 import { savedNormalisation } from "../app/score";
 import { UserError } from "../errors";
 import type { Interval } from "../eval/interval";
@@ -12,7 +13,7 @@ import { bestOf } from "../stages/evals/best-of";
 import * as entries from "../stages/evals/entries";
 import { measureAnswers, measureText } from "../stages/evals/evaluate";
 import { flagsOf } from "./flags";
-import { modelArgs, openFromArgs, openOn } from "./open";
+import { modelArgs, openFromArgs } from "./open";
 import { whole } from "./options";
 import { print } from "./print";
 import { questionFlags, questionsOf, writeAnswers } from "./questions";

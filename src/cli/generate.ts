@@ -1,13 +1,11 @@
 /** `dawngrad generate`: continues prompts. */
 import { defineCommand } from "citty";
-import { type CompleteOptions, complete, promptIds } from "../app/complete";
-import type { OpenModel } from "../app/model";
+import { complete, completeAll, endingWith, expectIds, nextTokens, promptIds } from "../app/complete";
 import { templateFor } from "../data/template-for";
 import { UserError } from "../errors";
 import type { Asked } from "../generate/names";
-import { likeliest } from "../generate/probabilities";
 import { openConsole } from "../log/console";
-import { type AnswerEnds, answerEnds } from "../text/answer";
+import { answerEnds } from "../text/answer";
 import { tick } from "../tick";
 import { modelArgs, openFromArgs } from "./open";
 import { all, whole } from "./options";
@@ -75,7 +73,7 @@ export default defineCommand({
     const template = args.chat ? templateFor(args.template, "messages", tokenizer) : null;
     const asked: Asked = new Map();
     const options = { ...(template ? endingWith(answerEnds(tokenizer, template), asGiven) : asGiven), asked };
-    checkIds(options, opened.model.config.vocabulary);
+    expectIds([...(options.stopIds ?? []), ...(options.logitBias?.keys() ?? [])], opened.model.config.vocabulary);
     const prompts = words.map((text, i): Prompt => {
       try {
         const ids = template
@@ -101,8 +99,7 @@ export default defineCommand({
           tell(prompt, { prompt: text, error });
           continue;
         }
-        const found = likeliest(engine.nextLogits(ids), top);
-        const tokens = found.map(({ id, probability }) => ({ id, text: textAfter(opened, ids, id), probability }));
+        const tokens = nextTokens(opened, ids, top).map(({ id, text, probability }) => ({ id, text, probability }));
         if (args.json) tell(prompt, { prompt: text, tokens });
         else
           for (const { id, text, probability } of tokens)
@@ -124,7 +121,8 @@ export default defineCommand({
       for (let at = 0; at < prompts.length; at += together) {
         const part = prompts.slice(at, at + together);
         if (lines) console.status(`prompt ${at + 1}/${prompts.length}`);
-        const answers = (await continuations(opened, part, { ...options, samples })).values();
+        const rows = part.flatMap(({ ids }) => (ids ? new Array<readonly number[]>(samples).fill(ids) : []));
+        const answers = (await completeAll(opened, rows, { ...options, samples })).values();
         for (const prompt of part) {
           if (!prompt.ids) {
             tell(prompt, { prompt: prompt.text, error: prompt.error });
@@ -146,50 +144,10 @@ export default defineCommand({
   },
 });
 
-/** What a token adds to the text of those before it. */
-function textAfter({ tokenizer }: OpenModel, before: readonly number[], id: number): string {
-  const stream = tokenizer.stream(before);
-  return stream.push(id) + stream.end();
-}
-
 interface Prompt {
   readonly text: string;
   readonly line?: PromptLine | undefined;
   /** What is to be continued, or why it cannot be. */
   readonly ids?: readonly number[];
   readonly error?: string;
-}
-
-/** What ends an answer ends the text too. */
-function endingWith({ ids, text }: AnswerEnds, options: CompleteOptions): CompleteOptions {
-  return {
-    ...options,
-    stop: [...(options.stop ?? []), ...(text === null ? [] : [text])],
-    stopIds: [...(options.stopIds ?? []), ...ids],
-  };
-}
-
-/** Every prompt that can be continued, `samples` times, in order. */
-async function continuations(
-  opened: OpenModel,
-  prompts: readonly Prompt[],
-  { samples, ...options }: CompleteOptions & { readonly samples: number },
-) {
-  const rows = prompts.flatMap(({ ids }) => (ids ? new Array<readonly number[]>(samples).fill(ids) : []));
-  if (rows.length === 0) return [];
-  const texts = rows.map(() => "");
-  const pieces = complete(opened, rows, { ...options, samples });
-  let step = pieces.next();
-  for (; !step.done; step = pieces.next()) {
-    await tick();
-    texts[step.value.row] += step.value.text;
-  }
-  const endings = step.value;
-  return texts.map((text, i) => ({ text, ...endings[i]! }));
-}
-
-function checkIds({ stopIds = [], logitBias = new Map() }: CompleteOptions, vocabulary: number): void {
-  const bad = [...stopIds, ...logitBias.keys()].find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
-  if (bad === undefined) return;
-  throw new UserError(`${bad} is not a token id`, { hint: `ids are whole numbers below ${vocabulary}`, exitCode: 2 });
 }

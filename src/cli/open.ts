@@ -1,8 +1,7 @@
 /** Opening the model that a command's options name. */
-import { locateParts, type PartsOptions } from "../app/locate";
-import { type OpenModel, openModel } from "../app/model";
+import type { OpenModel } from "../app/model";
+import { type OpenedBy, openOn } from "../app/open";
 import type { Device } from "../device/device";
-import { UserError } from "../errors";
 import type { Reporter } from "../log/console";
 import type { Storage } from "../model/parameters";
 import { all, deviceArg, openFor, storageArg } from "./options";
@@ -29,29 +28,6 @@ interface Args {
 
 export interface Opened extends OpenModel {
   readonly device: Device;
-}
-
-export interface OpenedBy extends PartsOptions {
-  readonly wanted: "policy" | "reward";
-  /** As it was in training, if absent. */
-  readonly storage?: Storage | undefined;
-}
-
-/** A model on a device that is open. */
-export async function openOn(
-  device: Device,
-  name: string,
-  console: Reporter,
-  { wanted, storage, ...more }: OpenedBy,
-): Promise<OpenModel> {
-  const opened = await openModel(device, await locateParts(name, console, more), storage);
-  try {
-    expectKind(opened, name, wanted);
-    return opened;
-  } catch (error) {
-    opened[Symbol.dispose]();
-    throw error;
-  }
 }
 
 /** What the options say of the model. */
@@ -84,20 +60,4 @@ export async function openFromArgs(
     device[Symbol.dispose]();
     throw error;
   }
-}
-
-/** A reward model scores what is written, and a policy writes. */
-function expectKind(opened: OpenModel, name: string, wanted: "policy" | "reward"): void {
-  const { scored } = opened.model;
-  if (scored === (wanted === "reward")) return;
-  opened[Symbol.dispose]();
-  throw scored
-    ? new UserError(`${name} is a reward model, and a model that writes is wanted`, {
-        hint: "dawngrad score asks reward models",
-        exitCode: 2,
-      })
-    : new UserError(`${name} has no scalar head: it is no reward model`, {
-        hint: "dawngrad reward trains one",
-        exitCode: 2,
-      });
 }

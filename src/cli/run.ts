@@ -1,13 +1,14 @@
 /** `dawngrad run CONFIG`: the stages of a config file, in order. */
 import { defineCommand } from "citty";
 import { besideOf } from "../app/beside";
+import { runFolder } from "../app/config";
 import { readConfigFile } from "../app/config-file";
 import { planOf } from "../app/plan";
 import { UserError } from "../errors";
 import { openConsole } from "../log/console";
 import { all, deviceArg } from "./options";
 import { print } from "./print";
-import { runFolder, startRun } from "./start";
+import { startRun } from "./start";
 
 export default defineCommand({
   meta: { name: "run", description: "runs the stages of a config file; run again, it goes on where it was" },

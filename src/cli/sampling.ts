@@ -1,5 +1,5 @@
 /** The options that say how an answer is written, and how it ends. */
-import type { CompleteOptions } from "../app/complete";
+import { type CompleteOptions, MOST_BIAS } from "../app/complete";
 import { UserError } from "../errors";
 import { sampling } from "../generate/sampling";
 import { flagsOf } from "./flags";
@@ -44,9 +44,6 @@ export function samplingOf(args: Readonly<Record<string, unknown>>, rawArgs: rea
     special: args.special === true,
   };
 }
-
-/** More would be infinite at a low temperature. */
-const MOST_BIAS = 1e6;
 
 function biasOf(text: string): [number, number] {
   const [, id, value] = text.match(/^(\d+)=([-+]?[\d.]+(?:e[-+]?\d+)?)$/i) ?? [];

@@ -1,5 +1,7 @@
 /** The two sides of a comparison as a command's options name them: models, or files of answers. */
+
 import { z } from "zod";
+import { openOn } from "../app/open";
 import type { Device } from "../device/device";
 import { sampling } from "../generate/sampling";
 import type { Reporter } from "../log/console";
@@ -7,7 +9,6 @@ import type { Storage } from "../model/parameters";
 import { isAnswerFile, type PairOptions, type Side } from "../stages/evals/paired-answers";
 import { records } from "../stages/examples";
 import { flagsOf } from "./flags";
-import { openOn } from "./open";
 import { type DeviceArgs, deviceArg, openFor, storageArg, whole } from "./options";
 
 export const SIDE =

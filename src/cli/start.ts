@@ -1,5 +1,5 @@
 /** Running a config from a command: the device, signals, the run's folder, the exit code. */
-import type { Config } from "../app/config";
+import { type Config, runFolder } from "../app/config";
 import { type Choice, runPipeline } from "../app/pipeline";
 import { openConsole } from "../log/console";
 import { gainLines } from "../report/gains";
@@ -30,9 +30,4 @@ export async function startRun(
   if (config.stage.length === 1) return;
   print(`\n${gainLines(readRun(directory)).join("\n")}\n\n`);
   console.note(`dawngrad report ${directory} shows it on a page, dawngrad chat --model ${directory} talks with it`);
-}
-
-/** Where a config's run is kept. */
-export function runFolder({ name }: Config): string {
-  return `runs/${name}`;
 }

@@ -16,7 +16,7 @@ export interface Fitted extends Continuation {
  * longer than the model's context of `most` tokens is cut on the left.
  */
 export function continuationsOf(
-  { context: given, continuations, where }: Asked,
+  { context: given, continuations, where }: Pick<Asked, "context" | "continuations" | "where">,
   tokenizer: Tokenizer,
   most: number,
 ): Fitted[] {

@@ -20,13 +20,18 @@ export interface Likelihood {
   readonly greedy: boolean;
 }
 
+/** With that of each token, from `from` on. */
+export interface Detailed extends Likelihood {
+  readonly logProbs: Float32Array;
+}
+
 const fed = ["tokens", "positions", "places", "targets", "completions"] as const;
 
 /** Yields [which of them, what it is worth]. */
 export function likelihoods(
   scoring: Scoring,
   asked: readonly Continuation[],
-): AsyncGenerator<readonly [at: number, likelihood: Likelihood]> {
+): AsyncGenerator<readonly [at: number, likelihood: Detailed]> {
   const { device, model, slabs, rows } = scoring;
   const bind = bindAll(slabs);
   const items = asked.map(({ ids, from, where }) => ({ size: ids.length - 1, targets: ids.length - from, where }));
@@ -34,7 +39,7 @@ export function likelihoods(
     const inputs = completionInputs(rows * length, most);
     const found = completions(model, inputs, { length, count: rows });
     const likeliest = told(found, "likeliest");
-    const program = new Program(device, [found.logProbs, likeliest], { bind, scratch });
+    const program = new Program(device, [found.logProbs, likeliest, found.ofTokens], { bind, scratch });
     const arrays = {
       tokens: new Uint32Array(rows * length),
       positions: Uint32Array.from({ length: rows * length }, (_, i) => i % length),
@@ -55,8 +60,14 @@ export function likelihoods(
         for (const name of fed) program.feed(inputs[name], arrays[name]);
       },
       read() {
-        const [sums, hits] = [program.read(found.logProbs), program.read(likeliest)];
-        return (row) => ({ logLikelihood: sums[row]!, greedy: hits[row] === counts[row] });
+        const [sums, hits, each] = [found.logProbs, likeliest, found.ofTokens].map((one) => program.read(one));
+        let sum = 0;
+        const begins = counts.map((count) => (sum += count) - count);
+        return (row) => ({
+          logLikelihood: sums![row]!,
+          greedy: hits![row] === counts[row],
+          logProbs: each!.slice(begins[row]!, begins[row]! + counts[row]!),
+        });
       },
     };
   });

@@ -31,30 +31,64 @@ export interface Scored {
 /** Tokens of a batch of windows, about. */
 const BATCH_TOKENS = 2048;
 
+interface Predicting {
+  readonly device: Device;
+  readonly model: Model;
+  readonly slabs: readonly Slab[];
+}
+
 export async function score(
-  { device, model, slabs }: { readonly device: Device; readonly model: Model; readonly slabs: readonly Slab[] },
+  predicting: Predicting,
   ids: Uint16Array | Uint32Array,
   { context, stride, onProgress = () => {} }: PerplexityOptions,
 ): Promise<Scored> {
   if (ids.length < 2) throw new UserError(`the text has ${ids.length} tokens, and perplexity needs two`);
   const windows = windowsOf(ids.length, { context, stride });
-  const length = Math.min(context, ids.length - 1);
-  const rows = Math.min(windows.length, Math.max(1, Math.floor(BATCH_TOKENS / length)));
-  const asked = windows.map(({ begin, end, from }) => ({
-    ids: ids.subarray(begin, end + 1),
-    from: from - begin,
-    where: "the text",
-  }));
   const surprises = new Float64Array(windows.length);
   let done = 0;
-  for await (const [at, { logLikelihood }] of likelihoods({ device, model, slabs, rows, length }, asked)) {
-    expectFinite(-logLikelihood, "the text");
+  for await (const [at, { logLikelihood }] of inWindows(predicting, ids, windows)) {
     surprises[at] = -logLikelihood;
     onProgress(++done, windows.length);
   }
   const nats = surprises.reduce((sum, each) => sum + each, 0);
   const tokens = ids.length - 1;
   return { nats, tokens, windows: windows.length, stderr: errorOf(windows, surprises, nats / tokens) };
+}
+
+/** The log-probability of every token but the first, each in the window that scores it: [tokens - 1], in nats. What `pause` throws ends it. */
+export async function textLogProbs(
+  predicting: Predicting,
+  ids: Uint16Array | Uint32Array,
+  { context, stride, pause }: Omit<PerplexityOptions, "onProgress"> & { readonly pause: () => Promise<void> },
+): Promise<Float32Array> {
+  if (ids.length < 2) return new Float32Array(0);
+  const windows = windowsOf(ids.length, { context, stride });
+  const all = new Float32Array(ids.length - 1);
+  for await (const [at, { logProbs }] of inWindows(predicting, ids, windows)) {
+    all.set(logProbs, windows[at]!.from - 1);
+    await pause();
+  }
+  return all;
+}
+
+/** Yields [which window, what its scored tokens are worth]. */
+async function* inWindows(
+  { device, model, slabs }: Predicting,
+  ids: Uint16Array | Uint32Array,
+  windows: readonly Window[],
+) {
+  const first = windows[0]!;
+  const length = first.end - first.begin;
+  const rows = Math.min(windows.length, Math.max(1, Math.floor(BATCH_TOKENS / length)));
+  const asked = windows.map(({ begin, end, from }) => ({
+    ids: ids.subarray(begin, end + 1),
+    from: from - begin,
+    where: "the text",
+  }));
+  for await (const found of likelihoods({ device, model, slabs, rows, length }, asked)) {
+    expectFinite(-found[1].logLikelihood, "the text");
+    yield found;
+  }
 }
 
 /**

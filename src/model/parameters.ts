@@ -12,7 +12,7 @@ export interface ParameterSpec {
   /** Weight decay applies: matrices only, as GPT-2 and nanoGPT do it. */
   readonly decay: boolean;
   /** What it is to quantisation: the matrix of a linear layer inside the blocks, or a table of one row a token. */
-  readonly role?: "linear" | "table";
+  readonly role?: "linear" | "table" | undefined;
 }
 
 export interface Parameter extends ParameterSpec {

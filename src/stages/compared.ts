@@ -73,7 +73,7 @@ export interface ComparedOptions<T> {
   readonly method: Method<T>;
   readonly shown: Answering;
   /** Made part of the run's fingerprints. */
-  readonly fingerprints?: Readonly<Record<string, string>>;
+  readonly fingerprints?: Readonly<Record<string, string>> | undefined;
   /** Lines before the first step: what was measured, on what, and the steps of an epoch. */
   start(found: Readonly<Record<string, number>>, stepsPerEpoch: number, measured: readonly T[]): readonly string[];
   /** Disposed of with the stage. */

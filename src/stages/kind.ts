@@ -7,6 +7,7 @@ import type { Model } from "../model/model";
 import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
 import type { Tokenizer } from "../text/tokenizer";
+import type { Watch } from "../train/watch";
 import type { MemoryOptions } from "./memory";
 
 export interface Kind<C> {
@@ -63,6 +64,7 @@ export interface RunContext {
   readonly console: Reporter;
   readonly signal: AbortSignal;
   readonly hold?: (() => Disposable) | undefined;
+  readonly watch?: Watch | undefined;
   /** The stage's folder. */
   readonly directory: string;
   /** It is begun anew: nothing is taken from what it has made before. */

@@ -99,7 +99,11 @@ function fromLibrary(file: TokenizerFile, where: string): Codec {
   // A byte-order mark is a character like any other.
   for (const part of partsOf(decoder))
     if ("text_decoder" in part) part.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  if (decoder) decoder.added_tokens = file.added.map((token) => new AddedTokenOfLibrary(token));
+  if (decoder)
+    decoder.added_tokens = file.added.map(
+      ({ normalized, ...token }) =>
+        new AddedTokenOfLibrary({ ...token, ...(normalized !== undefined && { normalized }) }),
+    );
   const { type, byte_fallback: fallsBack, end_of_word_suffix: suffix, unk_token: unknownToken } = file.model;
   const unknown = model.unk_token_id;
   // Where nothing stands for the unknown, the library leaves it out.

@@ -13,6 +13,7 @@ import { beginning, type Progress, type Speed, statusLine, stopwatch, told } fro
 import { resume } from "./resume";
 import type { Training } from "./settings";
 import type { Batch, Stage } from "./stage";
+import type { Watch } from "./watch";
 import { alone, type World } from "./world";
 
 export interface Fit {
@@ -26,6 +27,7 @@ export interface Fit {
   readonly signal: AbortSignal;
   /** Called when there is something to save: from then on signals abort `signal`, and do not end the program at once. */
   readonly hold?: (() => Disposable) | undefined;
+  readonly watch?: Watch | undefined;
   readonly world?: World;
 }
 
@@ -37,7 +39,7 @@ export interface Outcome {
 /** Trains a stage from its latest checkpoint, if it has one, to its last step. Every step is a function of (seed, step). */
 export async function fit(
   stage: Stage,
-  { name, device, settings, directory, console, signal, hold, world = alone }: Fit,
+  { name, device, settings, directory, console, signal, hold, watch, world = alone }: Fit,
 ): Promise<Outcome> {
   const { optim, evaluate, save, samples, logEvery } = settings;
   const { steps } = stage;
@@ -135,14 +137,16 @@ export async function fit(
     progress = { ...progress, seconds: clock.seconds() };
     if (!logged) return;
     if (done > first + 1) speed = clock.lap(progress);
-    metrics.write(done, {
+    const values = {
       ...Object.fromEntries(stage.names.map((name, i) => [name, sums[i]!])),
       learning_rate: rate,
       grad_norm: norm,
       num_tokens: progress.tokens,
       ...host,
       tokens_per_second: speed.tokens,
-    });
+    };
+    metrics.write(done, values);
+    watch?.step({ stage: name, step: done, steps, metrics: values });
     console.status(statusLine(name, { done, steps, loss: sums[0]!, rate, norm, speed }));
   }
 
@@ -176,6 +180,7 @@ export async function fit(
     progress = { ...progress, evaluated: step, worse: better ? 0 : progress.worse + 1 };
     if (better) progress = { ...progress, best: { ...found, step } };
     metrics.write(step, found.values);
+    watch?.evaluation({ stage: name, step, steps, metrics: found.values, best: better });
     console.note(`${name}  step ${step}/${steps}  ${told(found.values)}${better ? "  best" : ""}`);
     return better;
   }
