@@ -2,12 +2,19 @@
  * `npm run demo`: the whole path, then its page and a short chat; `-- --quick`: only the first minute of it. Whatever else is given goes to
  * `dawngrad run`, such as --out FOLDER or --device cpu. Run again it goes on where it was.
  */
-const given = process.argv.slice(2);
-const quick = given.includes("--quick");
-const rest = given.filter((word) => word !== "--quick");
+import { parseArgs } from "node:util";
+
+const words = process.argv.slice(2);
+const quick = words.includes("--quick");
+const rest = words.filter((word) => word !== "--quick");
 const config = quick ? "configs/tales.toml" : "configs/demo.toml";
-const at = rest.findIndex((word) => /^--out(=|$)/.test(word));
-const out = at < 0 ? `runs/${quick ? "tales" : "demo"}` : (rest[at]!.split("=")[1] ?? rest[at + 1]!);
+const given = parseArgs({ args: rest, options: { out: { type: "string" } }, strict: false, allowPositionals: true });
+const out = String(given.values.out ?? `runs/${quick ? "tales" : "demo"}`);
+
+let child: Bun.Subprocess | undefined;
+// A Ctrl-C goes to both; this one waits until what was trained is saved.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => child?.kill("SIGTERM"));
 
 await dawngrad(["run", config, ...rest]);
 if (!quick) {
@@ -22,16 +29,11 @@ if (!quick) {
 
 /** Ends this program as it has ended, where it failed or was interrupted. */
 async function dawngrad(words: readonly string[], input?: string): Promise<void> {
-  const child = Bun.spawn([process.execPath, "src/main.ts", ...words], {
+  child = Bun.spawn([process.execPath, "src/main.ts", ...words], {
     stdin: input === undefined ? "inherit" : new TextEncoder().encode(input),
     stdout: "inherit",
     stderr: input === undefined ? "inherit" : "ignore",
   });
-  // A Ctrl-C goes to both; this one waits until what was trained is saved.
-  process.on("SIGINT", () => {});
-  process.once("SIGTERM", () => child.kill("SIGTERM"));
   const code = await child.exited;
   if (code !== 0) process.exit(code);
 }
-
-export {};

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../errors";
 import { writeAside } from "../files";
+import { mayColour } from "../log/console";
 import { pointsIn, readRun } from "../report/run";
 import { type Series, thinned } from "../report/series";
 import { svgOf } from "../report/svg";
@@ -62,8 +63,8 @@ export default defineCommand({
       print(`${args.out}\n`);
       return;
     }
-    const { columns = 80, isTTY } = process.stdout;
-    const colour = isTTY === true && !process.env.NO_COLOR;
+    const { columns = 80 } = process.stdout;
+    const colour = mayColour(process.stdout);
     print(`${terminalChart(chart, { columns: Math.min(columns, 120), colour }).join("\n")}\n`);
   },
 });

@@ -1,7 +1,7 @@
 /** What a stage has gained: held-out figures before it and after it. */
 import { aligned } from "../log/aligned";
-import { duration } from "../log/console";
-import { megabytes, number, told } from "./measured";
+import { duration, memory } from "../log/console";
+import { number, told } from "./measured";
 import type { RunReport, StageReport } from "./run";
 
 export interface Gain {
@@ -50,7 +50,7 @@ export function gainsOf(stage: StageReport): Gain[] {
   if (quantised) {
     const { bytes, measured, scheme } = quantised;
     return [
-      { figure: `size in ${scheme}`, before: megabytes(bytes.before), after: megabytes(bytes.after) },
+      { figure: `size in ${scheme}`, before: memory(bytes.before), after: memory(bytes.after) },
       ...(measured
         ? [
             {

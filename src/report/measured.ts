@@ -1,5 +1,6 @@
 /** What stages leave that measure or make smaller, as far as a report needs it; and what is told of that in tables. */
 import { z } from "zod";
+import { memory } from "../log/console";
 
 export interface Table {
   readonly title: string;
@@ -41,14 +42,12 @@ export function number(value: number): string {
   return Math.abs(value) >= 1e-3 || value === 0 ? value.toPrecision(4) : value.toExponential(2);
 }
 
-export const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
 export function quantisedTable({ bytes, measured, scheme }: Quantised): Table {
   return {
     title: `${scheme}, before and after`,
     head: ["", "before", "after"],
     rows: [
-      ["size", megabytes(bytes.before), `${megabytes(bytes.after)} (${(bytes.after / bytes.before).toFixed(3)})`],
+      ["size", memory(bytes.before), `${memory(bytes.after)} (${(bytes.after / bytes.before).toFixed(3)})`],
       ...(measured
         ? [
             [`perplexity of ${measured.data}`, number(measured.perplexity.before), number(measured.perplexity.after)],

@@ -1,9 +1,9 @@
 /** A run on one page that asks nobody else: a function of the run's folder alone. */
-import { duration } from "../log/console";
+import { duration, memory } from "../log/console";
 import { escaped } from "./escape";
 import { changesOf, type Gain, gainsOf, secondsOf } from "./gains";
 import { graphSvg } from "./graph";
-import { megabytes, number, quantisedTable, resultsTable, type Table } from "./measured";
+import { number, quantisedTable, resultsTable, type Table } from "./measured";
 import type { RunReport, Sample, StageReport } from "./run";
 import { type Chart, chartsOf } from "./series";
 import style from "./style.css" with { type: "text" };
@@ -28,7 +28,8 @@ ${sections.join("\n")}
 }
 
 /** One sentence: how many stages, how long, on what. */
-function summary({ stages, program }: RunReport): string {
+function summary({ stages }: RunReport): string {
+  const program = stages.find((stage) => stage.program !== null)?.program;
   const finished = stages.filter(({ state }) => state === "finished").length;
   const devices = [...new Set(stages.flatMap(({ device }) => device ?? []))];
   const whole =
@@ -64,7 +65,7 @@ function overview({ stages }: RunReport): string {
       const from = [...new Set(stage.reads.map(({ name }) => name))].join(", ");
       const size = [
         speeds.length > 0 ? Math.round(speeds[speeds.length >> 1]!).toLocaleString("en") : "",
-        stage.bytes === null ? "" : megabytes(stage.bytes),
+        stage.bytes === null ? "" : memory(stage.bytes),
         seconds === null ? stage.state : duration(seconds),
       ];
       const [first, ...more] = gainsOf(stage);

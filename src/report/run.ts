@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { foldersIn } from "../app/stage-file";
 import { messageOf, UserError } from "../errors";
+import { checkpointsIn } from "../train/checkpoints";
 import { RESULTS_FILE, RUN_FILE, STAGE_FILE } from "../train/run-folder";
 import { type Quantised, quantised, type Result, results } from "./measured";
 
@@ -27,6 +28,8 @@ export interface StageReport {
   readonly data: readonly string[];
   /** Stages and models that it reads, each with what for. */
   readonly reads: readonly { readonly key: string; readonly name: string }[];
+  /** The version that made it. */
+  readonly program: string | null;
   readonly device: string | null;
   readonly began: Date | null;
   readonly finished: Date | null;
@@ -42,7 +45,6 @@ export interface StageReport {
 export interface RunReport {
   readonly name: string;
   readonly folder: string;
-  readonly program: string | null;
   readonly stages: readonly StageReport[];
   /** What could not be read, a sentence each. */
   readonly notes: readonly string[];
@@ -81,25 +83,16 @@ export function readRun(folder: string): RunReport {
     });
   if (!found) notes.push(`${RUN_FILE} is missing or of another version: stages are told by their folders`);
   const told = stages.map(({ name, kind }) => readStage(join(folder, name), name, kind, notes));
-  return { name: found?.name ?? folder, folder, program: programOf(folder, stages), stages: told, notes };
-}
-
-function programOf(folder: string, stages: readonly { readonly name: string }[]): string | null {
-  for (const { name } of stages) {
-    const path = join(folder, name, STAGE_FILE);
-    const made = existsSync(path) ? parsed(path, stageFile, [])?.made : undefined;
-    if (made) return made.program;
-  }
-  return null;
+  return { name: found?.name ?? folder, folder, stages: told, notes };
 }
 
 function readStage(folder: string, name: string, kind: string, notes: string[]): StageReport {
   const path = join(folder, STAGE_FILE);
-  const file = existsSync(path) ? parsed(path, stageFile, notes) : null;
+  const read = <T>(path: string, schema: z.ZodType<T>) => (existsSync(path) ? parsed(path, schema, notes) : null);
+  const file = read(path, stageFile);
   const parts = Object.entries(file?.parts ?? {});
   const under = (prefix: string) => parts.filter(([key]) => key.startsWith(prefix));
   const { made } = file ?? {};
-  const read = <T>(path: string, schema: z.ZodType<T>) => (existsSync(path) ? parsed(path, schema, notes) : null);
   const points = pointsIn(join(folder, "metrics.jsonl"), notes);
   if (file && points.length === 0 && existsSync(join(folder, "checkpoints.json")))
     notes.push(`${name} has no metrics: metrics.jsonl is missing or empty`);
@@ -112,6 +105,7 @@ function readStage(folder: string, name: string, kind: string, notes: string[]):
     reads: under("reads ")
       .map(([key]) => /^reads (.*?)(?:: (.*))?$/s.exec(key)!)
       .flatMap(([, key, of]) => (of === undefined ? [] : [{ key: key!, name: of }])),
+    program: made?.program ?? null,
     device: made?.device ?? null,
     began: made ? new Date(made.began) : null,
     finished: made?.finished === undefined ? null : new Date(made.finished),
@@ -174,10 +168,7 @@ function samplesIn(folder: string): Sample[] {
 }
 
 function weightsIn(folder: string): number | null {
-  const steps = foldersIn(existsSync(folder) ? folder : "")
-    .filter((name) => /^step-\d+$/.test(name))
-    .sort();
-  for (const name of [steps.at(-1), "model"]) {
+  for (const name of [checkpointsIn(folder)[0], "model"]) {
     const path = join(folder, name ?? "", "model.safetensors");
     if (name && existsSync(path)) return statSync(path).size;
   }

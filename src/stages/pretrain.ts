@@ -103,8 +103,7 @@ export async function build(config: PretrainConfig, context: Context, other?: Ot
     step: microBatches,
     evaluate: async (signal) => lossAsEvaluation(await held.loss(signal)),
     async start() {
-      if (validation.length === 0) return { lines: [], held: null };
-      const found = lossAsEvaluation(await held.loss(signal));
+      const found = validation.length > 0 ? lossAsEvaluation(await held.loss(signal)) : null;
       if (!found) return { lines: [], held: null };
       const guessing = `${Math.log(tokenizer.size).toFixed(4)}, that of guessing among ${tokenizer.size} tokens`;
       const should = context.base === null ? `a new model has about ${guessing}` : `it is to be well below ${guessing}`;
