@@ -29,5 +29,5 @@ export async function startRun(
   }
   if (config.stage.length === 1) return;
   print(`\n${gainLines(readRun(directory)).join("\n")}\n\n`);
-  console.note(`dawngrad report ${directory} shows it on a page, dawngrad chat --model ${directory} talks with it`);
+  console.note(`dawngrad report ${directory} shows it on a page`);
 }
