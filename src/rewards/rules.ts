@@ -132,7 +132,7 @@ function judged(columns: Columns, passes: (expected: string) => boolean): number
 
 /** The answers that a record expects. */
 export function expectedIn(columns: Columns): readonly string[] {
-  for (const name of ["answers", "answer", "output", "completion", "response"]) {
+  for (const name of ["answers", "answer", "output", "completion", "response", "chosen"]) {
     const value = columns[name];
     const list = (Array.isArray(value) ? value : [value]).flatMap((one) =>
       typeof one === "string" ? [one] : typeof one === "number" ? [String(one)] : [],

@@ -66,7 +66,7 @@ export async function openReference(
       const scoring = { device, model, slabs: [weights], rows, length };
       const { values, kept } = await referenceLogProbs({ ...scoring, weights, console, name }, asked);
       if (kept > 0)
-        console.note(`${name}: ${kept} of ${asked.length} log-probabilities of the reference were kept on disk`);
+        console.note(`${name}: ${kept} of ${asked.length} log-probabilities of the reference were known from disk`);
       return values;
     },
     [Symbol.dispose]() {

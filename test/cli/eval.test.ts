@@ -27,7 +27,16 @@ beforeAll(() => {
   writeFileSync(at("empty.jsonl"), "");
   writeFileSync(at("broken.jsonl"), '{"text":"one two"}\n{"text":"one\n');
   writeFileSync(at("questions.jsonl"), lines([1, 2, 3].map((n) => ({ prompt: `The ferry ${n}`, completion: "left" }))));
+  writeFileSync(at("pairs.jsonl"), lines([{ instruction: "Go?", chosen: "Yes.", rejected: "No." }]));
   writeFileSync(at("rule.ts"), "export const score = (_, answer) => answer.length % 2;");
+});
+
+test("pairs are questions, of which the chosen answer is the expected one", async () => {
+  const words = ["--data", at("pairs.jsonl"), "--max-tokens", "4", "--template", "chat"];
+  const [byRule, byAnswer] = [await run("rule", ...words, "--rule", "exact"), await run("answers", ...words)];
+  expect([byRule.code, byAnswer.code]).toEqual([0, 0]);
+  expect(byRule.stdout).toMatch(/^score +0\.000 .*1 answer/);
+  expect(byAnswer.stdout).toMatch(/^exact match +0\.0%/);
 });
 
 describe("eval choice", () => {

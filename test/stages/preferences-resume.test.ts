@@ -165,7 +165,7 @@ test("the reference is computed once, kept by row, and computed again for what h
     using folder = temporaryFolder();
     const notes: string[] = [];
     await train(folder.path, "dpo", { optim: { steps: 1 }, ...given }, { notes, seed });
-    return Number(notes.find((note) => note.includes("kept on disk"))?.match(/(\d+) of/)?.[1] ?? 0);
+    return Number(notes.find((note) => note.includes("known from disk"))?.match(/(\d+) of/)?.[1] ?? 0);
   };
   // Validation asks for the same pairs again: each is computed once.
   expect(await kept({})).toBe(28);

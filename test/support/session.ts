@@ -19,11 +19,11 @@ export function partsOf(page: string): Part[] {
   return parts;
 }
 
-/** A line without its numbers, which differ from machine to machine, and its times. */
+/** A line without its numbers and times, which are another machine's. */
 export function form(line: string): string {
   return line
-    .replace(/\d+(m|h)\d+s|[\d.]+ (s|ms)\b/g, "TIME")
-    .replace(/[-+]?\d+(\.\d+)?(e[-+]\d+)?/g, "N")
+    .replace(/(\d+h)?(\d+m)?\d+s\b/g, "TIME")
+    .replace(/[-+]?\d+(\.\d+)?(e[-+]\d+)?[kM]?\b/g, "N")
     .replace(/\s+/g, " ")
     .trim();
 }

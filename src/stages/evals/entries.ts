@@ -42,13 +42,13 @@ export const perplexity = z.strictObject({
 });
 
 export const answers = z.strictObject({
-  data: data("instructions or conversations"),
+  data: data("instructions, conversations, or pairs, of which the chosen answer is the expected one"),
   ...asked.shape,
   ownHistory: z.boolean().default(false).meta({ description: "later turns follow the model's own answers" }),
 });
 
 export const byRule = z.strictObject({
-  data: data("instructions, conversations or prompts"),
+  data: data("instructions, conversations, pairs or prompts"),
   rule,
   ...asked.shape,
   temperature: temperature(0),
