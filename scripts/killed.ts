@@ -19,8 +19,8 @@ try {
   await run(alone);
   console.log(`left alone: ${took(start)}`);
   const again = performance.now();
-  // A leg of a random length: a kill takes back what was done since the last checkpoint, so legs are a little longer than their share.
-  const longest = (2.4 * Number(seconds)) / Number(kills);
+  // Legs of a random length, in the mean their share of the run and what a kill takes back: a start, and the steps since the last checkpoint.
+  const longest = 2 * (Number(seconds) / Number(kills) + 5);
   let killings = 0;
   for (let i = 0; i < Number(kills); i++) {
     const after = 0.5 + random() * longest;

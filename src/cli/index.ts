@@ -56,7 +56,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       print(`${manifest.version}\n`);
       return;
     }
-    const { command, parent, rest } = await find(argv);
+    const { command, parent, rest } = await commandAt(argv);
     const help = argv.length === 0 || (command.subCommands && ["--help", "-h"].includes(rest[0] ?? ""));
     const words = help ? null : command.subCommands ? [] : readWords((command.args ?? {}) as ArgsDef, rest);
     if (words === null) {
@@ -71,14 +71,14 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-interface Found {
+export interface Found {
   readonly command: CommandDef;
   readonly parent?: CommandDef;
   readonly rest: readonly string[];
 }
 
 /** The command that the first words name, and the words after them. */
-async function find(argv: readonly string[]): Promise<Found> {
+export async function commandAt(argv: readonly string[]): Promise<Found> {
   let found: Found = { command: root as CommandDef, rest: argv };
   for (;;) {
     const subs = (found.command.subCommands ?? {}) as Record<string, CommandDef | (() => Promise<CommandDef>)>;
