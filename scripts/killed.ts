@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 
 const [config = "configs/demo.toml", kills = "20", seconds = "180", seed = "1"] = process.argv.slice(2);
-const TIMES = /per_second|seconds|^time\/|mtimeMs/;
+const TIMES = /per_second|seconds|^time\/|mtimeMs|^began$|^finished$/;
 const folder = mkdtempSync(join(tmpdir(), "dawngrad-killed-"));
 let state = Number(seed);
 

@@ -136,6 +136,21 @@ describe("a pipeline in an empty folder", () => {
     expect(stderr).not.toContain("step 1/30");
     expect(code).toBe(0);
   });
+  test("its page and its curves are drawn", async () => {
+    const page = await run(["report", "whole"]);
+    expect(page).toMatchObject({ stdout: `${join("whole", "report.html")}\n`, stderr: "", code: 0 });
+    const html = readFileSync(join(folder, "whole", "report.html"), "utf8");
+    expect(html).toContain("<svg");
+    expect(html).toContain("pretrain");
+    const chart = await run(["plot", "whole", "--metric", "loss"]);
+    expect(chart.stdout).toContain("loss");
+    expect(chart.code).toBe(0);
+  });
+  test("the demo's config is inside, with its data", async () => {
+    const { stdout, code } = await run(["run", "configs/demo.toml", "--plan"]);
+    expect(stdout).toContain("stage 14: students (eval)");
+    expect(code).toBe(0);
+  });
   test.each(["SIGKILL", "SIGINT"] as const)(
     "cut off by %s and resumed, it repeats every later loss bit for bit",
     async (signal) => {
