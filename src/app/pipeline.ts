@@ -9,6 +9,7 @@ import { readConfig } from "../formats/checkpoint";
 import { sampling } from "../generate/sampling";
 import type { Reporter } from "../log/console";
 import { kindOf } from "../stages";
+import { checkpointsIn } from "../train/checkpoints";
 import { lockFolder, unwritable } from "../train/lock";
 import { RUN_FILE } from "../train/run-folder";
 import type { Watch } from "../train/watch";
@@ -100,12 +101,14 @@ export async function runPipeline(config: Config, options: RunOptions): Promise<
     try {
       await expectParents(node, chosen, scene);
       const told = { ...place, console: whole.begin(node.name) };
+      // The rest of a stage says nothing of how long a whole one takes here.
+      const part = checkpointsIn(join(directory, node.name)).length > 0;
       const outcome = await runStage(node, scene, told, choice.fresh === true);
       if (outcome === "interrupted" || signal.aborted) {
         if (choice.fresh) console.note("leave out --fresh to go on with what was saved");
         return "interrupted";
       }
-      whole.end(node.name, outcome === "finished");
+      whole.end(node.name, outcome === "finished" && !part);
       // For those that stand on it, also where they are finished and it was made anew.
       if (nodes.some((other) => parentsOf(other).includes(node))) await mergedStage(node.name, place);
     } catch (error) {

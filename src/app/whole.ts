@@ -4,7 +4,7 @@ import { duration, type Reporter } from "../log/console";
 export interface Whole {
   /** A stage begins: what it says goes through this. */
   begin(name: string): Reporter;
-  /** It is finished; `worked`: it was not finished before. */
+  /** It is finished; `worked`: it was done here from its beginning. */
   end(name: string, worked: boolean): void;
 }
 

@@ -29,11 +29,12 @@ export function graphSvg(stages: readonly StageReport[], lineOf: (stage: StageRe
     const sources = new Set(reads.map(({ name: of }) => of).filter((of) => of !== name && places.has(of)));
     return [...sources].map((of) => arrow(places.get(of)!, places.get(name)!));
   });
+  const [width, height] = [right! + WIDTH + 4, bottom! + HEIGHT + GAP_Y + 4];
   const boxes = stages.map((stage) => {
     const [x, y] = places.get(stage.name)!;
     return `<a href="#${encodeURIComponent(stage.name)}"><g class="${stage.state.replaceAll(" ", "-")}"><rect x="${x}" y="${y}" width="${WIDTH}" height="${HEIGHT}" rx="8"/><text x="${x + 12}" y="${y + 22}" class="name">${escaped(stage.name)}<tspan class="kind"> ${escaped(stage.kind === stage.name ? "" : stage.kind)}</tspan></text><text x="${x + 12}" y="${y + 40}" class="line">${escaped(cut(lineOf(stage)))}</text></g></a>`;
   });
-  return `<svg class="graph" viewBox="-2 -2 ${right! + WIDTH + 4} ${bottom! + HEIGHT + 4}" width="${right! + WIDTH + 4}" role="img" aria-label="the stages and what they read">${arrows.join("")}${boxes.join("")}</svg>`;
+  return `<svg class="graph" viewBox="-2 -2 ${width} ${height}" width="${width}" role="img" aria-label="the stages and what they read">${arrows.join("")}${boxes.join("")}</svg>`;
 }
 
 /** What a box has room for. */

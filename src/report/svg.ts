@@ -43,7 +43,7 @@ export async function svgOf({ title, x, series }: Chart, { width, height }: Size
       title: { text: title, textStyle: { color: "currentColor", fontSize: 13, fontWeight: 600 }, left: 0, top: 0 },
       legend:
         series.length > 1
-          ? { left: 0, top: 18, icon: "rect", itemWidth: 12, itemHeight: 3, textStyle: muted }
+          ? { left: 0, top: 18, icon: "rect", itemWidth: 12, itemHeight: 3, itemGap: 20, textStyle: muted }
           : undefined,
       grid: { left: 8, right: 12, top: series.length > 1 ? 46 : 34, bottom: 8 },
       xAxis: {
