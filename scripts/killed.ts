@@ -1,16 +1,21 @@
 /**
  * A run that is killed (`kill -9`) at random moments, each time followed by the same command, against one that is left alone: every weight, every
- * moment of an optimizer, every metric and every answer must be equal, bit for bit; only times may differ. Arguments: a config (configs/demo.toml),
- * how often (20), the seconds that the run takes undisturbed (180), a seed (1). What is found belongs into docs/log.md.
+ * moment of an optimizer, every metric and every answer must be equal, bit for bit; only times may differ. The moments are uniform over the run's
+ * progress, by what its `[seconds]` say of its stages. Arguments: a config (configs/demo.toml), how often (20), a seed (1). What is found belongs
+ * into docs/log.md.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { readConfigFile } from "../src/app/config-file";
 
-const [config = "configs/demo.toml", kills = "20", seconds = "180", seed = "1"] = process.argv.slice(2);
+const [config = "configs/demo.toml", kills = "20", seed = "1"] = process.argv.slice(2);
 const TIMES = /per_second|seconds|^time\/|mtimeMs|^began$|^finished$/;
 const folder = mkdtempSync(join(tmpdir(), "dawngrad-killed-"));
+const { stage, seconds } = await readConfigFile(config);
+const lasting = stage.map(({ kind, name = kind }) => seconds[name] ?? 1);
+const whole = lasting.reduce((a, b) => a + b, 0);
 let state = Number(seed);
 
 try {
@@ -19,45 +24,51 @@ try {
   await run(alone);
   console.log(`left alone: ${took(start)}`);
   const again = performance.now();
-  // Legs of a random length, in the mean their share of the run and what a kill takes back: a start, and the steps since the last checkpoint.
-  const longest = 2 * (Number(seconds) / Number(kills) + 5);
+  const moments = Array.from({ length: Number(kills) }, random).sort((a, b) => a - b);
   let killings = 0;
-  for (let i = 0; i < Number(kills); i++) {
-    const after = 0.5 + random() * longest;
-    const { alive, doing } = await run(killed, after);
-    if (!alive) break;
-    killings++;
-    console.log(`kill ${killings} after ${after.toFixed(1)} s: ${doing}`);
+  for (const moment of moments) {
+    const { alive, doing } = await run(killed, moment);
+    if (alive) console.log(`kill ${++killings} at ${(100 * moment).toFixed(1)}%: ${doing}`);
   }
   await run(killed);
   console.log(`killed ${killings} times: ${took(again)}`);
   const differing = [...different(alone, killed)];
   for (const path of differing) console.log(`differs: ${path}`);
   console.log(`${[...files(alone)].length} files compared, ${differing.length} differ`);
-  process.exitCode = differing.length || killings < Number(kills) ? 1 : 0;
+  process.exitCode = differing.length > 0 || killings < Number(kills) ? 1 : 0;
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Runs the config, and kills it after so many seconds; says what it was doing. */
-async function run(out: string, killAfter?: number): Promise<{ readonly alive: boolean; readonly doing: string }> {
+/** Runs the config; kills it soon after it has come so far, from 0 to 1, and says what it was doing then. */
+async function run(out: string, until?: number): Promise<{ readonly alive: boolean; readonly doing: string }> {
   const child = Bun.spawn([process.execPath, "src/main.ts", "run", config, "--out", out], {
     stdout: "ignore",
     stderr: "pipe",
   });
-  let alive = false;
-  const timer =
-    killAfter === undefined
-      ? undefined
-      : setTimeout(() => {
-          alive = true;
-          child.kill("SIGKILL");
-        }, killAfter * 1000);
-  const lines = (await child.stderr.text()).trim().split("\n");
+  let [alive, doing, said] = [false, "", ""];
+  for await (const part of child.stderr.pipeThrough(new TextDecoderStream())) {
+    said += part;
+    const lines = said.split("\n");
+    doing = lines.at(-2) ?? doing;
+    if (until === undefined || alive || !lines.some((line) => (cameTo(line) ?? 0) >= until)) continue;
+    alive = true;
+    // Not at a line's end, but somewhere behind it.
+    setTimeout(() => child.kill("SIGKILL"), 400 * random());
+  }
   const code = await child.exited;
-  clearTimeout(timer);
-  if (!alive && code !== 0) throw new Error(`ended with ${code}:\n${lines.slice(-5).join("\n")}`);
-  return { alive: alive && code !== 0, doing: lines.at(-1)!.slice(0, 100) };
+  if (!alive && code !== 0) throw new Error(`ended with ${code}:\n${said.slice(-1000)}`);
+  return { alive: child.signalCode === "SIGKILL", doing: doing.slice(0, 100) };
+}
+
+/** How far a run has come, from 0 to 1, by a line of its progress. */
+function cameTo(line: string): number | null {
+  const at = /^\[(\d+)\/\d+.*?\]/.exec(line);
+  if (!at) return null;
+  const index = Number(at[1]) - 1;
+  const step = /step (\d+)\/(\d+)/.exec(line);
+  const share = step ? Number(step[1]) / Number(step[2]) : 0;
+  return (lasting.slice(0, index).reduce((a, b) => a + b, 0) + share * lasting[index]!) / whole;
 }
 
 function* files(run: string): Generator<string> {

@@ -1,13 +1,14 @@
 /** The tokenizer that a run trains for its new models, kept in its folder and made again where its text or its settings change. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { readText } from "../data/corpus";
 import { UserError } from "../errors";
-import { writeAside } from "../files";
+import { writeAside, writeTextAside } from "../files";
 import { corpusOf } from "../stages";
 import { characterTraining } from "../text/characters";
 import { loadTokenizer, type Tokenizer, writeTokenizer } from "../text/tokenizer";
 import { patiently } from "../tick";
-import { STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
+import { MEASURED_FILE, STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
 import { makeRoom } from "./aside";
 import { tokenizerSchema } from "./config";
 import { type Before, type Decision, decision } from "./decide";
@@ -83,9 +84,26 @@ export async function runTokenizer(scene: Before): Promise<RunTokenizer> {
     ? finish(folder)
     : writeAside(folder, async (temporary) => {
         await writeTokenizer(temporary, files);
+        await measure(temporary, scene);
         return finish(temporary);
       }));
   return { output, open: () => loadTokenizer(folder) };
+}
+
+/** Characters of the text that it is measured on: its end. */
+const MEASURED = 65_536;
+
+/** Writes how many bytes of its text a token stands for; where it was trained on none, nothing. */
+async function measure(folder: string, { config, console }: Before): Promise<void> {
+  const { tokenizer: wanted, stage } = config;
+  if (wanted.kind === "file" || "alphabet" in wanted) return;
+  const path = corpusOf(stage).at(-1)!;
+  const text = await readText(await locateData(path, console), path);
+  // Not from the midst of a character on.
+  const end = text.slice(-MEASURED).replace(/^[\uDC00-\uDFFF]/, "");
+  const tokens = (await loadTokenizer(folder)).encode(end).length;
+  const bytesPerToken = Buffer.byteLength(end) / Math.max(1, tokens);
+  writeTextAside(join(folder, MEASURED_FILE), `${JSON.stringify({ bytesPerToken })}\n`);
 }
 
 /** What stands in the way was not made here, and is not to be removed. */

@@ -1,6 +1,7 @@
 /** What a stage has gained: held-out figures before it and after it. */
 import { aligned } from "../log/aligned";
 import { duration, memory } from "../log/console";
+import { TOKENIZER_FOLDER } from "../train/run-folder";
 import { number, told } from "./measured";
 import type { RunReport, StageReport } from "./run";
 
@@ -83,13 +84,25 @@ function compared(results: StageReport["results"]): Gain[] {
   });
 }
 
+/** Of the run's own tokenizer, beside one of bytes; empty where it has none. */
+export function tokenizerGain({ bytesPerToken }: RunReport): Gain[] {
+  return bytesPerToken === null ? [] : [{ figure: "bytes a token", before: number(1), after: number(bytesPerToken) }];
+}
+
 export function secondsOf({ began, finished }: StageReport): number | null {
   return began && finished ? (finished.getTime() - began.getTime()) / 1000 : null;
 }
 
 /** A line each, for a terminal: every stage with what it has gained. */
-export function gainLines({ stages }: RunReport): string[] {
-  const rows = stages.flatMap((stage) => {
+export function gainLines(run: RunReport): string[] {
+  const tokenizer = tokenizerGain(run).map(({ figure, before, after }) => [
+    TOKENIZER_FOLDER,
+    figure,
+    before,
+    after,
+    "",
+  ]);
+  const rows = run.stages.flatMap((stage) => {
     const seconds = secondsOf(stage);
     const time = seconds === null ? stage.state : duration(seconds);
     const gains = gainsOf(stage);
@@ -102,5 +115,5 @@ export function gainLines({ stages }: RunReport): string[] {
       i === 0 ? time : "",
     ]);
   });
-  return aligned([["stage", "held out", "before", "after", "time"], ...rows]);
+  return aligned([["stage", "held out", "before", "after", "time"], ...tokenizer, ...rows]);
 }

@@ -1,7 +1,7 @@
 /** A run on one page that asks nobody else: a function of the run's folder alone. */
 import { duration, memory } from "../log/console";
 import { escaped } from "./escape";
-import { changesOf, type Gain, gainsOf, secondsOf } from "./gains";
+import { changesOf, type Gain, gainsOf, secondsOf, tokenizerGain } from "./gains";
 import { graphSvg } from "./graph";
 import { number, quantisedTable, resultsTable, type Table } from "./measured";
 import type { RunReport, Sample, StageReport } from "./run";
@@ -55,26 +55,40 @@ function graphLine(stage: StageReport): string {
 }
 
 /** Every stage, with what it has gained. */
-function overview({ stages }: RunReport): string {
+function overview(run: RunReport): string {
+  const tokenizer = tokenizerGain(run).map(({ figure, before, after }) => [
+    "tokenizer",
+    "",
+    "",
+    figure,
+    before,
+    after,
+    "",
+    "",
+    "",
+  ]);
   return table({
     title: "",
     head: ["stage", "kind", "from", "held out", "before", "after", "tokens/s", "size", "time"],
-    rows: stages.flatMap((stage) => {
-      const seconds = secondsOf(stage);
-      const speeds = stage.points.flatMap(({ values }) => values.tokens_per_second ?? []).sort((a, b) => a - b);
-      const from = [...new Set(stage.reads.map(({ name }) => name))].join(", ");
-      const size = [
-        speeds.length > 0 ? Math.round(speeds[speeds.length >> 1]!).toLocaleString("en") : "",
-        stage.bytes === null ? "" : memory(stage.bytes),
-        seconds === null ? stage.state : duration(seconds),
-      ];
-      const [first, ...more] = gainsOf(stage);
-      const cells = (gain: Gain | undefined) => [gain?.figure ?? "", gain?.before ?? "", gain?.after ?? ""];
-      return [
-        [stage.name, stage.kind, from, ...cells(first), ...size],
-        ...more.map((gain) => ["", "", "", ...cells(gain), "", "", ""]),
-      ];
-    }),
+    rows: [
+      ...tokenizer,
+      ...run.stages.flatMap((stage) => {
+        const seconds = secondsOf(stage);
+        const speeds = stage.points.flatMap(({ values }) => values.tokens_per_second ?? []).sort((a, b) => a - b);
+        const from = [...new Set(stage.reads.map(({ name }) => name))].join(", ");
+        const size = [
+          speeds.length > 0 ? Math.round(speeds[speeds.length >> 1]!).toLocaleString("en") : "",
+          stage.bytes === null ? "" : memory(stage.bytes),
+          seconds === null ? stage.state : duration(seconds),
+        ];
+        const [first, ...more] = gainsOf(stage);
+        const cells = (gain: Gain | undefined) => [gain?.figure ?? "", gain?.before ?? "", gain?.after ?? ""];
+        return [
+          [stage.name, stage.kind, from, ...cells(first), ...size],
+          ...more.map((gain) => ["", "", "", ...cells(gain), "", "", ""]),
+        ];
+      }),
+    ],
   });
 }
 

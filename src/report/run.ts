@@ -5,7 +5,7 @@ import { z } from "zod";
 import { foldersIn } from "../app/stage-file";
 import { messageOf, UserError } from "../errors";
 import { checkpointsIn } from "../train/checkpoints";
-import { RESULTS_FILE, RUN_FILE, STAGE_FILE } from "../train/run-folder";
+import { MEASURED_FILE, RESULTS_FILE, RUN_FILE, STAGE_FILE, TOKENIZER_FOLDER } from "../train/run-folder";
 import { type Quantised, quantised, type Result, results } from "./measured";
 
 export interface Point {
@@ -45,6 +45,8 @@ export interface StageReport {
 export interface RunReport {
   readonly name: string;
   readonly folder: string;
+  /** Bytes of text that a token of the run's own tokenizer stands for. */
+  readonly bytesPerToken: number | null;
   readonly stages: readonly StageReport[];
   /** What could not be read, a sentence each. */
   readonly notes: readonly string[];
@@ -63,6 +65,8 @@ const stageFile = z.looseObject({
     .optional(),
 });
 
+const tokenizerFile = z.looseObject({ bytesPerToken: z.number() });
+
 /** Throws a UserError where the folder is no run's. */
 export function readRun(folder: string): RunReport {
   const notes: string[] = [];
@@ -74,7 +78,7 @@ export function readRun(folder: string): RunReport {
   const stages =
     found?.stage ??
     foldersIn(folder)
-      .filter((name) => existsSync(join(folder, name, STAGE_FILE)) && name !== "tokenizer")
+      .filter((name) => existsSync(join(folder, name, STAGE_FILE)) && name !== TOKENIZER_FOLDER)
       .map((name) => ({ name, kind: "" }));
   if (stages.length === 0)
     throw new UserError(`${folder} is no run: it has neither ${RUN_FILE} nor a stage`, {
@@ -83,7 +87,9 @@ export function readRun(folder: string): RunReport {
     });
   if (!found) notes.push(`${RUN_FILE} is missing or of another version: stages are told by their folders`);
   const told = stages.map(({ name, kind }) => readStage(join(folder, name), name, kind, notes));
-  return { name: found?.name ?? folder, folder, stages: told, notes };
+  const measured = join(folder, TOKENIZER_FOLDER, MEASURED_FILE);
+  const tokenizer = existsSync(measured) ? parsed(measured, tokenizerFile, notes) : null;
+  return { name: found?.name ?? folder, folder, bytesPerToken: tokenizer?.bytesPerToken ?? null, stages: told, notes };
 }
 
 function readStage(folder: string, name: string, kind: string, notes: string[]): StageReport {

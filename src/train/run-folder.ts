@@ -12,6 +12,8 @@ export const TRAINING_FILE = "training.json";
 export const OPTIMIZER_FILE = "optimizer.safetensors";
 /** The tokenizer that was trained for the run. */
 export const TOKENIZER_FOLDER = "tokenizer";
+/** In its folder: how many bytes of text a token stands for. */
+export const MEASURED_FILE = "measured.json";
 /** The model that a run goes on from, where that was an adapter: merged. */
 export const BASE_FOLDER = "base";
 /** In a stage's folder: its adapter, merged, where another stage goes on from it. */
