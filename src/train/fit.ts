@@ -72,7 +72,10 @@ export async function fit(
   if (!resumed) {
     const { lines, held } = await stage.start();
     for (const line of lines) console.note(line);
-    if (held) metrics.write(0, held.values);
+    if (held) {
+      metrics.write(0, held.values);
+      watch?.evaluation({ stage: name, step: 0, steps, metrics: held.values, best: false });
+    }
     if (samples.before) await tell();
   }
   using _held = hold?.();

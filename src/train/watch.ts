@@ -14,6 +14,6 @@ export interface Watched {
 export interface Watch {
   /** Every `logEvery` steps. */
   step(watched: Watched): void;
-  /** Whether held-out data have never been predicted better. */
+  /** Also before the first step (0), which is never the best. `best`: whether held-out data have never been predicted better. */
   evaluation(watched: Watched & { readonly best: boolean }): void;
 }

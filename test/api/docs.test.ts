@@ -12,7 +12,7 @@ symlinkSync(resolve("."), join(folder.path, "node_modules", "dawngrad"), "dir");
 
 /** What each prints; the first makes the run that the others open. */
 const printed: readonly RegExp[] = [
-  /^pretrain 10\/40 loss \d\.\d{3}\n.*pretrain {\n? *validation_loss: \d.*\n?} the best so far\n.*^sft 10\/10 loss \d.*^reward \d+\/\d+ loss 0\.\d.*^finished runs\/tales \[ "pretrain", "sft", "reward" \]$/ms,
+  /^pretrain {\n? *validation_loss: 5\.\d+,?\n?} \npretrain 10\/40 loss \d\.\d{3}\n.*pretrain {\n? *validation_loss: \d.*\n?} the best so far\n.*^sft 10\/10 loss \d.*^reward \d+\/\d+ loss 0\.\d.*^finished runs\/tales \[ "pretrain", "sft", "reward" \]$/ms,
   /^\d+ Once there was a mouse\.\n(0\.\d{4} ".*"\n){3}(stop|length) \d+ .*\n4 \[ 10, 10, 10, 10 \]$/s,
   /^.+\n(stop|length)\nAbortError$/s,
   /^.*\n4 messages, the second is the answer: true$/s,
