@@ -5,7 +5,7 @@ export interface Schedule {
   /** The peak. */
   readonly lr: number;
   readonly steps: number;
-  /** Steps over which the rate rises from lr / warmup to lr. */
+  /** Steps over which the rate rises from lr / warmup to lr; below 1 the share of the steps. */
   readonly warmup: number;
   /** What the rate ends at, as a share of the peak. */
   readonly floor: number;
@@ -14,7 +14,8 @@ export interface Schedule {
 }
 
 /** The learning rate of step `step`, counted from 0. */
-export function learningRate({ kind, lr, steps, warmup, floor, decay }: Schedule, step: number): number {
+export function learningRate({ kind, lr, steps, warmup: given, floor, decay }: Schedule, step: number): number {
+  const warmup = given < 1 ? Math.round(given * steps) : given;
   if (step < warmup) return (lr * (step + 1)) / warmup;
   const progress = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
   switch (kind) {

@@ -194,7 +194,7 @@ function checkTraining(
 function expectWarmup(name: string, warmup: number, steps: number): void {
   if (warmup <= steps) return;
   throw new UserError(`${name}: optim.warmup is ${warmup}, and the stage has ${steps} steps`, {
-    hint: "the rate would never reach its peak: use a shorter warm-up or more steps",
+    hint: "the rate would never reach its peak: use a shorter warm-up, a share of the steps such as 0.05, or more steps",
     exitCode: 2,
   });
 }
@@ -264,7 +264,7 @@ function outline(
     lines: [
       line({ rows, tokens }),
       trainedLine(model, lora),
-      `${ruleNames[optim.kind]}, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup} steps of warm-up, clip ${optim.clip}`,
+      `${ruleNames[optim.kind]}, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup > 0 && optim.warmup < 1 ? `${+(100 * optim.warmup).toFixed(2)}% of the` : optim.warmup} steps of warm-up, clip ${optim.clip}`,
       `${config.validation === NO_VALIDATION ? "no evaluation" : `evaluation every ${evaluate.every} steps`}, a checkpoint every ${save.every}, ${save.keep} kept`,
       `device memory: ${memory(trainingBytes)}`,
     ],

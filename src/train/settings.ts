@@ -38,7 +38,12 @@ export const optim = z.strictObject({
     .enum(["cosine", "linear", "constant", "wsd"])
     .default("cosine")
     .meta({ description: "how the rate falls after the warm-up; wsd: warm-up, stable, decay" }),
-  warmup: z.int().min(0).default(0).meta({ description: "steps of linear warm-up" }),
+  warmup: z
+    .number()
+    .min(0)
+    .refine((value) => value < 1 || Number.isInteger(value), "expected whole steps, or a share below 1")
+    .default(0)
+    .meta({ description: "steps of linear warm-up, or below 1 the share of the steps" }),
   floor: z.number().min(0).max(1).default(0.1).meta({ description: "what the rate ends at, as a share of the peak" }),
   decay: z
     .number()

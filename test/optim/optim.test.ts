@@ -10,6 +10,13 @@ import { sample } from "../support/oracle";
 
 const base: Schedule = { kind: "cosine", lr: 1, steps: 110, warmup: 10, floor: 0.1, decay: 0.2 };
 
+test("a warm-up below 1 is a share of the steps", () => {
+  const share = { ...base, warmup: 0.1 };
+  for (const step of [0, 5, 10, 11, 60, 109])
+    expect(learningRate(share, step)).toBe(learningRate({ ...base, warmup: 11 }, step));
+  expect(learningRate({ ...base, steps: 4, warmup: 0.1 }, 0)).toBe(1);
+});
+
 describe("learning rates", () => {
   test("rise linearly over the warm-up to the peak", () => {
     const rates = Array.from({ length: 10 }, (_, step) => learningRate(base, step));
