@@ -1,8 +1,8 @@
 /** Encoding many samples with room between them, in which signals are heard. */
 import { tick } from "../tick";
 import { type EncodeOptions, type Examples, encodeSamples } from "./examples";
+import type { Loaded } from "./loaded";
 import { addReports } from "./report";
-import type { Loaded } from "./samples";
 
 /** Samples that are encoded in one go. */
 const TOGETHER = 64;

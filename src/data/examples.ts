@@ -8,9 +8,9 @@ import { type cuts, cutTo } from "./cut";
 import type { Dealt } from "./deal";
 import { endsOpen, specialsIn, withoutEnds } from "./end-tokens";
 import type { Located, Sample } from "./formats";
+import type { Loaded } from "./loaded";
 import { type Report, reportOf, stopped } from "./report";
 import type { BadRow } from "./row";
-import type { Loaded } from "./samples";
 
 export interface Example {
   readonly ids: Uint32Array;

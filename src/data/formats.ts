@@ -76,11 +76,6 @@ export function recognise(rows: readonly Row[]): Format {
   }
   const { fields, where } = rows[0]!;
   const names = Object.keys(fields);
-  if ("chosen" in fields && "rejected" in fields) {
-    throw new UserError(`${where} is a pair to prefer from (chosen, rejected), and not an example to follow`, {
-      hint: "fine-tuning needs instructions, conversations or text; pairs are for reward, dpo, kto, orpo and cpo",
-    });
-  }
   const all = [...new Set(Object.values(required).flat())];
   const meant = names.filter((name) => !all.includes(name)).flatMap((name) => nearest(name, all) ?? []);
   throw new UserError(`${where} has the fields ${names.join(", ") || "(none)"}, which is no known format`, {

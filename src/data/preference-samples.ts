@@ -1,5 +1,6 @@
 /** The preferences of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
+import type { LoadOptions } from "./loaded";
 import {
   convertPreferences,
   type LocatedPreference,
@@ -10,7 +11,6 @@ import {
 import { readRecords } from "./records";
 import { stopped } from "./report";
 import type { BadRow, Rows } from "./row";
-import type { LoadOptions } from "./samples";
 
 export interface LoadedPreferences {
   readonly format: PreferenceFormat;

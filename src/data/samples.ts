@@ -1,25 +1,11 @@
 /** The samples of a data file: its rows read and converted; what cannot be used is kept with its reason. */
 import { UserError } from "../errors";
-import { convert, type Format, type Located, recognise } from "./formats";
-import type { TreeOptions } from "./oasst";
+import { arePairs, chosenIn } from "./chosen";
+import { convert, recognise } from "./formats";
+import type { Loaded, LoadOptions } from "./loaded";
 import { readRecords } from "./records";
 import { stopped } from "./report";
-import type { BadRow, Rows } from "./row";
-
-export interface LoadOptions {
-  readonly trees: TreeOptions;
-  /** What the records are; found by their fields if absent. */
-  readonly format?: Format | undefined;
-  /** Stops at the first record that cannot be used. */
-  readonly strict: boolean;
-}
-
-export interface Loaded {
-  readonly format: Format;
-  readonly read: number;
-  readonly samples: readonly Located[];
-  readonly bad: readonly BadRow[];
-}
+import type { Rows } from "./row";
 
 /** The samples of a data file. */
 export async function loadSamples(
@@ -29,8 +15,10 @@ export async function loadSamples(
   return samplesIn(await readRecords(file, path), path, options);
 }
 
-/** The same of records that were read. */
-export function samplesIn({ rows, bad }: Rows, path: string, { format: forced, trees, strict }: LoadOptions): Loaded {
+/** The same of records that were read. Of pairs the chosen answers are examples. */
+export function samplesIn(read: Rows, path: string, { format: forced, trees, strict }: LoadOptions): Loaded {
+  const { rows, bad } = read;
+  if (forced === undefined && arePairs(rows)) return chosenIn(read, path, { trees, strict });
   const format = forced ?? recognise(rows);
   const converted = convert(rows, format, trees);
   const all = [...bad, ...converted.bad];

@@ -5,8 +5,9 @@ import { cuts } from "../data/cut";
 import { encodeAll } from "../data/encode-samples";
 import type { Example } from "../data/examples";
 import { formats } from "../data/formats";
+import type { Loaded } from "../data/loaded";
 import { addReports, reportLines } from "../data/report";
-import { type Loaded, loadSamples } from "../data/samples";
+import { loadSamples } from "../data/samples";
 import { templateFor } from "../data/template-for";
 import { percentages } from "../log/console";
 import { withTemplate } from "../text/tokenizer";
@@ -17,7 +18,7 @@ import { nothingLeft, type Read, split } from "./split";
 export const records = {
   data: z.union([z.string(), z.array(z.string()).min(1)]).meta({
     description:
-      "JSON, JSONL, CSV, TSV or Parquet (.gz too) of instructions, conversations or text; or the name of a data set",
+      "JSON, JSONL, CSV, TSV or Parquet (.gz too) of instructions, conversations, text, or pairs, of which the chosen answers are learned; or the name of a data set",
     // Its contents count, not its name.
     neutral: true,
   }),
@@ -83,7 +84,7 @@ export async function readExamples(
       : loaded.samples;
     const { examples, report } = await encode({ ...loaded, samples }, path);
     const chosen = samples.length < loaded.samples.length ? `, ${samples.length} samples chosen by seed` : "";
-    lines.push(...reportLines(report, `${path} (${loaded.format}${chosen})`));
+    lines.push(...reportLines(report, `${path} (${loaded.said ?? loaded.format}${chosen})`));
     parts.push({ examples, report });
   }
   if (parts.length > 1)

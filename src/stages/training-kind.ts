@@ -109,6 +109,10 @@ export function trainingKind<C extends TrainingConfig>({
       const { name, recompute, activations, validation } = config;
       const given = settings(config);
       expectWarmup(name, given.optim.warmup, stage.steps);
+      if (stage.steps < FEW && config.optim.steps === undefined && "epochs" in config)
+        context.console.note(
+          `${name}: only ${stage.steps} ${stage.steps === 1 ? "step" : "steps"} in all: with so few examples raise epochs, or lower batch.rows`,
+        );
       // Nothing to evaluate, and so nothing is ever due.
       const wanted = validation === NO_VALIDATION ? { ...given, evaluate: { ...given.evaluate, every: 0 } } : given;
       const shape = { rows: rowsOf(config), tokens: stage.length, recompute, activations, optimizer: given.optim.kind };
@@ -190,6 +194,9 @@ function checkTraining(
     refuse('evaluate.patience counts for nothing with validation = "none"', "leave one of them out");
   checkLora(lora, { model: modelOf(sizes), base: fresh ? null : "" });
 }
+
+/** Steps below which hardly anything is learned. */
+const FEW = 20;
 
 function expectWarmup(name: string, warmup: number, steps: number): void {
   if (warmup <= steps) return;

@@ -258,7 +258,6 @@ describe("records that cannot be used", () => {
       "file:1 has the fields instructon, result, which is no known format",
     );
     expect(thrown({ instructon: "a", result: "b" })!.hint).toBe("did you mean instruction?");
-    expect(thrown({ chosen: "a", rejected: "b" })!.message).toContain("is a pair to prefer from");
   });
   test("strict stops at the first, with its place; else they are counted", async () => {
     using folder = temporaryFolder();

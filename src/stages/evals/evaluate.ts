@@ -1,6 +1,5 @@
 /** Measuring an open model on a data file: the text that it predicts, and the answers that it gives, by the data's or by a rule. */
 import { subsetOf } from "../../data/choose";
-import { arePairs, chosenIn } from "../../data/chosen";
 import { readText, tokensIn } from "../../data/corpus";
 import { withoutEnds } from "../../data/end-tokens";
 import type { Located } from "../../data/formats";
@@ -189,7 +188,7 @@ type ColumnsOf = (sample: Pick<Located, "where">) => Row["fields"];
 
 function conversationsIn(rows: Rows, data: string, console: Reporter, columnsOf: ColumnsOf = () => ({})) {
   const trees = records.trees.parse(undefined);
-  const { samples, format, read, bad } = (arePairs(rows) ? chosenIn : samplesIn)(rows, data, { trees, strict: false });
+  const { samples, format, read, bad } = samplesIn(rows, data, { trees, strict: false });
   const conversations: (Conversation & Located)[] = [];
   const problems = [...bad];
   for (const sample of samples) {
