@@ -155,6 +155,12 @@ function writeIndex(directory: string, index: Index): void {
   writeTextAside(join(directory, INDEX_FILE), `${JSON.stringify(index, null, 2)}\n`);
 }
 
+/** Removes what a process left that died after it had saved: checkpoints that are not to be kept. */
+export function tidy(directory: string, keep: number): void {
+  const index = readIndex(directory);
+  if (index) prune(directory, { ...index, keep });
+}
+
 /** Keeps the newest `keep`, the latest and the best; removes the rest, and what a crash left behind. */
 function prune(directory: string, { latest, best, keep }: { latest: string; best: string | null; keep: number }): void {
   const unneeded = checkpointsIn(directory).filter((name, i) => i >= keep && name !== latest && name !== best);

@@ -6,7 +6,7 @@ import { openMetrics, openTold } from "../log/metrics";
 import { Optimizer } from "../optim/optimizer";
 import { learningRate } from "../optim/schedule";
 import { tick } from "../tick";
-import { saveCheckpoint } from "./checkpoints";
+import { saveCheckpoint, tidy } from "./checkpoints";
 import { badStepError } from "./diagnosis";
 import { programsOf } from "./program";
 import { beginning, type Progress, type Speed, statusLine, stopwatch, told } from "./progress";
@@ -48,6 +48,7 @@ export async function fit(
   const { arithmetic } = device.info;
   let progress: Progress = { ...(resumed?.progress ?? beginning), arithmetic };
   const exhausted = () => evaluate.patience > 0 && progress.worse >= evaluate.patience;
+  if (resumed) tidy(directory, settings.save.keep);
   // With more steps than it was finished by, it goes on.
   if (resumed?.finished && (progress.step === steps || exhausted())) return { reason: "finished", progress };
   if (resumed) console.note(`${name}: resuming after step ${progress.step}`);

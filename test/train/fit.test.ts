@@ -1,7 +1,7 @@
 /** The training loop: resume, accumulation, overfitting, early stopping, checkpoints, and steps that are not finite. */
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { modelDirectory, openModel } from "../../src/app/model";
 import { Program } from "../../src/autograd/program";
@@ -379,6 +379,16 @@ onEachDevice(() => {
       }
       // What a crash left behind is removed, and nothing else.
       expect(readdirSync(directory).filter((name) => name.endsWith(".tmp"))).toEqual([another]);
+    });
+
+    test("that a process did not come to remove go when the run is found finished", async () => {
+      using folder = temporaryFolder();
+      const config = { save: { every: 4, keep: 1 }, evaluate: { every: 100 } };
+      await train(folder.path, { config });
+      const directory = join(folder.path, "stage");
+      cpSync(join(directory, "step-000012"), join(directory, "step-000004"), { recursive: true });
+      await train(folder.path, { config });
+      expect(readdirSync(directory).filter((name) => name.startsWith("step-"))).toEqual(["step-000012"]);
     });
 
     test("a full disk leaves the previous one whole, and the run can go on", async () => {
