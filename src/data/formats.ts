@@ -81,8 +81,16 @@ export function recognise(rows: readonly Row[]): Format {
   throw new UserError(`${where} has the fields ${names.join(", ") || "(none)"}, which is no known format`, {
     hint: meant.length
       ? `did you mean ${meant.join(", ")}?`
-      : `known are ${known.map((format) => `${format} (${required[format].join(", ")})`).join("; ")}`,
+      : `known are ${usualFirst(known)
+          .map((format) => `${format} (${required[format].join(", ")})`)
+          .join("; ")}`,
   });
+}
+
+/** Message trees, which are known first, are what the fewest have. */
+function usualFirst(formats: readonly Format[]): Format[] {
+  const [trees, others] = [true, false].map((tree) => formats.filter((name) => name.startsWith("oasst") === tree));
+  return [...others!.toSorted((a, b) => Number(b === "alpaca") - Number(a === "alpaca")), ...trees!];
 }
 
 export interface Converted {
@@ -173,6 +181,7 @@ export function instructionTurns(fields: Fields, note: Note): Message[] | string
   if (input === given && context && given !== context) note("context, beside input");
   const past = pastTurns(history);
   if (typeof past === "string") return past;
+  if (instruction!.trim() === "" && input === "") return "the instruction is empty";
   const content = input ? `${instruction}\n\n${input}` : instruction!;
   return [...past, { role: "user", content, ...(input && { instruction: instruction!, input }) }];
 }

@@ -68,7 +68,11 @@ export function recognisePreferences(rows: readonly Row[]): PreferenceFormat {
     {
       hint: meant.length
         ? `did you mean ${meant.join(", ")}?`
-        : `known are ${known.map(([format, names]) => `${format} (${names.join(", ")})`).join("; ")}`,
+        : `known are ${known
+            .toReversed()
+            .toSorted(([a], [b]) => Number(b === "pairs") - Number(a === "pairs"))
+            .map(([format, names]) => `${format} (${names.join(", ")})`)
+            .join("; ")}`,
     },
   );
 }

@@ -259,6 +259,11 @@ describe("records that cannot be used", () => {
     );
     expect(thrown({ instructon: "a", result: "b" })!.hint).toBe("did you mean instruction?");
   });
+  test("an instruction without words asks nothing, but for its input", () => {
+    const found = (fields: Record<string, unknown>) => convert([row(fields)], "alpaca", trees);
+    expect(found({ instruction: " ", output: "b" }).bad[0]!.problem).toBe("the instruction is empty");
+    expect(found({ instruction: "", input: "a", output: "b" }).samples).toHaveLength(1);
+  });
   test("strict stops at the first, with its place; else they are counted", async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, "x.jsonl");
