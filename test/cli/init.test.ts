@@ -30,7 +30,7 @@ describe.each(Object.entries(goals))("init %s", (name, { data, config }) => {
     expect(exitCode).toBe(0);
     expect(out).toContain("next: dawngrad run dawngrad.toml");
     const { stage } = await readConfigFile(join(folder.path, "dawngrad.toml"));
-    const named = stage.flatMap((one) => ("data" in one ? [one.data].flat() : []));
+    const named = [...new Set(stage.flatMap((one) => ("data" in one ? [one.data].flat() : [])))];
     expect(named.map((path) => path!.split("/").at(-1)!).sort()).toEqual(Object.keys(data).sort());
     for (const file of Object.keys(data)) expect(existsSync(join(folder.path, file))).toBe(true);
     // Commands in its comments are the program's.
