@@ -1,7 +1,7 @@
 /** The tokenizer that a run trains for its new models, kept in its folder and made again where its text or its settings change. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readText } from "../data/corpus";
+import { readText, tokensIn } from "../data/corpus";
 import { UserError } from "../errors";
 import { writeAside, writeTextAside } from "../files";
 import { corpusOf } from "../stages";
@@ -99,9 +99,11 @@ async function measure(folder: string, { config, console }: Before): Promise<voi
   if (wanted.kind === "file" || "alphabet" in wanted) return;
   const path = corpusOf(stage).at(-1)!;
   const text = await readText(await locateData(path, console), path);
-  // Not from the midst of a character on.
-  const end = text.slice(-MEASURED).replace(/^[\uDC00-\uDFFF]/, "");
-  const tokens = (await loadTokenizer(folder)).encode(end).length;
+  // From white space on: not from the midst of a character, or of an end token.
+  const end = text.length > MEASURED ? text.slice(-MEASURED).replace(/^\S+/, "") : text;
+  if (end === "") return;
+  const tokenizer = await loadTokenizer(folder);
+  const tokens = (await tokensIn(end, { tokenizer, onNote: console.note })).length;
   const bytesPerToken = Buffer.byteLength(end) / Math.max(1, tokens);
   writeTextAside(join(folder, MEASURED_FILE), `${JSON.stringify({ bytesPerToken })}\n`);
 }
