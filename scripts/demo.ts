@@ -19,7 +19,7 @@ process.on("SIGTERM", () => child?.kill("SIGTERM"));
 await dawngrad(["run", config, ...rest]);
 if (!quick) {
   await dawngrad(["report", out]);
-  const asked = ["Where does Pip live?", "Who fears thunder?", "Tell me where the fox lives."];
+  const asked = ["Where does Pip live?", "Who fears thunder?", "Is Otto a fox?"];
   console.error(`\ndawngrad chat --model ${out}`);
   for (const [i, question] of asked.entries()) {
     console.log(`\n> ${question}`);
