@@ -41,6 +41,12 @@ export interface Traits {
   readonly software: boolean;
   /** Lanes of a subgroup where subgroup operations may be used and the width is fixed, else 0. */
   readonly subgroupSize: number;
+  /** Bytes that the invocations of a workgroup may share. */
+  readonly workgroupBytes: number;
+  /** Invocations of a workgroup. */
+  readonly invocations: number;
+  /** Kernels may compute in 16 bits. */
+  readonly f16: boolean;
   readonly maxBindingBytes: number;
   readonly maxBufferBytes: number;
 }
@@ -89,6 +95,11 @@ export interface KernelTime {
   readonly kernel: string;
   readonly count: number;
   readonly microseconds: number;
+}
+
+/** The device as one that says other things of itself: kernels are chosen for those. */
+export function withTraits(device: Device, traits: Partial<Traits>): Device {
+  return Object.create(device, { traits: { value: { ...device.traits, ...traits } } });
 }
 
 /** Workgroup counts for `count` invocations, folded over y once x would pass 65,535. */

@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import { gradients } from "../../src/autograd/gradients";
 import { interpret } from "../../src/autograd/interpret";
 import { Program } from "../../src/autograd/program";
-import type { Device } from "../../src/device/device";
+import { type Device, withTraits } from "../../src/device/device";
 import { narrowed, narrowedToF16 } from "../../src/model/half";
 import { pack } from "../../src/model/quantised";
 import { randomAt } from "../../src/ops/random";
@@ -108,16 +108,18 @@ export function stored(values: Values, { shape, dtype = "f32" }: Tensor) {
 }
 
 /**
- * Every set of kernels: those of the CPU device, of each kind, and on the adapter those for an adapter of its kind and those for one of the
- * other kind (GPU or software), which run on either.
+ * Every set of kernels: those of the CPU device, of each kind, and on the adapter its own, those for a software adapter, and those for GPUs
+ * by how much memory a workgroup has. All of them run on any adapter.
  */
 export function kernelForms(): Record<string, Device> {
   const adapter = device("adapter");
-  const traits = { ...adapter.traits, software: !adapter.traits.software, subgroupSize: 0 };
+  const gpu = { software: false, subgroupSize: 0, invocations: 256, f16: false };
   return {
     ...Object.fromEntries(cpuKinds.map((kind) => [`the CPU (${kind})`, device(kind)])),
     "the adapter": adapter,
-    "an adapter of the other kind": Object.create(adapter, { traits: { value: traits } }) as Device,
+    "a software adapter": withTraits(adapter, { software: true, subgroupSize: 0 }),
+    "a GPU of 32 KiB": withTraits(adapter, { ...gpu, workgroupBytes: 32768 }),
+    "a GPU of 16 KiB": withTraits(adapter, { ...gpu, workgroupBytes: 16384 }),
   };
 }
 

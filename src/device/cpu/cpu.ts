@@ -54,6 +54,9 @@ export class CpuDevice implements Device {
   readonly traits: Traits = {
     software: true,
     subgroupSize: 0,
+    workgroupBytes: 0,
+    invocations: 1,
+    f16: false,
     maxBindingBytes: MOST_BYTES,
     maxBufferBytes: MOST_BYTES,
   };

@@ -42,10 +42,14 @@ export class WebGpuDevice implements Device, Submission {
   constructor(adapter: Adapter) {
     this.info = adapter.info;
     const { limits } = adapter.info;
+    expectLimits(limits);
     this.uniformAlignment = limits.minUniformBufferOffsetAlignment!;
     this.traits = {
       software: adapter.info.kind === "software",
       subgroupSize: adapter.subgroupSize,
+      workgroupBytes: limits.maxComputeWorkgroupStorageSize!,
+      invocations: limits.maxComputeInvocationsPerWorkgroup!,
+      f16: adapter.features.has(feature.shaderF16),
       maxBindingBytes: limits.maxStorageBufferBindingSize!,
       maxBufferBytes: limits.maxBufferSize!,
     };
@@ -176,6 +180,17 @@ export class WebGpuDevice implements Device, Submission {
     this.pipelines.free();
     this.disposed = true;
     this.dawn.destroy();
+  }
+}
+
+/** What every kernel may take for granted: https://www.w3.org/TR/webgpu/#limits. */
+export function expectLimits(limits: DeviceInfo["limits"]): void {
+  const least = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 };
+  for (const [name, needed] of Object.entries(least)) {
+    if (limits[name]! >= needed) continue;
+    throw new UserError(`this adapter's ${name} is ${limits[name]}, and kernels need ${needed}`, {
+      hint: "--device cpu needs no adapter",
+    });
   }
 }
 
