@@ -7,6 +7,9 @@ import { device } from "./support/device";
 
 const names = readdirSync("kernels").filter((name) => name.endsWith(".wgsl"));
 
+/** Forms of other kernels for adapters of one kind. */
+const ofOneKind = ["matmul-subgroup.wgsl", "matmul-tile.wgsl", "matmul-sum.wgsl"];
+
 describe.each(names)("%s", (name) => {
   const source = readFileSync(`kernels/${name}`, "utf8");
   const entries = [...source.matchAll(/@compute @workgroup_size\([^)]*\)\s*fn (\w+)/g)].map(([, entry]) => entry!);
@@ -15,8 +18,7 @@ describe.each(names)("%s", (name) => {
     expect(entries.length).toBeGreaterThan(0);
     for (const entry of entries) device("adapter").compile({ name, source, entry });
   });
-  // matmul-subgroup is matmul for adapters of one kind.
-  if (name !== "matmul-subgroup.wgsl") {
+  if (!ofOneKind.includes(name)) {
     test("has a twin on the CPU device, every entry", () => {
       for (const entry of entries) device("cpu").compile({ name: name.replace(".wgsl", ""), source, entry });
     });

@@ -1,7 +1,15 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
-import type { Bytes, Device, DeviceBuffer, Dispatch, Recording, Slice } from "../device/device";
+import {
+  type Bytes,
+  type Device,
+  type DeviceBuffer,
+  type Dispatch,
+  type Recording,
+  type Slice,
+  whole,
+} from "../device/device";
 import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
-import type { Tensor } from "../tensor/tensor";
+import type { Launch, Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
 import type { Scratch } from "./scratch";
 
@@ -31,10 +39,15 @@ export class Program implements Disposable {
     this.unfed = new Set(this.plan.nodes.filter((node) => isFed(node) && !bind.has(node)));
     try {
       const { slotSizes, fedSlots } = this.plan;
-      const own = scratch ? slotSizes.slice(0, fedSlots) : slotSizes;
+      const launches = this.plan.nodes.map((node) => this.launchesOf(node));
+      const work = Math.max(0, ...launches.flat().map(({ writesWork = 0 }) => writesWork));
+      const sizes = work > 0 ? [...slotSizes, work] : slotSizes;
+      const own = scratch ? sizes.slice(0, fedSlots) : sizes;
       for (const size of own) this.owned.push(device.allocate(4 * size));
-      this.buffers = scratch ? [...this.owned, ...scratch.take(slotSizes.slice(fedSlots))] : this.owned;
-      this.recording = device.record(this.plan.nodes.flatMap((node) => this.dispatchOf(node)));
+      this.buffers = scratch ? [...this.owned, ...scratch.take(sizes.slice(fedSlots))] : this.owned;
+      this.recording = device.record(
+        this.plan.nodes.flatMap((node, i) => launches[i]!.map((launch) => this.dispatchOf(node, launch))),
+      );
     } catch (error) {
       for (const buffer of this.owned) buffer.free();
       throw error;
@@ -45,13 +58,21 @@ export class Program implements Disposable {
     return this.recording.dispatches;
   }
 
-  private dispatchOf(node: Tensor): Dispatch[] {
-    if (!node.dispatch) return [];
-    const inputs = node.inPlace ? node.inputs.slice(1) : node.inputs;
-    const { readsStored, ...launch } = node.dispatch(this.device.traits);
-    const stored = inputs.find(({ dtype }) => isHalf(dtype) || isQuantised(dtype));
-    if (stored && !readsStored) throw new Error(`${node.name} cannot read ${stored.name} in ${stored.dtype}`);
-    return [{ ...launch, output: this.slice(node), inputs: inputs.map((x) => this.slice(x)) }];
+  private launchesOf({ dispatch }: Tensor): readonly Launch[] {
+    const launches = dispatch?.(this.device.traits) ?? [];
+    return Array.isArray(launches) ? launches : [launches as Launch];
+  }
+
+  private dispatchOf(node: Tensor, { readsStored, writesWork, reads, ...launch }: Launch): Dispatch {
+    const all = node.inPlace ? node.inputs.slice(1) : node.inputs;
+    const inputs = reads?.map((which) => (which === "work" ? which : all[which]!)) ?? all;
+    for (const x of inputs) {
+      if (x !== "work" && !readsStored && (isHalf(x.dtype) || isQuantised(x.dtype)))
+        throw new Error(`${node.name} cannot read ${x.name} in ${x.dtype}`);
+    }
+    const slice = (x: Tensor | "work") =>
+      x === "work" ? whole(this.buffers[this.plan.slotSizes.length]!) : this.slice(x);
+    return { ...launch, output: slice(writesWork ? "work" : node), inputs: inputs.map(slice) };
   }
 
   /** Where a tensor of this graph lives. */

@@ -6,6 +6,7 @@ import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
 import { storedConstant } from "../tensor/stored";
 import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
 import { geluBackward, geluValue } from "./gelu";
+import { tiledLaunches } from "./matmul-tile";
 import { columnSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
 
@@ -95,18 +96,22 @@ function launch(
   form: Form,
   { bias, gelu, accumulate }: { bias: boolean; gelu: boolean; accumulate: boolean },
   traits: Traits,
-): Launch {
-  const { rows, columns, inner, transposeA, transposeB } = form;
+): Launch | readonly Launch[] {
+  const { rows, columns, inner, transposeA, transposeB, stored = 0 } = form;
   const constants = {
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,
     BIAS: bias,
     GELU: gelu,
     ACCUMULATE: accumulate,
-    STORED: form.stored ?? 0,
+    STORED: stored,
   };
   const a = form.a ?? { first: 0, stride: transposeA ? rows : inner };
   const result = form.result ?? { first: 0, stride: columns };
+  if (!traits.software) {
+    const tiled = tiledLaunches({ ...form, stored, a, result }, { bias, gelu, accumulate });
+    if (tiled) return tiled;
+  }
   const params = {
     rows,
     columns,
@@ -127,14 +132,14 @@ function launch(
         specialize: { ROWS: `${tile}u` },
       },
       params,
-      readsStored: (form.stored ?? 0) > 0,
+      readsStored: stored > 0,
       workgroups: [Math.ceil(columns / 32), Math.ceil(rows / tile), 1],
     };
   }
   return {
     kernel: { name: "matmul", source, entry: "forward", constants },
     params,
-    readsStored: (form.stored ?? 0) > 0,
+    readsStored: stored > 0,
     workgroups: [Math.ceil(columns / 64), Math.ceil(rows / 64), 1],
   };
 }

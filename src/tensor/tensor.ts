@@ -10,6 +10,10 @@ export interface Launch {
   readonly workgroups: Workgroups;
   /** The kernel knows which of its inputs are not stored as numbers of 4 bytes. */
   readonly readsStored?: boolean;
+  /** Its output is not the node but so many elements of working memory, for the node's next launch. */
+  readonly writesWork?: number;
+  /** Its inputs, where they are not all of the node's: working memory, or an input by its number. */
+  readonly reads?: readonly ("work" | number)[];
 }
 
 export type Values = Float64Array;
@@ -22,8 +26,8 @@ export interface Node {
   readonly inputs: readonly Tensor[];
   /** What the op means, in float64. The oracle that every kernel is tested against. */
   readonly reference?: (...inputs: Values[]) => Values;
-  /** How the device computes it. A node with inputs but no dispatch is a view of its first input. */
-  readonly dispatch?: (traits: Traits) => Launch;
+  /** How the device computes it, by launches in order. A node with inputs but no dispatch is a view of its first input. */
+  readonly dispatch?: (traits: Traits) => Launch | readonly Launch[];
   /** Gradients of the inputs, given the gradient of this tensor. `null`: none flows there. */
   readonly vjp?: (grad: Tensor, self: Tensor) => readonly (Tensor | null)[];
   /** The output lives in the first input's buffer, which the kernel sees as its output and not as an input. */

@@ -12,7 +12,7 @@ import type { HelperStart } from "../../src/device/cpu/worker";
 import { type Dispatch, linear, whole } from "../../src/device/device";
 import { attention, crossEntropy, gelu, layerNorm, matmul, sum, tokenStatistics } from "../../src/ops";
 import { geluBackward } from "../../src/ops/gelu";
-import { input, type Tensor } from "../../src/tensor/tensor";
+import { input, type Launch, type Tensor } from "../../src/tensor/tensor";
 import { cpuKinds } from "../support/device";
 import { fillOf, fillSource } from "../support/fill";
 import { sample } from "../support/oracle";
@@ -121,7 +121,7 @@ describe("threads", () => {
     using device = openCpu();
     const x = input("x", [8, 8]);
     const product = matmul(x, x, { gelu: true });
-    const wrong: Tensor = { ...product, dispatch: (traits) => trapping(product.dispatch!(traits)) };
+    const wrong: Tensor = { ...product, dispatch: (traits) => trapping(product.dispatch!(traits) as Launch) };
     using program = new Program(device, [wrong]);
     program.feed(x, new Float32Array(64));
     expect(() => program.run()).toThrow();
@@ -130,7 +130,7 @@ describe("threads", () => {
 });
 
 /** A product with GELU that is to be added to what is there, which the kernel refuses. */
-function trapping(launch: ReturnType<NonNullable<Tensor["dispatch"]>>) {
+function trapping(launch: Launch): Launch {
   return { ...launch, kernel: { ...launch.kernel, constants: { ...launch.kernel.constants, ACCUMULATE: true } } };
 }
 

@@ -56,14 +56,17 @@ export class Pipelines {
 }
 
 /**
- * Redefines top-level `const` and `alias` lines: only what `override` cannot say, which is types and the lengths of
- * arrays in registers. The file stays valid WGSL on its own.
+ * Redefines top-level `const` and `alias` lines, and functions of one line, by what they do: only what `override` cannot say, which is
+ * types, what depends on them, and the lengths of arrays in registers. The file stays valid WGSL on its own.
  */
 export function specialize(source: string, values: Readonly<Record<string, string | number>>): string {
   return Object.entries(values).reduce((text, [name, value]) => {
-    const line = new RegExp(`^(const|alias) ${name}( *:[^=]*)? = [^;]*;`, "gm");
+    const line = new RegExp(
+      `^(?:((?:const|alias) ${name}(?: *:[^=]*)? = )[^;]*;|(fn ${name}\\(.*\\{ ).*( \\})$)`,
+      "gm",
+    );
     const hits = text.match(line)?.length ?? 0;
     if (hits !== 1) throw new Error(`specialize: ${name} is defined ${hits} times, not once`);
-    return text.replace(line, `$1 ${name}$2 = ${value};`);
+    return text.replace(line, (_, named, head, tail) => (named ? `${named}${value};` : `${head}${value}${tail}`));
   }, source);
 }

@@ -1,0 +1,120 @@
+/** Matrix products on GPUs: which tile a shape is computed by, and into how many slices its inner dimension is cut. */
+import sumSource from "../../kernels/matmul-sum.wgsl" with { type: "text" };
+import source from "../../kernels/matmul-tile.wgsl" with { type: "text" };
+import { linear } from "../device/device";
+import type { Launch } from "../tensor/tensor";
+
+export interface TileForm {
+  readonly rows: number;
+  readonly columns: number;
+  readonly inner: number;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  /** How B is stored: 0 in float32, 1 in bfloat16, 2 in float16. */
+  readonly stored: number;
+  readonly a: { readonly first: number; readonly stride: number };
+  readonly result: { readonly first: number; readonly stride: number };
+}
+
+export interface Epilogue {
+  readonly bias: boolean;
+  readonly gelu: boolean;
+  readonly accumulate: boolean;
+}
+
+/** Rows and columns of a workgroup's tile, and slices of the inner dimension. */
+export interface Tiling {
+  readonly rows: number;
+  readonly columns: number;
+  readonly slices: number;
+}
+
+/** The inner dimension of a tile. */
+const DEPTH = 8;
+
+const tiles = [
+  { rows: 128, columns: 128 },
+  { rows: 128, columns: 64 },
+  { rows: 64, columns: 64 },
+];
+
+/** WebGPU does not say how many workgroups a GPU runs at a time: with so many of 64 x 64 a large one is busy. */
+const MANY = 512;
+/** Fewer steps than this of the inner dimension are not worth a slice of their own. */
+const LEAST = 256;
+
+/** By shape alone, so that a run's sums are the same on every GPU. */
+export function tilingOf(rows: number, columns: number, inner: number): Tiling {
+  const count = (tile: { rows: number; columns: number }) =>
+    Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+  const smallest = tiles.at(-1)!;
+  const tile = tiles.find((tile) => count(tile) * ((tile.rows * tile.columns) / 4096) >= 2 * MANY) ?? smallest;
+  const slices = Math.max(1, Math.min(Math.floor(MANY / count(tile)), Math.floor(inner / LEAST)));
+  return { ...tile, slices };
+}
+
+/** The forms in which the kernel reads B. */
+const storedQuads = [
+  "return b[i / 4u];",
+  "let w = vec2(b[i / 2u], b[i / 2u + 1u]); return bitcast<vec4<f32>>(vec4(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));",
+  "return vec4(unpack2x16float(b[i / 2u]), unpack2x16float(b[i / 2u + 1u]));",
+];
+
+/** Four neighbours of an operand whose rows begin anywhere. */
+const scalars = (name: string) =>
+  `let last = arrayLength(&${name}) - 1u; return vec4(${["i", "min(i + 1u, last)", "min(i + 2u, last)", "min(i + 3u, last)"].map((i) => `${name}[${i}]`).join(", ")});`;
+const scalarStore = `output[i] = value.x; ${["y", "z", "w"].map((c, j) => `if (count > ${j + 1}u) { output[i + ${j + 1}u] = value.${c}; }`).join(" ")}`;
+
+/** Null where the kernel has no form for it: B in 16 bits, with rows that do not begin at multiples of four. */
+export function tiledLaunches(form: TileForm, epilogue: Epilogue, tiling?: Tiling): readonly Launch[] | null {
+  const { rows, columns, inner, transposeA, transposeB, stored, a, result } = form;
+  const whole = (...sizes: number[]) => sizes.every((size) => size % 4 === 0);
+  const quads = { a: whole(a.first, a.stride), b: whole(transposeB ? inner : columns) };
+  if (stored > 2 || (stored > 0 && !quads.b)) return null;
+  const tile = tiling ?? tilingOf(rows, columns, inner);
+  const depth = tile.slices === 1 ? inner : Math.ceil(inner / tile.slices / DEPTH) * DEPTH;
+  const slices = Math.ceil(inner / depth);
+  const window = slices > 1 ? { first: 0, stride: columns } : result;
+  const c = whole(window.first, window.stride, columns);
+  const product: Launch = {
+    kernel: {
+      name: "matmul-tile",
+      source,
+      entry: "forward",
+      constants: {
+        TRANSPOSE_A: transposeA,
+        TRANSPOSE_B: transposeB,
+        BIAS: slices === 1 && epilogue.bias,
+        GELU: slices === 1 && epilogue.gelu,
+        ACCUMULATE: slices === 1 && epilogue.accumulate,
+      },
+      specialize: {
+        ROWS: `${tile.rows}u`,
+        COLUMNS: `${tile.columns}u`,
+        ...(!quads.a && { A: "f32", a_quad: scalars("a") }),
+        ...(stored > 0 && { B: "u32", b_quad: storedQuads[stored]! }),
+        ...(!quads.b && { B: "f32", b_quad: scalars("b") }),
+        ...(!c && { C: "f32", c_quad: scalars("output"), store_quad: scalarStore }),
+      },
+    },
+    params: { rows, columns, inner, a_first: a.first, a_stride: a.stride, ...window, depth },
+    workgroups: [Math.ceil(columns / tile.columns), Math.ceil(rows / tile.rows), slices],
+    readsStored: stored > 0,
+  };
+  if (slices === 1) return [product];
+  return [
+    { ...product, writesWork: slices * rows * columns },
+    {
+      kernel: {
+        name: "matmul-sum",
+        source: sumSource,
+        entry: "forward",
+        constants: { BIAS: epilogue.bias, GELU: epilogue.gelu, ACCUMULATE: epilogue.accumulate },
+      },
+      params: { rows, columns, parts: slices, ...result },
+      workgroups: linear(rows * columns, 256),
+      reads: ["work", 2],
+      readsStored: stored > 0,
+    },
+  ];
+}
