@@ -6,7 +6,7 @@ import type { Device, KernelTime } from "../device/device";
 import { Engine } from "../generate/engine";
 import { sampling } from "../generate/sampling";
 import { presets } from "../model/architectures";
-import { modelOf } from "../model/model";
+import { fitted, modelOf } from "../model/model";
 import { initialise, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { add } from "../ops/add";
@@ -213,7 +213,7 @@ function generationCase({ preset, vocabulary, storage, prompt, tokens }: Generat
     name: tokens > 1 ? `greedy decoding, ${preset}${stored}, one sequence` : `prefill of ${prompt}, ${preset}${stored}`,
     unit: "tokens/s",
     open(device) {
-      const model = modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, storage);
+      const model = fitted(modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, storage), device);
       using opening = new DisposableStack();
       const weights = opening.use(new Slab(device, model.parameters, { values: initialise(model.parameters, 1) }));
       const engine = opening.use(new Engine(device, model, [weights]));

@@ -10,7 +10,7 @@ import { type OpenOptions, openModelFiles, type StoredModel } from "../formats/c
 import { openAdapter, type StoredAdapter, trainedOn } from "../formats/peft";
 import { ADAPTER_CONFIG } from "../formats/peft-config";
 import { Engine } from "../generate/engine";
-import { type Model, withAdapters } from "../model/model";
+import { fitted, type Model, withAdapters } from "../model/model";
 
 import type { Storage } from "../model/parameters";
 import type { Slab } from "../model/slab";
@@ -157,7 +157,7 @@ export async function openModel(device: Device, given: string | ModelParts, stor
     throw error;
   }
   const model = withAdapters(
-    stored.model,
+    fitted(stored.model, device),
     adapters.map(({ adapter }) => adapter),
   );
   const engine = new Engine(device, model, slabs);

@@ -5,7 +5,7 @@ import type { Device } from "../device/device";
 import { scalarOf } from "../formats/checkpoint";
 import { cachedModel, isHubName } from "../hub/fetch";
 import { type Reporter, short } from "../log/console";
-import { modelOf } from "../model/model";
+import { fitted, modelOf } from "../model/model";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
 import type { StageConfig } from "../stages";
@@ -85,7 +85,7 @@ async function fresh(
   const tokenizer = await own();
   const sizes = ("model" in stage ? stage.model : undefined) ?? config.model;
   const given = modelConfig(sizes, tokenizer.size);
-  const model = modelOf(scored ? scalarOf(given) : given);
+  const model = fitted(modelOf(scored ? scalarOf(given) : given), device);
   expectWeightsFit(device, model.config, model.parameters);
   const weights = new Slab(device, model.parameters, { values: initialise(model.parameters, config.seed) });
   return { model, weights, tokenizer, base: null, [Symbol.dispose]: () => weights[Symbol.dispose]() };
@@ -103,7 +103,7 @@ async function opened(
   const weights = stored.load(device);
   const named = reference.to === "outside" && isHubName(reference.name) && cachedModel(reference.name) === directory;
   return {
-    model: stored.model,
+    model: fitted(stored.model, device),
     weights,
     tokenizer,
     base: named ? (reference as { readonly name: string }).name : resolve(directory),

@@ -2,7 +2,7 @@
 import type { Device } from "../device/device";
 import { presets } from "../model/architectures";
 import { adapterOf, targeted } from "../model/lora";
-import { modelOf, withAdapters } from "../model/model";
+import { fitted, modelOf, withAdapters } from "../model/model";
 import { nextToken } from "../model/next-token";
 import { initialise, type Parameters, type Storage } from "../model/parameters";
 import { Slab } from "../model/slab";
@@ -31,7 +31,7 @@ export function trainingStep(
   device: Device,
   { preset, rows, length, vocabulary, adapterOn }: TrainingSize,
 ): TrainingStep {
-  const base = modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, adapterOn);
+  const base = fitted(modelOf({ ...presets[preset]!, vocabulary, epsilon: 1e-5 }, adapterOn), device);
   using opening = new DisposableStack();
   const slab = (parameters: Parameters) =>
     opening.use(new Slab(device, parameters, { values: initialise(parameters, 1) }));

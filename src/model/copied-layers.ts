@@ -2,7 +2,7 @@
 import type { Device } from "../device/device";
 import { UserError } from "../errors";
 import type { ModelConfig } from "./architecture";
-import { type Model, modelOf } from "./model";
+import { fitted, type Model, modelOf } from "./model";
 import { parameter } from "./parameters";
 import { Slab } from "./slab";
 
@@ -35,7 +35,7 @@ export function copyLayers(
   from: { readonly model: Model; readonly weights: Slab },
   map: readonly number[],
 ): { readonly model: Model; readonly weights: Slab } {
-  const model = modelOf(withLayers(from.model.config, map));
+  const model = fitted(modelOf(withLayers(from.model.config, map)), device);
   const values = new Float32Array(model.parameters.size);
   for (const { name, offset } of model.parameters.list) {
     const source = name.replace(/^h\.(\d+)\./, (_, layer: string) => `h.${map[Number(layer)]}.`);

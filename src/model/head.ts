@@ -12,14 +12,14 @@ import { concat } from "../ops/parts";
 import { columnSum } from "../ops/reduce";
 import { expectShape, matrixOf, sizeOf } from "../tensor/shape";
 import { type Tensor, tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
+import { anyRoom, type Room } from "./room";
 import { addProduct, project, type TablePart } from "./table";
 
-/** Bytes of logits that may live at a time: within every device's binding limit (128 MiB), with their gradient beside them. */
-const CHUNK_BYTES = 64 << 20;
-
-/** Rows of a chunk for this vocabulary. */
-export function chunkRows(vocabulary: number): number {
-  return Math.max(VIEW_ALIGNMENT, Math.floor(CHUNK_BYTES / 4 / vocabulary / VIEW_ALIGNMENT) * VIEW_ALIGNMENT);
+/** Rows of a chunk of logits of so many: as many as `room` holds, in chunks of about one size. */
+function chunkRows(rows: number, vocabulary: number, { logitsBytes }: Room): number {
+  const aligned = (count: number) => Math.max(1, count) * VIEW_ALIGNMENT;
+  const most = aligned(Math.floor(logitsBytes / 4 / vocabulary / VIEW_ALIGNMENT));
+  return aligned(Math.ceil(rows / Math.ceil(rows / most) / VIEW_ALIGNMENT));
 }
 
 /** What adds to the logits: x table^T. The model's own rows and table, and likewise a low-rank adapter's. */
@@ -54,8 +54,9 @@ export interface HeadLoss {
 }
 
 export interface ChunkOptions {
-  /** A multiple of 64; chosen by the vocabulary if absent. */
+  /** A multiple of 64; chosen by the vocabulary and the room if absent. */
   readonly rowsAtOnce?: number | undefined;
+  readonly room?: Room | undefined;
 }
 
 /** The loss of the logits that all terms add up to. `weights`: [N], or [1] for all rows; 1 / their number for a mean. */
@@ -111,9 +112,10 @@ export interface Chunk {
   logits(): Tensor;
 }
 
-export function chunksOf(terms: readonly HeadTerm[], { rowsAtOnce }: ChunkOptions = {}): Chunk[] {
+export function chunksOf(terms: readonly HeadTerm[], { rowsAtOnce, room = anyRoom }: ChunkOptions = {}): Chunk[] {
   const { rows: N } = matrixOf("the head", "x", terms[0]!.x.shape);
-  const size = rowsAtOnce ?? chunkRows(terms[0]!.parts.reduce((sum, { rows }) => sum + rows, 0));
+  const vocabulary = terms[0]!.parts.reduce((sum, { rows }) => sum + rows, 0);
+  const size = rowsAtOnce ?? chunkRows(N, vocabulary, room);
   return Array.from({ length: Math.ceil(N / size) }, (_, i) => {
     const first = i * size;
     const count = Math.min(size, N - first);

@@ -1,4 +1,5 @@
 /** A model: an architecture's forward pass over weights in slabs, with adapters, the language head and the scalar head. */
+import type { Device } from "../device/device";
 import { dropout } from "../ops/dropout";
 import { matmul } from "../ops/matmul";
 import { keepWhole } from "../ops/store";
@@ -20,6 +21,7 @@ import { type HeadLoss, type RowLoss, rowLoss } from "./head";
 import { type LogProbOptions, type LogProbs, logProbs } from "./log-probs";
 import { type Adapter, adaptedLinear, narrowedInput } from "./lora";
 import { layOut, type ParameterSpec, type Parameters, parameter, type Storage, type TableStorage } from "./parameters";
+import { anyRoom, type Room, roomOf } from "./room";
 import { addProduct, embed, project, tableParts } from "./table";
 
 export interface Model {
@@ -39,6 +41,8 @@ export interface Model {
   logProbs(hidden: Tensor, targets: Tensor, options?: HeadOptions & LogProbOptions): LogProbs;
   /** Whether it has a scalar head, its own or an adapter's: it is a reward model. */
   readonly scored: boolean;
+  /** How large its tables and logits are in one piece. */
+  readonly room: Room;
   /** Rows [N, C] -> the scalar head's [N]. Throws where the model has none. */
   scores(hidden: Tensor): Tensor;
 }
@@ -69,17 +73,23 @@ export function modelOf(
       tables,
     ),
     [],
+    anyRoom,
   );
 }
 
 /** The same model over the same weights, with these adapters and no others. Without any it computes what `modelOf` does. */
-export function withAdapters({ config, parameters }: Model, adapters: readonly Adapter[]): Model {
-  return over(config, parameters, adapters);
+export function withAdapters({ config, parameters, room }: Model, adapters: readonly Adapter[]): Model {
+  return over(config, parameters, adapters, room);
+}
+
+/** The same model, its tables and logits in pieces as large as this device takes. */
+export function fitted({ config, parameters, adapters }: Model, { traits }: Pick<Device, "traits">): Model {
+  return over(config, parameters, adapters, roomOf(traits));
 }
 
 /** The same model, which tells the inputs of its linear layers but the head as its graph is built: [N, in]. */
-export function observed({ config, parameters, adapters }: Model, observe: Observe): Model {
-  return over(config, parameters, adapters, observe);
+export function observed({ config, parameters, adapters, room }: Model, observe: Observe): Model {
+  return over(config, parameters, adapters, room, observe);
 }
 
 type Observe = (layer: string, x: Tensor) => void;
@@ -97,12 +107,14 @@ function over(
   config: ModelConfig,
   parameters: Parameters,
   adapters: readonly Adapter[],
+  room: Room,
   observe: Observe = () => {},
 ): Model {
   const architecture = architectureOf(config.type, "model");
   const weight = (name: string): Tensor => parameter(parameters, name).tensor;
-  const embedding = tableParts(weight(architecture.embedding));
-  const head = config.tied === false && !config.scalar ? tableParts(weight(`${HEAD}.weight`)) : embedding;
+  const embedding = tableParts(weight(architecture.embedding), room.tableBytes);
+  const head =
+    config.tied === false && !config.scalar ? tableParts(weight(`${HEAD}.weight`), room.tableBytes) : embedding;
   const layers: Layers = {
     weight,
     embed: (tokens) => embed(embedding, tokens),
@@ -117,7 +129,12 @@ function over(
     ...adapters.flatMap((adapter) => {
       const narrow = narrowedInput(adapter, HEAD, x, options);
       if (!narrow) return [];
-      return [{ x: narrow, parts: tableParts(parameter(adapter.parameters, `${HEAD}.lora_B.weight`).tensor) }];
+      return [
+        {
+          x: narrow,
+          parts: tableParts(parameter(adapter.parameters, `${HEAD}.lora_B.weight`).tensor, room.tableBytes),
+        },
+      ];
     }),
   ];
   const scorer = adapters.findLast(({ scored }) => scored)?.parameters ?? (config.scalar ? parameters : null);
@@ -128,13 +145,15 @@ function over(
     parameters,
     modules: [...architecture.modules(config), { name: HEAD, inputs: config.width, outputs: config.vocabulary }],
     adapters,
+    room,
     hidden: (tokens, positions, options) => architecture.hidden(config, layers, tokens, positions, options),
     logits(rows) {
       const [own, ...more] = terms(rows);
       return more.reduce((y, { x, parts }) => addProduct(y, x, parts), project(own!.x, own!.parts));
     },
-    loss: (rows, loss, weights, { dropout } = {}) => rowLoss(inTraining(rows, dropout), loss, weights),
-    logProbs: (rows, targets, { dropout, ...options } = {}) => logProbs(inTraining(rows, dropout), targets, options),
+    loss: (rows, loss, weights, { dropout } = {}) => rowLoss(inTraining(rows, dropout), loss, weights, { room }),
+    logProbs: (rows, targets, { dropout, ...options } = {}) =>
+      logProbs(inTraining(rows, dropout), targets, { room, ...options }),
     scored: scorer !== null,
     scores(rows) {
       if (!scorer) throw new Error("this model has no scalar head");

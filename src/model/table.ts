@@ -7,9 +7,7 @@ import { addColumns, matmul } from "../ops/matmul";
 import { matrixOf, sizeOf } from "../tensor/shape";
 import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
 import { type Tensor, VIEW_ALIGNMENT, view } from "../tensor/tensor";
-
-/** What every WebGPU device can bind: https://www.w3.org/TR/webgpu/#limits, maxStorageBufferBindingSize. */
-export const BINDING_BYTES = 128 << 20;
+import { anyRoom } from "./room";
 
 export interface TablePart {
   readonly tensor: Tensor;
@@ -19,7 +17,7 @@ export interface TablePart {
 }
 
 /** The table itself where it fits, else runs of its rows of about one size. */
-export function tableParts(table: Tensor, most = BINDING_BYTES): TablePart[] {
+export function tableParts(table: Tensor, most = anyRoom.tableBytes): TablePart[] {
   const { rows, columns } = matrixOf("tableParts", "table", table.shape);
   // A quantised one has no parts of its own: the scales lie behind it.
   if (isQuantised(table.dtype)) {

@@ -8,7 +8,7 @@ import { UserError } from "../errors";
 import type { ModelConfig } from "../model/architecture";
 import { copyLayers, layerMap, withLayers } from "../model/copied-layers";
 import { type Distilling, towards } from "../model/distillation";
-import { type Model, modelOf } from "../model/model";
+import { fitted, type Model, modelOf } from "../model/model";
 import { initialise } from "../model/parameters";
 import { Slab } from "../model/slab";
 import { optim, stageName, steps, type Training } from "../train/settings";
@@ -117,7 +117,7 @@ export function student(config: DistillConfig, source: Source, { device, console
     [Symbol.dispose]: () => made.weights[Symbol.dispose](),
   });
   if (config.layers === undefined) {
-    const model = modelOf(shape(config, source.model.config));
+    const model = fitted(modelOf(shape(config, source.model.config)), device);
     return own({ model, weights: new Slab(device, model.parameters, { values: initialise(model.parameters, seed) }) });
   }
   const map = layerMap(config.layers, source.model.config);

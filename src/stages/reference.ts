@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { UserError } from "../errors";
 import type { Weighted } from "../eval/completions";
-import { type Model, modelOf } from "../model/model";
+import { fitted, type Model, modelOf } from "../model/model";
 import { Slab } from "../model/slab";
 import type { Tokenizer } from "../text/tokenizer";
 import type { Context } from "./context";
@@ -78,7 +78,7 @@ export async function openReference(
 
 /** The same weights in a slab of their own. */
 function copyOf({ device, model, weights }: Pick<Context, "device" | "model" | "weights">) {
-  const copy = modelOf(model.config);
+  const copy = fitted(modelOf(model.config), device);
   return { model: copy, weights: new Slab(device, copy.parameters, { values: weights.download() }) };
 }
 
