@@ -22,7 +22,12 @@ let current: Kind = "adapter";
 export function device(kind: Kind = current): Device {
   let found = opened.get(kind);
   if (!found) {
-    found = kind === "adapter" ? openDevice(adapterName()) : openCpu(undefined, kind === "wasm" ? "wasm" : "auto");
+    found =
+      kind === "adapter"
+        ? openDevice(adapterName(), {
+            checked: process.env.DAWNGRAD_CHECKED ? process.env.DAWNGRAD_CHECKED === "1" : undefined,
+          })
+        : openCpu(undefined, kind === "wasm" ? "wasm" : "auto");
     opened.set(kind, found);
   }
   return found;

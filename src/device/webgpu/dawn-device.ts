@@ -6,12 +6,19 @@ import { callbackText, type Handle, Struct } from "./struct";
 
 const ALLOW_PROCESS_EVENTS = 2;
 const STYPE_WGSL = 2;
+const STYPE_TOGGLES = 327690;
 
 export const usage = { mapRead: 0x1, copySrc: 0x4, copyDst: 0x8, uniform: 0x40, storage: 0x80, queryResolve: 0x200 };
 
 export type OnError = (kind: "lost" | "validation" | "out-of-memory" | "internal", message: string) => void;
 
 const errorKinds = { 2: "validation", 3: "out-of-memory" } as const;
+
+/** Switches of Dawn's own, by name. */
+export interface Toggles {
+  readonly on: readonly string[];
+  readonly off: readonly string[];
+}
 
 /** Creation functions return raw handles; whoever asks for one releases it. */
 export class DawnDevice {
@@ -24,7 +31,12 @@ export class DawnDevice {
   private destroyed = false;
   readonly dawn: Instance;
 
-  constructor(dawn: Instance, adapter: Handle, limits: Uint8Array, features: readonly number[], onError: OnError) {
+  constructor(
+    dawn: Instance,
+    { handle: adapter, limits }: { readonly handle: Handle; readonly limits: Uint8Array },
+    { features, toggles }: { readonly features: readonly number[]; readonly toggles: Toggles },
+    onError: OnError,
+  ) {
     this.dawn = dawn;
     const error = this.callback(
       ["pointer", "u32", "pointer", "u64", "pointer", "pointer"],
@@ -48,6 +60,7 @@ export class DawnDevice {
       },
     );
     const descriptor = new Struct(144)
+      .pointer(0, togglesOf(toggles))
       .noLabel(8)
       .u64(24, features.length)
       .pointer(32, features.length ? Uint32Array.from(features) : new Uint32Array(1))
@@ -164,6 +177,24 @@ export class DawnDevice {
     this.dawn.call("wgpuDeviceRelease", this.handle);
     for (const callback of this.callbacks) callback.close();
   }
+}
+
+function togglesOf({ on, off }: Toggles): Struct {
+  return new Struct(48)
+    .u32(8, STYPE_TOGGLES)
+    .u64(16, on.length)
+    .pointer(24, namesOf(on))
+    .u64(32, off.length)
+    .pointer(40, namesOf(off));
+}
+
+/** An array of C strings. */
+function namesOf(names: readonly string[]): Struct {
+  const array = new Struct(8 * Math.max(1, names.length));
+  names.forEach((name, i) => {
+    array.pointer(8 * i, new TextEncoder().encode(`${name}\0`));
+  });
+  return array;
 }
 
 /** A compute pass descriptor that takes two timestamps. Keep the returned object as long as its bytes are used. */

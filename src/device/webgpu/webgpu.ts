@@ -39,7 +39,8 @@ export class WebGpuDevice implements Device, Submission {
   private fault: Parameters<OnError> | null = null;
   private disposed = false;
 
-  constructor(adapter: Adapter) {
+  /** `checked`: as in Opening. */
+  constructor(adapter: Adapter, checked = adapter.info.kind === "software") {
     this.info = adapter.info;
     const { limits } = adapter.info;
     expectLimits(limits);
@@ -53,8 +54,9 @@ export class WebGpuDevice implements Device, Submission {
       maxBindingBytes: limits.maxStorageBufferBindingSize!,
       maxBufferBytes: limits.maxBufferSize!,
     };
-    const wanted = Object.values(feature).filter((id) => adapter.features.has(id));
-    this.dawn = new DawnDevice(instance(), adapter.handle, adapter.limits, wanted, (...fault) => {
+    const features = Object.values(feature).filter((id) => adapter.features.has(id));
+    const toggles = { on: checked ? [] : ["disable_robustness"], off: ["timestamp_quantization"] };
+    this.dawn = new DawnDevice(instance(), adapter, { features, toggles }, (...fault) => {
       this.fault ??= fault;
     });
     this.pipelines = new Pipelines(this.dawn, (what) => this.check(what));
