@@ -44,12 +44,17 @@ fn partial(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-  var squares = 0.0;
-  for (var i = group.x * LANES + local.x; i < params.count; i += groups.x * LANES) {
-    let v = values[i];
-    squares += select(params.limit, v * v, finite(v));
+  // Four at a time are on their way.
+  let step = groups.x * LANES;
+  var squares = vec4(0.0);
+  for (var i = group.x * LANES + local.x; i < params.count; i += 4u * step) {
+    let at = vec4(i) + vec4(0u, 1u, 2u, 3u) * step;
+    let safe = min(at, vec4(params.count - 1u));
+    let v = vec4(values[safe.x], values[safe.y], values[safe.z], values[safe.w]);
+    let counted = select(vec4(params.limit), v * v, vec4(finite(v.x), finite(v.y), finite(v.z), finite(v.w)));
+    squares += select(vec4(0.0), counted, at < vec4(params.count));
   }
-  let total = total_of(squares, local.x);
+  let total = total_of(squares.x + squares.y + squares.z + squares.w, local.x);
   if (local.x == 0) {
     output[params.first + group.x] = total;
   }

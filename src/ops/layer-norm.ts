@@ -1,8 +1,8 @@
 /** Layer norm over the last dimension: https://arxiv.org/abs/1607.06450, equation 4. */
 import source from "../../kernels/layer-norm.wgsl" with { type: "text" };
 import { expectShape, matrixOf } from "../tensor/shape";
-import { type Tensor, tensor } from "../tensor/tensor";
-import { columnSum, rowGroups, rowLanes } from "./reduce";
+import { type Tensor, tensor, type Values } from "../tensor/tensor";
+import { columnLaunch, columnSum, rowGroups, rowLanes, workSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
 
 /** Rows that one invocation of the scale's gradient walks over. */
@@ -34,7 +34,7 @@ export function layerNorm(x: Tensor, scale: Tensor, shift: Tensor, epsilon = 1e-
       return [
         layerNormBackward(x, statistics, scale, grad),
         null, // the gradient through the statistics is part of the rule for x
-        columnSum(scaleTerms(x, statistics, grad)),
+        scaleGradient(x, statistics, grad),
         columnSum(grad),
       ];
     },
@@ -92,26 +92,40 @@ function layerNormBackward(x: Tensor, statistics: Tensor, scale: Tensor, grad: T
   });
 }
 
-/** Sums of grad xhat over chunks of rows: [chunks, C]. Their column sum is the gradient of the scale. */
-function scaleTerms(x: Tensor, statistics: Tensor, grad: Tensor): Tensor {
+/** The gradient of the scale: the sum over rows of grad xhat, [C]. */
+function scaleGradient(x: Tensor, statistics: Tensor, grad: Tensor): Tensor {
   const { rows, columns } = matrixOf("layerNorm", "x", x.shape);
   const chunks = Math.ceil(rows / CHUNK);
-  return tensor({
-    name: "scaleTerms",
-    shape: [chunks, columns],
-    inputs: [x, statistics, grad],
-    reference: (x, s, grad) => {
-      const y = new Float64Array(chunks * columns);
-      x.forEach((v, i) => {
-        const row = Math.floor(i / columns);
-        y[Math.floor(row / CHUNK) * columns + (i % columns)]! += grad[i]! * (v - s[2 * row]!) * s[2 * row + 1]!;
-      });
-      return y;
-    },
-    dispatch: () => ({
-      kernel: { name: "layer-norm", source, entry: "backward_scale" },
-      params: { rows, columns, chunk: CHUNK, epsilon: 0 },
-      workgroups: [Math.ceil(columns / 64), chunks, 1],
-    }),
-  });
+  const make = (target?: Tensor): Tensor =>
+    tensor({
+      name: "scaleGradient",
+      shape: [columns],
+      inputs: [...(target ? [target] : []), x, statistics, grad],
+      inPlace: target !== undefined,
+      reference: (...values) => {
+        const y = target ? values[0]!.slice() : new Float64Array(columns);
+        const [x, s, grad] = values.slice(-3) as [Values, Values, Values];
+        x.forEach((v, i) => {
+          const row = Math.floor(i / columns);
+          y[i % columns]! += grad[i]! * (v - s[2 * row]!) * s[2 * row + 1]!;
+        });
+        return y;
+      },
+      dispatch: (traits) => {
+        const accumulate = target !== undefined;
+        if (!traits.software && columns % 4 === 0)
+          return { ...columnLaunch("scale", { rows, columns, accumulate }), reads: [2, 0, 1] };
+        return [
+          {
+            kernel: { name: "layer-norm", source, entry: "backward_scale" },
+            params: { rows, columns, chunk: CHUNK, epsilon: 0 },
+            workgroups: [Math.ceil(columns / 64), chunks, 1],
+            writesWork: chunks * columns,
+          },
+          workSum(chunks, columns, accumulate),
+        ];
+      },
+      ...(!target && { into: make }),
+    });
+  return make();
 }

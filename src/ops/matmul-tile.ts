@@ -32,25 +32,18 @@ export interface Tiling {
 /** The inner dimension of a tile. */
 const DEPTH = 8;
 
-const tiles = [
-  { rows: 128, columns: 128 },
-  { rows: 128, columns: 64 },
-  { rows: 64, columns: 64 },
-];
-
-/** WebGPU does not say how many workgroups a GPU runs at a time: with so many of 64 x 64 a large one is busy. */
-const MANY = 512;
-/** Fewer steps than this of the inner dimension are not worth a slice of their own. */
-const LEAST = 256;
-
-/** By shape alone, so that a run's sums are the same on every GPU. */
+/**
+ * By shape alone, so that a run's sums are the same on every GPU: WebGPU does not say how many workgroups one runs at a time. Measured on an
+ * H200, of 132 multiprocessors, which hold 264 tiles of 128 x 128 or 528 of half the size: docs/log.md, 2026-11-27.
+ */
 export function tilingOf(rows: number, columns: number, inner: number): Tiling {
-  const count = (tile: { rows: number; columns: number }) =>
-    Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
-  const smallest = tiles.at(-1)!;
-  const tile = tiles.find((tile) => count(tile) * ((tile.rows * tile.columns) / 4096) >= 2 * MANY) ?? smallest;
-  const slices = Math.max(1, Math.min(Math.floor(MANY / count(tile)), Math.floor(inner / LEAST)));
-  return { ...tile, slices };
+  const count = (tileRows: number, tileColumns: number) =>
+    Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns);
+  if (count(128, 128) >= 700) return { rows: 128, columns: 128, slices: 1 };
+  const halves = count(128, 64);
+  if (halves >= 1000) return { rows: 64, columns: 64, slices: 1 };
+  const slices = halves >= 350 ? 1 : Math.max(1, Math.min(Math.round(900 / halves), Math.floor(inner / 192)));
+  return { rows: rows <= 64 ? 64 : 128, columns: 64, slices };
 }
 
 /** The forms in which the kernel reads B. */

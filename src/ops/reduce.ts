@@ -1,10 +1,11 @@
 /** Sums and means over rows, over columns, and over everything. */
+import columnsSource from "../../kernels/columns.wgsl" with { type: "text" };
 import source from "../../kernels/reduce.wgsl" with { type: "text" };
 import { linear, type Traits } from "../device/device";
 import { matrixOf, type Shape, sizeOf } from "../tensor/shape";
 import { type Launch, type Tensor, tensor, view } from "../tensor/tensor";
 
-/** Rows that one invocation of a column sum walks over. */
+/** Rows that one invocation of a column sum walks over, where there are two steps. */
 const CHUNK = 64;
 
 /** How rows are shared out: on a GPU many lanes a row, on a software adapter, where barriers are dear, a lane a row. */
@@ -17,42 +18,69 @@ export function rowGroups(rows: number, { ROWS }: { ROWS: number }): Launch["wor
   return linear(rows, ROWS);
 }
 
-/** Sum over the rows of a matrix: [R, C] -> [C]. Many rows are summed in two steps. */
+/** Sum over the rows of a matrix: [R, C] -> [C]. */
 export function columnSum(x: Tensor): Tensor {
   const { rows, columns } = matrixOf("columnSum", "x", x.shape);
-  const source = rows > 2 * CHUNK ? chunkSums(x, CHUNK) : x;
-  const sums = chunkSums(source, matrixOf("columnSum", "x", source.shape).rows);
-  return view(sums, [columns], {
-    into: (target) => view(sums.into!(view(target, [1, columns])), [columns]),
-  });
-}
-
-/** Sum over each run of `chunk` rows: [R, C] -> [ceil(R / chunk), C]. */
-function chunkSums(x: Tensor, chunk: number): Tensor {
-  const { rows, columns } = matrixOf("columnSum", "x", x.shape);
-  const chunks = Math.ceil(rows / chunk);
-  const from = (i: number) => Math.floor(i / columns / chunk) * columns + (i % columns);
   const make = (target?: Tensor): Tensor =>
     tensor({
       name: "columnSum",
-      shape: [chunks, columns],
+      shape: [columns],
       inputs: target ? [target, x] : [x],
       inPlace: target !== undefined,
       reference: (...values) => {
-        const y = target ? values[0]!.slice() : new Float64Array(chunks * columns);
+        const y = target ? values[0]!.slice() : new Float64Array(columns);
         values.at(-1)!.forEach((v, i) => {
-          y[from(i)] = y[from(i)]! + v;
+          y[i % columns]! += v;
         });
         return y;
       },
-      dispatch: () => ({
-        kernel: { name: "reduce", source, entry: "columns", constants: { ACCUMULATE: target !== undefined } },
-        params: { rows, columns, chunk, factor: 1 },
-        workgroups: [Math.ceil(columns / 64), chunks, 1],
-      }),
-      ...(!target && { vjp: (grad: Tensor) => [spread(grad, "spread_columns", x.shape, { chunk })], into: make }),
+      dispatch: (traits) => {
+        const accumulate = target !== undefined;
+        if (!traits.software && columns % 4 === 0) return [columnLaunch("sum", { rows, columns, accumulate })];
+        return rows > 2 * CHUNK
+          ? [chunkLaunch(rows, columns), workSum(chunksOf(rows), columns, accumulate)]
+          : [{ ...workSum(rows, columns, accumulate), reads: [0] }];
+      },
+      ...(!target && { vjp: (grad: Tensor) => [spread(grad, "spread_columns", x.shape, { chunk: rows })], into: make }),
     });
   return make();
+}
+
+function chunksOf(rows: number): number {
+  return Math.ceil(rows / CHUNK);
+}
+
+/** Sums of each CHUNK rows, into working memory. */
+function chunkLaunch(rows: number, columns: number): Launch {
+  const chunks = chunksOf(rows);
+  return {
+    kernel: { name: "reduce", source, entry: "columns", constants: { ACCUMULATE: false } },
+    params: { rows, columns, chunk: CHUNK, factor: 1 },
+    workgroups: [Math.ceil(columns / 64), chunks, 1],
+    writesWork: chunks * columns,
+  };
+}
+
+/** The column sums of what lies in working memory, [rows, columns]. */
+export function workSum(rows: number, columns: number, accumulate: boolean): Launch {
+  return {
+    kernel: { name: "reduce", source, entry: "columns", constants: { ACCUMULATE: accumulate } },
+    params: { rows, columns, chunk: rows, factor: 1 },
+    workgroups: [Math.ceil(columns / 64), 1, 1],
+    reads: ["work"],
+  };
+}
+
+/** On a GPU, of a width of whole quads: column sums in one dispatch. */
+export function columnLaunch(
+  entry: "sum" | "scale",
+  { rows, columns, accumulate }: { readonly rows: number; readonly columns: number; readonly accumulate: boolean },
+): Launch {
+  return {
+    kernel: { name: "columns", source: columnsSource, entry, constants: { ACCUMULATE: accumulate } },
+    params: { rows, columns },
+    workgroups: [Math.ceil(columns / 32), 1, 1],
+  };
 }
 
 /** Sum over each row, times `factor`: [R, C] -> [R]. */

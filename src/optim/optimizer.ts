@@ -55,8 +55,8 @@ export interface UpdateStats {
 
 /** Elements behind the gradients: the loss and the metrics of a step are added up there. */
 export const TAIL = 64;
-/** Partial sums of squares for each window of the slab. */
-const PARTIALS = 256;
+/** Workgroups that measure a window of the slab, each into one partial sum, and their lanes: a GPU has more to do at a time. */
+const normSizes = { software: { partials: 256, lanes: 8 }, gpu: { partials: 1024, lanes: 256 } };
 /** Stands for the square of what is not finite: larger than any sum of squares that trains. */
 const LIMIT = 3e38;
 
@@ -110,7 +110,7 @@ export class Optimizer implements Disposable {
     const windows = this.gradients.flatMap((slab, of) =>
       windowsOf(of, slab.parameters.size + (of === 0 ? TAIL : 0), device.traits.maxBindingBytes),
     );
-    this.partials = device.allocate(4 * PARTIALS * windows.length);
+    this.partials = device.allocate(4 * this.normSize.partials * windows.length);
     this.zeroing = device.record(windows.map((window) => this.zeroWindow(window)));
     this.measuring = device.record(this.normDispatches(windows));
     const { kind = "adamw", momentum = 0.95 } = options;
@@ -183,27 +183,32 @@ export class Optimizer implements Disposable {
     };
   }
 
+  private get normSize() {
+    return this.device.traits.software ? normSizes.software : normSizes.gpu;
+  }
+
   private normDispatches(windows: readonly Run[]): Dispatch[] {
+    const { clip } = this.options;
+    const { partials, lanes } = this.normSize;
     const kernel = (entry: string) => ({
       name: "norm",
       source: normSource,
       entry,
-      constants: { LANES: this.device.traits.software ? 8 : 64 },
+      constants: { LANES: lanes },
     });
-    const { clip } = this.options;
     const partial = windows.map(({ of, offset, count }, i): Dispatch => {
       const slab = this.gradients[of]!;
       return {
         kernel: kernel("partial"),
-        params: { count: Math.min(count, slab.parameters.size - offset), first: i * PARTIALS, clip, limit: LIMIT },
+        params: { count: Math.min(count, slab.parameters.size - offset), first: i * partials, clip, limit: LIMIT },
         output: whole(this.partials),
         inputs: [slab.slice(offset, count)],
-        workgroups: [PARTIALS, 1, 1],
+        workgroups: [partials, 1, 1],
       };
     });
     const finish: Dispatch = {
       kernel: kernel("finish"),
-      params: { count: windows.length * PARTIALS, first: 0, clip, limit: LIMIT },
+      params: { count: windows.length * partials, first: 0, clip, limit: LIMIT },
       output: whole(this.stats),
       inputs: [whole(this.partials), whole(this.schedules[0]!), this.sums],
       workgroups: [1, 1, 1],
