@@ -21,6 +21,8 @@ override TRANSPOSE_B: bool = false;
 override BIAS: bool = false;
 override GELU: bool = false;
 override ACCUMULATE: bool = false;
+override PLUS: bool = false; // other
+override TIMES_GELU: bool = false; // the derivative of GELU at other
 
 const ROWS = 128u;
 const COLUMNS = 128u;
@@ -42,6 +44,7 @@ alias C = vec4<f32>;
 @group(0) @binding(2) var<storage, read> a: array<A>;
 @group(0) @binding(3) var<storage, read> b: array<B>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read> other: array<C>;
 
 var<workgroup> a_tile: array<vec4<f32>, DEPTH * A_STRIDE>;
 var<workgroup> b_tile: array<vec4<f32>, DEPTH * B_STRIDE>;
@@ -50,11 +53,21 @@ var<workgroup> b_tile: array<vec4<f32>, DEPTH * B_STRIDE>;
 fn a_quad(i: u32) -> vec4<f32> { return a[i / 4u]; }
 fn b_quad(i: u32) -> vec4<f32> { return b[i / 4u]; }
 fn c_quad(i: u32) -> vec4<f32> { return output[i / 4u]; }
+fn other_quad(i: u32) -> vec4<f32> { return other[i / 4u]; }
 fn store_quad(i: u32, count: u32, value: vec4<f32>) { output[i / 4u] = value; }
 
-fn gelu(v: vec4<f32>) -> vec4<f32> {
+fn tanh_of_gelu(v: vec4<f32>) -> vec4<f32> {
   let u = 0.7978845608028654 * (v + 0.044715 * v * v * v);
-  return 0.5 * v * (1.0 + tanh(clamp(u, vec4(-15.0), vec4(15.0))));
+  return tanh(clamp(u, vec4(-15.0), vec4(15.0)));
+}
+
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  return 0.5 * v * (1.0 + tanh_of_gelu(v));
+}
+
+fn gelu_derivative(v: vec4<f32>) -> vec4<f32> {
+  let t = tanh_of_gelu(v);
+  return 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * 0.7978845608028654 * (1.0 + 3.0 * 0.044715 * v * v);
 }
 
 // What lies behind `end` counts as zero.
@@ -124,6 +137,12 @@ fn store(out: u32, y: u32, x: u32, sums: vec4<f32>) {
     value = gelu(value);
   }
   let at = out + y * params.stride + x;
+  if (PLUS) {
+    value += other_quad(at);
+  }
+  if (TIMES_GELU) {
+    value *= gelu_derivative(other_quad(at));
+  }
   if (ACCUMULATE) {
     value += c_quad(at);
   }

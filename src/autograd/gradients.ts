@@ -1,8 +1,8 @@
 /** Reverse mode: a backward pass is more graph, built from each op's `vjp`. */
-import { accumulate, add } from "../ops/add";
+import { accumulate, add, addTo } from "../ops/add";
 import { ones, zeros } from "../ops/fill";
 import { sameShape, sizeOf } from "../tensor/shape";
-import { schedule, type Tensor, tensor, view } from "../tensor/tensor";
+import { madeSince, schedule, type Tensor, tensor, tensorCount, view } from "../tensor/tensor";
 
 export interface GradientOptions {
   /** The gradient of `output`; ones if absent. */
@@ -33,14 +33,21 @@ export function gradients(
     const grad = grads.get(node);
     if (!grad || ends.has(node) || !node.inputs.some((x) => needed.has(x))) continue;
     if (isView(node) && partly.has(node.inputs[0]!)) continue;
-    inputGradients(node, grad).forEach((inputGrad, i) => {
+    const count = tensorCount();
+    const found = inputGradients(node, grad);
+    found.forEach((inputGrad, i) => {
       const x = node.inputs[i]!;
       if (!inputGrad || !needed.has(x)) return;
       const slice = sliceOf(x, into, partly);
       const source = slice?.part ? partOf(slice.parent, x, parts) : x;
       const before = grads.get(source);
       if (slice) grads.set(source, accumulate(before ?? slice.slab, inputGrad));
-      else grads.set(source, before ? add(before, inputGrad) : inputGrad);
+      else {
+        // What this rule has made for one input alone may be added by its own kernel.
+        const own = madeSince(count, inputGrad) && found.indexOf(inputGrad) === found.lastIndexOf(inputGrad);
+        const sum = own ? addTo : add;
+        grads.set(source, before ? sum(before, inputGrad) : inputGrad);
+      }
     });
   }
   return targets.map((target) => {

@@ -4,7 +4,7 @@
  * have the names and shapes of Hugging Face's checkpoints; Conv1D weights lie [in, out].
  */
 import { recompute } from "../autograd/recompute";
-import { add } from "../ops/add";
+import { add, addTo } from "../ops/add";
 import { attention } from "../ops/attention";
 import { attentionCached, cacheAppend } from "../ops/attention-decode";
 import { dropout } from "../ops/dropout";
@@ -132,9 +132,9 @@ function hidden(
   const block = (x: Tensor, layer: number): Tensor => {
     const h = `h.${layer}`;
     // Attention's own rule needs its output whole.
-    const attended = add(x, dropped(project(attend(x, layer), `${h}.attn.c_proj`, keepWhole)));
+    const attended = addTo(x, dropped(project(attend(x, layer), `${h}.attn.c_proj`, keepWhole)));
     const inner = gelu(project(norm(attended, `${h}.ln_2`), `${h}.mlp.c_fc`), keep);
-    return add(attended, dropped(project(inner, `${h}.mlp.c_proj`)));
+    return addTo(attended, dropped(project(inner, `${h}.mlp.c_proj`)));
   };
 
   let x = dropped(add(embed(tokens), gather(weight("wpe.weight"), positions)));

@@ -24,6 +24,16 @@ export function add(a: Tensor, b: Tensor): Tensor {
   });
 }
 
+/** a + b, added by b's own kernel where that can: nothing else may use b. */
+export function addTo(a: Tensor, b: Tensor): Tensor {
+  return b.plus && sizeOf(a.shape) === sizeOf(b.shape) ? b.plus(a) : add(a, b);
+}
+
+/** For ops whose kernel does not add: a launch that adds an input, by its number, onto the node. */
+export function addLaunch(count: number, input: number): Launch {
+  return { ...launch("accumulate", count)(), reads: [input] };
+}
+
 /** `target` with `x` added onto it in place, by x's own kernel where that can add. */
 export function accumulate(target: Tensor, x: Tensor): Tensor {
   expectShape("accumulate", "x", x.shape, target.shape);

@@ -2,7 +2,7 @@
 import source from "../../kernels/gelu.wgsl" with { type: "text" };
 import { linear } from "../device/device";
 import { expectShape, sizeOf } from "../tensor/shape";
-import { type Tensor, tensor } from "../tensor/tensor";
+import { type Launch, type Tensor, tensor } from "../tensor/tensor";
 import { type Keep, keepWhole } from "./store";
 
 const C = Math.sqrt(2 / Math.PI);
@@ -30,23 +30,38 @@ export function gelu(x: Tensor, keep: Keep = keepWhole): Tensor {
   });
 }
 
-/** d gelu(x) / dx * grad. */
+/** d gelu(x) / dx * grad, by the kernel that makes grad where that can: nothing else may use it. */
 export function geluBackward(x: Tensor, grad: Tensor): Tensor {
   expectShape("geluBackward", "grad", grad.shape, x.shape);
+  return grad.timesGelu ? grad.timesGelu(x) : geluGradient(x, grad);
+}
+
+/** For ops whose kernel does not multiply by it: a launch that makes the node of an input x, by its number, and working memory. */
+export function geluLaunch(count: number, x: number): Launch {
+  return { ...backwardLaunch(count), reads: [x, "work"] };
+}
+
+/** d gelu(v) / dv in float64. */
+export function geluDerivative(v: number): number {
+  const t = Math.tanh(C * (v + A * v ** 3));
+  return 0.5 * (1 + t) + 0.5 * v * (1 - t * t) * C * (1 + 3 * A * v * v);
+}
+
+function backwardLaunch(count: number): Launch {
+  return {
+    kernel: { name: "gelu", source, entry: "backward" },
+    params: { count },
+    workgroups: linear(count, 256),
+  };
+}
+
+function geluGradient(x: Tensor, grad: Tensor): Tensor {
   const count = sizeOf(x.shape);
   return tensor({
     name: "geluBackward",
     shape: x.shape,
     inputs: [x, grad],
-    reference: (x, grad) =>
-      x.map((v, i) => {
-        const t = Math.tanh(C * (v + A * v ** 3));
-        return grad[i]! * (0.5 * (1 + t) + 0.5 * v * (1 - t * t) * C * (1 + 3 * A * v * v));
-      }),
-    dispatch: () => ({
-      kernel: { name: "gelu", source, entry: "backward" },
-      params: { count },
-      workgroups: linear(count, 256),
-    }),
+    reference: (x, grad) => x.map((v, i) => grad[i]! * geluDerivative(v)),
+    dispatch: () => backwardLaunch(count),
   });
 }

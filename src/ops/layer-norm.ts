@@ -2,6 +2,7 @@
 import source from "../../kernels/layer-norm.wgsl" with { type: "text" };
 import { expectShape, matrixOf } from "../tensor/shape";
 import { type Tensor, tensor, type Values } from "../tensor/tensor";
+import { addLaunch } from "./add";
 import { columnLaunch, columnSum, rowGroups, rowLanes, workSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
 
@@ -68,28 +69,37 @@ function rowStatistics(x: Tensor, epsilon: number): Tensor {
 
 function layerNormBackward(x: Tensor, statistics: Tensor, scale: Tensor, grad: Tensor): Tensor {
   const { rows, columns } = matrixOf("layerNorm", "x", x.shape);
-  return tensor({
-    name: "layerNormBackward",
-    shape: x.shape,
-    inputs: [x, statistics, scale, grad],
-    reference: (x, s, scale, grad) => {
-      const y = new Float64Array(x.length);
-      for (let row = 0; row < rows; row++) {
-        const at = (c: number) => row * columns + c;
-        const g = Array.from({ length: columns }, (_, c) => grad[at(c)]! * scale[c]!);
-        const xhat = Array.from({ length: columns }, (_, c) => (x[at(c)]! - s[2 * row]!) * s[2 * row + 1]!);
-        const meanG = g.reduce((a, b) => a + b, 0) / columns;
-        const meanGx = g.reduce((a, b, c) => a + b * xhat[c]!, 0) / columns;
-        for (let c = 0; c < columns; c++) y[at(c)] = s[2 * row + 1]! * (g[c]! - meanG - xhat[c]! * meanGx);
-      }
-      return y;
-    },
-    dispatch: (traits) => ({
-      kernel: { name: "layer-norm", source, entry: "backward", constants: rowLanes(traits) },
-      params: { rows, columns, chunk: 0, epsilon: 0 },
-      workgroups: rowGroups(rows, rowLanes(traits)),
-    }),
-  });
+  const make = (added?: Tensor): Tensor =>
+    tensor({
+      name: "layerNormBackward",
+      shape: x.shape,
+      inputs: [x, statistics, scale, grad, ...(added ? [added] : [])],
+      reference: (x, s, scale, grad, added) => {
+        const y = new Float64Array(x.length);
+        for (let row = 0; row < rows; row++) {
+          const at = (c: number) => row * columns + c;
+          const g = Array.from({ length: columns }, (_, c) => grad[at(c)]! * scale[c]!);
+          const xhat = Array.from({ length: columns }, (_, c) => (x[at(c)]! - s[2 * row]!) * s[2 * row + 1]!);
+          const meanG = g.reduce((a, b) => a + b, 0) / columns;
+          const meanGx = g.reduce((a, b, c) => a + b * xhat[c]!, 0) / columns;
+          for (let c = 0; c < columns; c++) {
+            y[at(c)] = s[2 * row + 1]! * (g[c]! - meanG - xhat[c]! * meanGx) + (added ? added[at(c)]! : 0);
+          }
+        }
+        return y;
+      },
+      dispatch: (traits) => {
+        const launch = {
+          kernel: { name: "layer-norm", source, entry: "backward", constants: rowLanes(traits) },
+          params: { rows, columns, chunk: 0, epsilon: 0 },
+          workgroups: rowGroups(rows, rowLanes(traits)),
+          reads: [0, 1, 2, 3],
+        };
+        return added ? [launch, addLaunch(rows * columns, 4)] : [launch];
+      },
+      ...(!added && { plus: (x) => make(x) }),
+    });
+  return make();
 }
 
 /** The gradient of the scale: the sum over rows of grad xhat, [C]. */

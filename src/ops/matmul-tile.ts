@@ -20,6 +20,8 @@ export interface Epilogue {
   readonly bias: boolean;
   readonly gelu: boolean;
   readonly accumulate: boolean;
+  /** With input 3, of the result's shape: it is added, or GELU's derivative at it is multiplied by. */
+  readonly other?: "plus" | "timesGelu" | undefined;
 }
 
 /** Rows and columns of a workgroup's tile, and slices of the inner dimension. */
@@ -69,6 +71,14 @@ export function tiledLaunches(form: TileForm, epilogue: Epilogue, tiling?: Tilin
   const slices = Math.ceil(inner / depth);
   const window = slices > 1 ? { first: 0, stride: columns } : result;
   const c = whole(window.first, window.stride, columns);
+  const { bias, gelu, accumulate, other } = epilogue;
+  const ends = {
+    BIAS: bias,
+    GELU: gelu,
+    ACCUMULATE: accumulate,
+    PLUS: other === "plus",
+    TIMES_GELU: other === "timesGelu",
+  };
   const product: Launch = {
     kernel: {
       name: "matmul-tile",
@@ -77,9 +87,7 @@ export function tiledLaunches(form: TileForm, epilogue: Epilogue, tiling?: Tilin
       constants: {
         TRANSPOSE_A: transposeA,
         TRANSPOSE_B: transposeB,
-        BIAS: slices === 1 && epilogue.bias,
-        GELU: slices === 1 && epilogue.gelu,
-        ACCUMULATE: slices === 1 && epilogue.accumulate,
+        ...(slices === 1 && ends),
       },
       specialize: {
         ROWS: `${tile.rows}u`,
@@ -87,26 +95,32 @@ export function tiledLaunches(form: TileForm, epilogue: Epilogue, tiling?: Tilin
         ...(!quads.a && { A: "f32", a_quad: scalars("a") }),
         ...(stored > 0 && { B: "u32", b_quad: storedQuads[stored]! }),
         ...(!quads.b && { B: "f32", b_quad: scalars("b") }),
-        ...(!c && { C: "f32", c_quad: scalars("output"), store_quad: scalarStore }),
+        ...(!(other && slices === 1) && { other_quad: "return vec4(0.0);" }),
+        ...(!c && {
+          C: "f32",
+          c_quad: scalars("output"),
+          ...(other && slices === 1 && { other_quad: scalars("other") }),
+          store_quad: scalarStore,
+        }),
       },
     },
     params: { rows, columns, inner, a_first: a.first, a_stride: a.stride, ...window, depth },
     workgroups: [Math.ceil(columns / tile.columns), Math.ceil(rows / tile.rows), slices],
     readsStored: stored > 0,
   };
-  if (slices === 1) return [product];
+  if (slices === 1) return [{ ...product, reads: other ? [0, 1, 2, 3] : [0, 1, 2] }];
   return [
-    { ...product, writesWork: slices * rows * columns },
+    { ...product, reads: [0, 1, 2], writesWork: slices * rows * columns },
     {
       kernel: {
         name: "matmul-sum",
         source: sumSource,
         entry: "forward",
-        constants: { BIAS: epilogue.bias, GELU: epilogue.gelu, ACCUMULATE: epilogue.accumulate },
+        constants: ends,
       },
       params: { rows, columns, parts: slices, ...result },
       workgroups: linear(rows * columns, 256),
-      reads: ["work", 2],
+      reads: ["work", 2, other ? 3 : 2],
       readsStored: stored > 0,
     },
   ];

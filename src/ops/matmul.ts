@@ -5,8 +5,9 @@ import type { Traits } from "../device/device";
 import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
 import { storedConstant } from "../tensor/stored";
 import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor";
-import { geluBackward, geluValue } from "./gelu";
-import { tiledLaunches } from "./matmul-tile";
+import { addLaunch } from "./add";
+import { geluBackward, geluDerivative, geluLaunch, geluValue } from "./gelu";
+import { type Epilogue, tiledLaunches } from "./matmul-tile";
 import { columnSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
 
@@ -73,30 +74,67 @@ export function matmul(
       : matmul(a, through, { transposeA: !transposeA });
     return [da, db, bias ? columnSum(through) : null];
   };
-  const product = (target?: Tensor): Tensor =>
+  /** With a target it is added onto that; with another tensor it becomes what Other says. */
+  const product = (target?: Tensor, other?: Other): Tensor =>
     tensor({
       name: `matmul${transposeA ? " aT" : ""}${transposeB ? " bT" : ""}`,
       shape: [rows, columns],
-      inputs: [...(target ? [target] : []), a, b, bias ?? b],
+      inputs: [...(target ? [target] : []), a, b, bias ?? b, ...(other ? [other.x] : [])],
       inPlace: target !== undefined,
       reference: (...values) => {
-        const [a, b, c] = target ? values.slice(1) : values;
+        const [a, b, c, x] = target ? values.slice(1) : values;
         const y = productOf(a!, b!, form);
         if (bias) for (let i = 0; i < y.length; i++) y[i] = y[i]! + c![i % columns]!;
         if (gelu) for (let i = 0; i < y.length; i++) y[i] = geluValue(y[i]!);
+        if (other?.kind === "plus") return y.map((v, i) => v + x![i]!);
+        if (other) return y.map((v, i) => v * geluDerivative(x![i]!));
         return target ? y.map((v, i) => v + values[0]![i]!) : y;
       },
-      dispatch: (traits) => launch(form, { bias: bias !== undefined, gelu, accumulate: target !== undefined }, traits),
-      ...(!target && { into: product, vjp }),
+      dispatch: (traits) =>
+        launches(
+          form,
+          { bias: bias !== undefined, gelu, accumulate: target !== undefined, other: other?.kind },
+          traits,
+        ),
+      ...(!target && !other && { into: (target) => product(target), vjp, plus, timesGelu }),
+      ...(other?.kind === "plus" && { vjp: (grad) => [...vjp(grad), grad] }),
     });
+  const plus = (x: Tensor) => product(undefined, { kind: "plus", x });
+  const timesGelu = (x: Tensor) => product(undefined, { kind: "timesGelu", x });
   return product();
 }
 
-function launch(
-  form: Form,
-  { bias, gelu, accumulate }: { bias: boolean; gelu: boolean; accumulate: boolean },
-  traits: Traits,
-): Launch | readonly Launch[] {
+/** What is done to a product with another tensor, [M, N]: it is added, or GELU's derivative at it is multiplied by. */
+interface Other {
+  readonly kind: "plus" | "timesGelu";
+  readonly x: Tensor;
+}
+
+/** Where the kernel does not know the other tensor, input 3, another launch does that. */
+function launches(form: Form, { other, ...epilogue }: Epilogue, traits: Traits): readonly Launch[] {
+  const count = form.rows * form.columns;
+  const whole = traits.software ? null : tiled(form, { ...epilogue, other });
+  if (whole) return whole;
+  const plain = { ...launch(form, epilogue, traits), reads: [0, 1, 2] };
+  if (other === "plus") return [plain, addLaunch(count, 3)];
+  return other ? [{ ...plain, writesWork: count }, geluLaunch(count, 3)] : [plain];
+}
+
+function tiled(form: Form, epilogue: Epilogue): readonly Launch[] | null {
+  return tiledLaunches({ ...form, stored: form.stored ?? 0, ...windowsOf(form) }, epilogue);
+}
+
+function windowsOf({ rows, columns, inner, transposeA, a, result }: Form): {
+  readonly a: Window;
+  readonly result: Window;
+} {
+  return {
+    a: a ?? { first: 0, stride: transposeA ? rows : inner },
+    result: result ?? { first: 0, stride: columns },
+  };
+}
+
+function launch(form: Form, { bias, gelu, accumulate }: Omit<Epilogue, "other">, traits: Traits): Launch {
   const { rows, columns, inner, transposeA, transposeB, stored = 0 } = form;
   const constants = {
     TRANSPOSE_A: transposeA,
@@ -106,12 +144,7 @@ function launch(
     ACCUMULATE: accumulate,
     STORED: stored,
   };
-  const a = form.a ?? { first: 0, stride: transposeA ? rows : inner };
-  const result = form.result ?? { first: 0, stride: columns };
-  if (!traits.software) {
-    const tiled = tiledLaunches({ ...form, stored, a, result }, { bias, gelu, accumulate });
-    if (tiled) return tiled;
-  }
+  const { a, result } = windowsOf(form);
   const params = {
     rows,
     columns,
@@ -178,7 +211,7 @@ export function addColumns(target: Tensor, first: number, a: Tensor, b: Tensor):
       });
       return y;
     },
-    dispatch: (traits) => launch(form, { bias: false, gelu: false, accumulate: true }, traits),
+    dispatch: (traits) => launches(form, { bias: false, gelu: false, accumulate: true }, traits),
     vjp: (grad) => [
       grad,
       fromColumns(grad, first, b),
@@ -217,7 +250,7 @@ export function fromColumns(
         const y = productOf(a!, b!, form);
         return target ? y.map((v, i) => v + values[0]![i]!) : y;
       },
-      dispatch: (traits) => launch(form, { bias: false, gelu: false, accumulate: target !== undefined }, traits),
+      dispatch: (traits) => launches(form, { bias: false, gelu: false, accumulate: target !== undefined }, traits),
       ...(!target && { into: make }),
     });
   return make();

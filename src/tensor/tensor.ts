@@ -36,6 +36,10 @@ export interface Node {
   readonly offset?: number;
   /** The same value added onto `target` in place, where the kernel can do that without another pass. */
   readonly into?: (target: Tensor) => Tensor;
+  /** The same value plus `x`, where the kernel can do that without another pass: for one of which nothing else is made. */
+  readonly plus?: (x: Tensor) => Tensor;
+  /** The same value times the derivative of GELU at `x`, likewise. */
+  readonly timesGelu?: (x: Tensor) => Tensor;
   /** Every element has this value, known when the graph is built. */
   readonly constant?: number;
 }
@@ -52,6 +56,16 @@ let created = 0;
 
 export function tensor(node: Node): Tensor {
   return { id: created++, ...node };
+}
+
+/** Whether a tensor was made after so many were: what `tensorCount` was then. */
+export function madeSince(count: number, { id }: Tensor): boolean {
+  return id >= count;
+}
+
+/** How many tensors there are so far. */
+export function tensorCount(): number {
+  return created;
 }
 
 /** A value supplied at run time: data, a weight, or the gradient that seeds a backward pass. */
