@@ -1,5 +1,5 @@
 /** The public list of ops. */
-export { accumulate, add } from "./add";
+export { accumulate, add, addTo } from "./add";
 export { attention } from "./attention";
 export { attentionCached, cacheAppend, cacheCopy, NO_SLOT } from "./attention-decode";
 export { cosine } from "./cosine";

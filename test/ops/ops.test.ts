@@ -9,6 +9,7 @@ import {
   accumulate,
   add,
   addColumns,
+  addTo,
   attention,
   attentionCached,
   cacheAppend,
@@ -259,6 +260,41 @@ describe.each(cases)("%s", (name, op, given, tolerance) => {
   else test("gradient", () => checkGradient(op, given(6)));
   const check = withoutRule.test(name) ? checkForward : checkKernels;
   test.each([1, 16, 17, 32, 33, 67])("kernels at %i", (n) => check(op, given(n), tolerance));
+});
+
+/** Edges of tiles, of quads, and of slices of the inner dimension. */
+describe.each([
+  [1, 1, 385],
+  [65, 129, 400],
+  [130, 66, 17],
+  [128, 128, 8],
+  [3, 7, 5],
+])("products of %i x %i over %i", (M, N, K) => {
+  test.each([
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ])("a transposed: %p, b transposed: %p", (transposeA, transposeB) => {
+    const [a, b] = [transposeA ? [K, M] : [M, K], transposeB ? [N, K] : [K, N]];
+    checkForward((a, b) => matmul(a!, b!, { transposeA, transposeB }), [a, b], 4e-6);
+  });
+  test("with bias and GELU", () => {
+    checkForward((a, b, c) => matmul(a!, b!, { bias: c!, gelu: true }), [[M, K], [K, N], [N]], 4e-6);
+  });
+  test("added to something", () => {
+    checkKernels((x, a, b, c) => addTo(x!, matmul(a!, b!, { bias: c! })), [[M, N], [M, K], [K, N], [N]], 4e-6);
+  });
+  test("after GELU, whose gradient is part of theirs", () => {
+    checkKernels(
+      (a, b) => matmul(gelu(a!), b!),
+      [
+        [M, K],
+        [K, N],
+      ],
+      4e-6,
+    );
+  });
 });
 
 describe("ops without gradients", () => {
