@@ -248,11 +248,23 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
   }
 
   let out = params.first + group.z * params.rows * params.stride;
-  for (var half = 0u; half < 2u; half++) {
-    let y = row + half * (ROWS / 2u) + 4u * ty;
-    for (var r = 0u; r < 4u; r++) {
-      store(out, y + r, column + 4u * tx, sums[4u * half + r]);
-      store(out, y + r, column + COLUMNS / 2u + 4u * tx, sums[8u + 4u * half + r]);
-    }
-  }
+  // Written out: sums that are indexed by a loop may end up in memory.
+  let y = row + 4u * ty;
+  let x = column + 4u * tx;
+  store(out, y, x, sums[0]);
+  store(out, y + 1u, x, sums[1]);
+  store(out, y + 2u, x, sums[2]);
+  store(out, y + 3u, x, sums[3]);
+  store(out, y + ROWS / 2u, x, sums[4]);
+  store(out, y + ROWS / 2u + 1u, x, sums[5]);
+  store(out, y + ROWS / 2u + 2u, x, sums[6]);
+  store(out, y + ROWS / 2u + 3u, x, sums[7]);
+  store(out, y, x + COLUMNS / 2u, sums[8]);
+  store(out, y + 1u, x + COLUMNS / 2u, sums[9]);
+  store(out, y + 2u, x + COLUMNS / 2u, sums[10]);
+  store(out, y + 3u, x + COLUMNS / 2u, sums[11]);
+  store(out, y + ROWS / 2u, x + COLUMNS / 2u, sums[12]);
+  store(out, y + ROWS / 2u + 1u, x + COLUMNS / 2u, sums[13]);
+  store(out, y + ROWS / 2u + 2u, x + COLUMNS / 2u, sums[14]);
+  store(out, y + ROWS / 2u + 3u, x + COLUMNS / 2u, sums[15]);
 }
