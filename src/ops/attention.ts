@@ -1,7 +1,7 @@
 /** Causal multi-head self-attention by tiles: https://arxiv.org/abs/2307.08691. */
 import source from "../../kernels/attention.wgsl" with { type: "text" };
 import deltaSource from "../../kernels/attention-delta.wgsl" with { type: "text" };
-import type { Traits } from "../device/device";
+import rowSource from "../../kernels/attention-row.wgsl" with { type: "text" };
 import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
 import { type Launch, type Tensor, tensor, type Values, VIEW_ALIGNMENT } from "../tensor/tensor";
 import { type Keep, keepWhole } from "./store";
@@ -66,19 +66,34 @@ function formOf(qkv: Tensor, T: number, H: number, starts?: Tensor): Form {
   };
 }
 
-function launch(entry: string, { B, T, H, D, lseOffset, starts }: Form, { software }: Traits, z = 1): Launch {
-  const lanes = software ? 8 : D > 64 ? 32 : 64;
+function launch(entry: string, { B, T, H, D, lseOffset, starts }: Form, z = 1): Launch {
+  const lanes = 8;
   return {
     kernel: {
       name: "attention",
       source,
       entry,
-      constants: { WORKGROUP: lanes, STAGED: !software, SEGMENTS: starts !== undefined },
-      // Both tiles together fill at most the 16 KiB of shared memory that every device has.
-      specialize: { HEAD: `${D / 4}u`, KEYS: `${D > 64 ? 8 : 16}u` },
+      constants: { WORKGROUP: lanes, SEGMENTS: starts !== undefined },
+      specialize: { HEAD: `${D / 4}u` },
     },
     params: { tokens: T, heads: H, lse_offset: lseOffset, scale: 1 / Math.sqrt(D) },
     workgroups: [Math.ceil(T / lanes), B * H, z],
+  };
+}
+
+/** On a GPU. Both tiles together fill at most the 16 KiB of shared memory that every device has. */
+function rowLaunch(entry: string, { B, T, H, D, lseOffset, starts }: Form): Launch {
+  const lanes = D > 64 ? 32 : 64;
+  return {
+    kernel: {
+      name: "attention-row",
+      source: rowSource,
+      entry,
+      constants: { SEGMENTS: starts !== undefined },
+      specialize: { HEAD: `${D / 4}u`, ROWS: `${D > 64 ? 8 : 16}u`, WORKGROUP: `${lanes}u` },
+    },
+    params: { tokens: T, heads: H, lse_offset: lseOffset, scale: 1 / Math.sqrt(D) },
+    workgroups: [Math.ceil(T / lanes), B * H, 1],
   };
 }
 
@@ -102,7 +117,7 @@ function packedForward(qkv: Tensor, form: Form): Tensor {
       });
       return y;
     },
-    dispatch: (traits) => launch("forward", form, traits),
+    dispatch: ({ software }) => (software ? launch("forward", form) : rowLaunch("forward", form)),
   });
 }
 
@@ -151,7 +166,10 @@ function attentionBackward(qkv: Tensor, packed: Tensor, grad: Tensor, form: Form
       });
       return y;
     },
-    dispatch: (traits) => launch("backward", form, traits, 2),
+    dispatch: ({ software }) =>
+      software
+        ? launch("backward", form, 2)
+        : ["backward_query", "backward_key", "backward_value"].map((entry) => rowLaunch(entry, form)),
   });
 }
 
