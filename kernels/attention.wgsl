@@ -6,7 +6,7 @@
 // With SEGMENTS a row holds several documents one after another: starts[B T] says where in its row the document of each
 // query begins, and a query sees no key before that.
 // One invocation holds one row (a query, or for dk and dv a key) of one head in registers and walks over the others.
-// For software adapters, to which loads are dear, but barriers more so; attention-row.wgsl is for GPUs.
+// The rows it walks over are the same for a whole workgroup: with STAGED they pass through shared memory.
 // FlashAttention-2: https://arxiv.org/abs/2307.08691, algorithms 1 and 2.
 
 struct Params {
@@ -17,9 +17,11 @@ struct Params {
 }
 
 override WORKGROUP: u32 = 64;
+override STAGED: bool = true;
 override SEGMENTS: bool = false;
 
 const HEAD = 16u; // vec4s in a head
+const KEYS = 16u; // rows staged at a time
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
@@ -29,6 +31,9 @@ const HEAD = 16u; // vec4s in a head
 @group(0) @binding(4) var<storage, read> grad: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> deltas: array<f32>;
 @group(0) @binding(6) var<storage, read> starts: array<u32>;
+
+var<workgroup> first_tile: array<vec4<f32>, KEYS * HEAD>;
+var<workgroup> second_tile: array<vec4<f32>, KEYS * HEAD>;
 
 // Where things begin, in vec4s: part 0 is q, 1 is k, 2 is v.
 fn qkv_at(batch: u32, head: u32, t: u32, part: u32) -> u32 {
@@ -61,23 +66,44 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
   }
   var largest = -3.4028234e38;
   var total = 0.0;
-  for (var t = begin; t < end; t++) {
-    let k_at = qkv_at(batch, head, t, 1u);
-    let v_at = qkv_at(batch, head, t, 2u);
-    var products = vec4(0.0);
-    for (var d = 0u; d < HEAD; d++) {
-      products += q[d] * qkv[k_at + d];
+  for (var start = begin; start < end; start += KEYS) {
+    if (STAGED) {
+      workgroupBarrier();
+      for (var i = local.x; i < KEYS * HEAD; i += WORKGROUP) {
+        let t = min(start + i / HEAD, params.tokens - 1u);
+        first_tile[i] = qkv[qkv_at(batch, head, t, 1u) + i % HEAD];
+        second_tile[i] = qkv[qkv_at(batch, head, t, 2u) + i % HEAD];
+      }
+      workgroupBarrier();
     }
-    // A key after the query changes nothing: its weight is zero and the maximum stays.
-    let seen = t <= safe && t >= mine;
-    let score = dot(products, vec4(1.0));
-    let raised = select(largest, max(largest, score), seen);
-    let keep = exp(largest - raised);
-    let weight = select(0.0, exp(min(score - raised, 0.0)), seen);
-    largest = raised;
-    total = total * keep + weight;
-    for (var d = 0u; d < HEAD; d++) {
-      sum[d] = sum[d] * keep + weight * qkv[v_at + d];
+    let count = min(KEYS, end - start);
+    for (var j = 0u; j < count; j++) {
+      let t = start + j;
+      let k_at = qkv_at(batch, head, t, 1u);
+      let v_at = qkv_at(batch, head, t, 2u);
+      var products = vec4(0.0);
+      for (var d = 0u; d < HEAD; d++) {
+        if (STAGED) {
+          products += q[d] * first_tile[j * HEAD + d];
+        } else {
+          products += q[d] * qkv[k_at + d];
+        }
+      }
+      // A key after the query changes nothing: its weight is zero and the maximum stays.
+      let seen = t <= safe && t >= mine;
+      let score = dot(products, vec4(1.0));
+      let raised = select(largest, max(largest, score), seen);
+      let keep = exp(largest - raised);
+      let weight = select(0.0, exp(min(score - raised, 0.0)), seen);
+      largest = raised;
+      total = total * keep + weight;
+      for (var d = 0u; d < HEAD; d++) {
+        if (STAGED) {
+          sum[d] = sum[d] * keep + weight * second_tile[j * HEAD + d];
+        } else {
+          sum[d] = sum[d] * keep + weight * qkv[v_at + d];
+        }
+      }
     }
   }
   if (query >= params.tokens) {
@@ -125,20 +151,41 @@ fn backward_query(group: vec3<u32>, local: u32) {
     begin = starts[batch * params.tokens + min(group.x * WORKGROUP, params.tokens - 1u)];
     mine = starts[batch * params.tokens + safe];
   }
-  for (var t = begin; t < end; t++) {
-    let k_at = qkv_at(batch, head, t, 1u);
-    let v_at = qkv_at(batch, head, t, 2u);
-    var scores = vec4(0.0);
-    var products = vec4(0.0);
-    for (var d = 0u; d < HEAD; d++) {
-      scores += q[d] * qkv[k_at + d];
-      products += d_out[d] * qkv[v_at + d];
+  for (var start = begin; start < end; start += KEYS) {
+    if (STAGED) {
+      workgroupBarrier();
+      for (var i = local; i < KEYS * HEAD; i += WORKGROUP) {
+        let t = min(start + i / HEAD, params.tokens - 1u);
+        first_tile[i] = qkv[qkv_at(batch, head, t, 1u) + i % HEAD];
+        second_tile[i] = qkv[qkv_at(batch, head, t, 2u) + i % HEAD];
+      }
+      workgroupBarrier();
     }
-    let seen = t <= safe && t >= mine;
-    let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), seen);
-    let ds = weight * (dot(products, vec4(1.0)) - d_row) * params.scale;
-    for (var d = 0u; d < HEAD; d++) {
-      dq[d] += ds * qkv[k_at + d];
+    let count = min(KEYS, end - start);
+    for (var j = 0u; j < count; j++) {
+      let k_at = qkv_at(batch, head, start + j, 1u);
+      let v_at = qkv_at(batch, head, start + j, 2u);
+      var scores = vec4(0.0);
+      var products = vec4(0.0);
+      for (var d = 0u; d < HEAD; d++) {
+        if (STAGED) {
+          scores += q[d] * first_tile[j * HEAD + d];
+          products += d_out[d] * second_tile[j * HEAD + d];
+        } else {
+          scores += q[d] * qkv[k_at + d];
+          products += d_out[d] * qkv[v_at + d];
+        }
+      }
+      let seen = start + j <= safe && start + j >= mine;
+      let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), seen);
+      let ds = weight * (dot(products, vec4(1.0)) - d_row) * params.scale;
+      for (var d = 0u; d < HEAD; d++) {
+        if (STAGED) {
+          dq[d] += ds * first_tile[j * HEAD + d];
+        } else {
+          dq[d] += ds * qkv[k_at + d];
+        }
+      }
     }
   }
   if (query >= params.tokens) {
@@ -165,26 +212,49 @@ fn backward_key(group: vec3<u32>, local: u32) {
     k[d] = qkv[k_at + d] * params.scale;
     v[d] = qkv[v_at + d];
   }
-  for (var t = group.x * WORKGROUP; t < params.tokens; t++) {
-    let q_at = qkv_at(batch, head, t, 0u);
-    let out_at = row_at(batch, head, t);
-    var scores = vec4(0.0);
-    var products = vec4(0.0);
-    for (var d = 0u; d < HEAD; d++) {
-      scores += k[d] * qkv[q_at + d];
-      products += v[d] * grad[out_at + d];
+  for (var start = group.x * WORKGROUP; start < params.tokens; start += KEYS) {
+    if (STAGED) {
+      workgroupBarrier();
+      for (var i = local; i < KEYS * HEAD; i += WORKGROUP) {
+        let t = min(start + i / HEAD, params.tokens - 1u);
+        first_tile[i] = qkv[qkv_at(batch, head, t, 0u) + i % HEAD];
+        second_tile[i] = grad[row_at(batch, head, t) + i % HEAD];
+      }
+      workgroupBarrier();
     }
-    let lse = packed[params.lse_offset + group.y * params.tokens + t];
-    let d_row = deltas[group.y * params.tokens + t];
-    var seen = t >= safe;
-    if (SEGMENTS) {
-      seen = seen && starts[batch * params.tokens + t] <= safe;
-    }
-    let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), seen);
-    let ds = weight * (dot(products, vec4(1.0)) - d_row) * params.scale;
-    for (var d = 0u; d < HEAD; d++) {
-      dk[d] += ds * qkv[q_at + d];
-      dv[d] += weight * grad[out_at + d];
+    let count = min(KEYS, params.tokens - start);
+    for (var j = 0u; j < count; j++) {
+      let t = start + j;
+      let q_at = qkv_at(batch, head, t, 0u);
+      let out_at = row_at(batch, head, t);
+      var scores = vec4(0.0);
+      var products = vec4(0.0);
+      for (var d = 0u; d < HEAD; d++) {
+        if (STAGED) {
+          scores += k[d] * first_tile[j * HEAD + d];
+          products += v[d] * second_tile[j * HEAD + d];
+        } else {
+          scores += k[d] * qkv[q_at + d];
+          products += v[d] * grad[out_at + d];
+        }
+      }
+      let lse = packed[params.lse_offset + group.y * params.tokens + t];
+      let d_row = deltas[group.y * params.tokens + t];
+      var seen = t >= safe;
+      if (SEGMENTS) {
+        seen = seen && starts[batch * params.tokens + t] <= safe;
+      }
+      let weight = select(0.0, exp(min(dot(scores, vec4(1.0)) - lse, 0.0)), seen);
+      let ds = weight * (dot(products, vec4(1.0)) - d_row) * params.scale;
+      for (var d = 0u; d < HEAD; d++) {
+        if (STAGED) {
+          dk[d] += ds * first_tile[j * HEAD + d];
+          dv[d] += weight * second_tile[j * HEAD + d];
+        } else {
+          dk[d] += ds * qkv[q_at + d];
+          dv[d] += weight * grad[out_at + d];
+        }
+      }
     }
   }
   if (key >= params.tokens) {

@@ -8,7 +8,14 @@ import { device } from "./support/device";
 const names = readdirSync("kernels").filter((name) => name.endsWith(".wgsl"));
 
 /** Forms of other kernels for adapters of one kind. */
-const ofOneKind = ["attention-row.wgsl", "columns.wgsl", "matmul-subgroup.wgsl", "matmul-sum.wgsl", "matmul-tile.wgsl"];
+const ofOneKind = [
+  "attention-tile.wgsl",
+  "columns.wgsl",
+  "matmul-subgroup.wgsl",
+  "matmul-sum.wgsl",
+  "matmul-tile.wgsl",
+  "matvec.wgsl",
+];
 
 describe.each(names)("%s", (name) => {
   const source = readFileSync(`kernels/${name}`, "utf8");

@@ -117,12 +117,12 @@ export function attentionCached(qkv: Tensor, cache: Tensor, places: CachePlaces,
       }
       return y;
     },
-    dispatch: ({ software }) => ({
+    dispatch: ({ software, workgroupBytes }) => ({
       kernel: {
         name: "attention-decode",
         source,
         entry: "forward",
-        constants: { LANES: software ? 8 : 32 },
+        constants: { LANES: software ? 8 : workgroupBytes >= 32768 && D <= 64 ? 64 : 32 },
         specialize: { HEAD: `${D / 4}u` },
       },
       params: { rows: all, tokens, heads, slots: count, length, scale: 1 / Math.sqrt(D) },

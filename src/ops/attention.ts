@@ -1,7 +1,8 @@
 /** Causal multi-head self-attention by tiles: https://arxiv.org/abs/2307.08691. */
 import source from "../../kernels/attention.wgsl" with { type: "text" };
 import deltaSource from "../../kernels/attention-delta.wgsl" with { type: "text" };
-import rowSource from "../../kernels/attention-row.wgsl" with { type: "text" };
+import tileSource from "../../kernels/attention-tile.wgsl" with { type: "text" };
+import type { Traits } from "../device/device";
 import { expectShape, matrixOf, ShapeError } from "../tensor/shape";
 import { type Launch, type Tensor, tensor, type Values, VIEW_ALIGNMENT } from "../tensor/tensor";
 import { type Keep, keepWhole } from "./store";
@@ -66,35 +67,52 @@ function formOf(qkv: Tensor, T: number, H: number, starts?: Tensor): Form {
   };
 }
 
-function launch(entry: string, { B, T, H, D, lseOffset, starts }: Form, z = 1): Launch {
-  const lanes = 8;
+/** Heads of up to so many channels are computed by register tiles, where 32 KiB of shared memory are at hand. */
+const TILED = 64;
+
+function launchesOf(entry: "forward" | "backward", form: Form, traits: Traits): readonly Launch[] {
+  if (traits.software || traits.workgroupBytes < 32768 || form.D > TILED) return [rowLaunch(entry, form, traits)];
+  const entries = entry === "forward" ? ["forward"] : ["backward_query", "backward_key"];
+  return entries.map((entry) => tileLaunch(entry, form));
+}
+
+/** A row an invocation. */
+function rowLaunch(entry: "forward" | "backward", form: Form, { software }: Traits): Launch {
+  const { B, T, H, D, starts } = form;
+  const lanes = software ? 8 : D > 64 ? 32 : 64;
   return {
     kernel: {
       name: "attention",
       source,
       entry,
-      constants: { WORKGROUP: lanes, SEGMENTS: starts !== undefined },
-      specialize: { HEAD: `${D / 4}u` },
+      constants: { WORKGROUP: lanes, STAGED: !software, SEGMENTS: starts !== undefined },
+      // Both tiles together fill at most the 16 KiB of shared memory that every device has.
+      specialize: { HEAD: `${D / 4}u`, KEYS: `${D > 64 ? 8 : 16}u` },
     },
-    params: { tokens: T, heads: H, lse_offset: lseOffset, scale: 1 / Math.sqrt(D) },
-    workgroups: [Math.ceil(T / lanes), B * H, z],
+    params: paramsOf(form),
+    workgroups: [Math.ceil(T / lanes), B * H, entry === "forward" ? 1 : 2],
   };
 }
 
-/** On a GPU. Both tiles together fill at most the 16 KiB of shared memory that every device has. */
-function rowLaunch(entry: string, { B, T, H, D, lseOffset, starts }: Form): Launch {
-  const lanes = D > 64 ? 32 : 64;
+function tileLaunch(entry: string, form: Form): Launch {
+  const { B, T, H, D, starts } = form;
+  const quads = D / 4;
+  const mask = [7, 3, 1].find((mask) => quads % (mask + 1) === 0) ?? 0;
   return {
     kernel: {
-      name: "attention-row",
-      source: rowSource,
+      name: "attention-tile",
+      source: tileSource,
       entry,
       constants: { SEGMENTS: starts !== undefined },
-      specialize: { HEAD: `${D / 4}u`, ROWS: `${D > 64 ? 8 : 16}u`, WORKGROUP: `${lanes}u` },
+      specialize: { HEAD: `${quads}u`, MASK: `${mask}u` },
     },
-    params: { tokens: T, heads: H, lse_offset: lseOffset, scale: 1 / Math.sqrt(D) },
-    workgroups: [Math.ceil(T / lanes), B * H, 1],
+    params: paramsOf(form),
+    workgroups: [Math.ceil(T / 32), B * H, 1],
   };
+}
+
+function paramsOf({ T, H, D, lseOffset }: Form): Launch["params"] {
+  return { tokens: T, heads: H, lse_offset: lseOffset, scale: 1 / Math.sqrt(D) };
 }
 
 /** The output rows, then the log-sum-exp of every query's scores, which the backward pass needs. */
@@ -117,7 +135,7 @@ function packedForward(qkv: Tensor, form: Form): Tensor {
       });
       return y;
     },
-    dispatch: ({ software }) => (software ? launch("forward", form) : rowLaunch("forward", form)),
+    dispatch: (traits) => launchesOf("forward", form, traits),
   });
 }
 
@@ -166,10 +184,7 @@ function attentionBackward(qkv: Tensor, packed: Tensor, grad: Tensor, form: Form
       });
       return y;
     },
-    dispatch: ({ software }) =>
-      software
-        ? launch("backward", form, 2)
-        : ["backward_query", "backward_key", "backward_value"].map((entry) => rowLaunch(entry, form)),
+    dispatch: (traits) => launchesOf("backward", form, traits),
   });
 }
 

@@ -48,8 +48,8 @@ export function tilingOf(rows: number, columns: number, inner: number): Tiling {
   return { rows: rows <= 64 ? 64 : 128, columns: 64, slices };
 }
 
-/** The forms in which the kernel reads B. */
-const storedQuads = [
+/** How a kernel reads four neighbours of B, by how that is stored. */
+export const storedQuads = [
   "return b[i / 4u];",
   "let w = vec2(b[i / 2u], b[i / 2u + 1u]); return bitcast<vec4<f32>>(vec4(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));",
   "return vec4(unpack2x16float(b[i / 2u]), unpack2x16float(b[i / 2u + 1u]));",

@@ -8,6 +8,7 @@ import { type Launch, type Tensor, tensor, type Values } from "../tensor/tensor"
 import { addLaunch } from "./add";
 import { geluBackward, geluDerivative, geluLaunch, geluValue } from "./gelu";
 import { type Epilogue, tiledLaunches } from "./matmul-tile";
+import { fewRowsLaunch } from "./matvec";
 import { columnSum } from "./reduce";
 import { type Keep, keepWhole } from "./store";
 
@@ -113,15 +114,17 @@ interface Other {
 /** Where the kernel does not know the other tensor, input 3, another launch does that. */
 function launches(form: Form, { other, ...epilogue }: Epilogue, traits: Traits): readonly Launch[] {
   const count = form.rows * form.columns;
-  const whole = traits.software ? null : tiled(form, { ...epilogue, other });
+  const whole = traits.software ? null : gpuLaunches(form, { ...epilogue, other });
   if (whole) return whole;
   const plain = { ...launch(form, epilogue, traits), reads: [0, 1, 2] };
   if (other === "plus") return [plain, addLaunch(count, 3)];
   return other ? [{ ...plain, writesWork: count }, geluLaunch(count, 3)] : [plain];
 }
 
-function tiled(form: Form, epilogue: Epilogue): readonly Launch[] | null {
-  return tiledLaunches({ ...form, stored: form.stored ?? 0, ...windowsOf(form) }, epilogue);
+function gpuLaunches(form: Form, epilogue: Epilogue): readonly Launch[] | null {
+  const full = { ...form, stored: form.stored ?? 0, ...windowsOf(form) };
+  const few = fewRowsLaunch(full, epilogue);
+  return few ? [few] : tiledLaunches(full, epilogue);
 }
 
 function windowsOf({ rows, columns, inner, transposeA, a, result }: Form): {

@@ -297,6 +297,48 @@ describe.each([
   });
 });
 
+describe("products of few rows", () => {
+  test.each([1, 2, 5, 8])("%i rows", (M) => {
+    for (const [K, N] of [
+      [1, 4],
+      [300, 36],
+      [516, 5],
+    ] as const) {
+      checkForward((a, b, c) => matmul(a!, b!, { bias: c!, gelu: true }), [[M, K], [K, N], [N]], 4e-6);
+      checkForward(
+        (x, a, b) => addTo(x!, matmul(a!, b!, { transposeB: true })),
+        [
+          [M, N],
+          [M, K],
+          [N, K],
+        ],
+        4e-6,
+      );
+    }
+  });
+  test("on a GPU a row's sums do not depend on its company", () => {
+    const gpu = kernelForms()["a GPU of 32 KiB"]!;
+    for (const transposeB of [false, true]) {
+      const [K, N] = [260, 68];
+      const b = input("b", transposeB ? [N, K] : [K, N]);
+      const values = Float32Array.from(sample(8 * K, 3));
+      const row = (rows: number, which: number) => {
+        const a = input("a", [rows, K]);
+        const y = matmul(a, b, { transposeB });
+        using program = new Program(gpu, [y]);
+        program.feed(b, Float32Array.from(sample(K * N, 4)));
+        program.feed(a, rows === 8 ? values : values.subarray(which * K, (which + 1) * K));
+        program.run();
+        return program
+          .read(y)
+          .subarray((rows === 8 ? which : 0) * N)
+          .slice(0, N);
+      };
+      for (const which of [0, 5, 7]) expect(row(8, which)).toEqual(row(1, which));
+    }
+  });
+});
+
 describe("ops without gradients", () => {
   const slots: Given = { shape: [3], values: [3, NO_SLOT, 0] };
   test.each([1, 8, 9])("cacheAppend, %i heads", (heads) => {
@@ -516,6 +558,26 @@ describe("accumulation in place", () => {
     const [onto] = gradients(y, [w], { into: new Map([[w, slab]]) });
     const feeds = new Map([w, x, slab].map((t, i) => [t, sample(16, i)]));
     compare([onto!], feeds, 4e-6);
+  });
+});
+
+describe("attention of every head size, at the edges of tiles", () => {
+  const starts = (T: number): Given => ({
+    shape: [2 * T],
+    values: Array.from({ length: 2 * T }, (_, i) => (i % T < 21 ? 0 : i % T < 40 ? 21 : 40)),
+  });
+  test.each([4, 24, 28, 64])("heads of %i", (D) => {
+    for (const T of [1, 15, 31, 32, 33, 65]) {
+      checkKernels((qkv) => attention(qkv!, { tokens: T, heads: 1 }), [[2 * T, 3 * D]], 4e-6);
+    }
+    checkKernels(
+      (qkv, starts) => attention(qkv!, { tokens: 70, heads: 1, starts: starts! }),
+      [[140, 3 * D], starts(70)],
+      4e-6,
+    );
+  });
+  test("large scores", () => {
+    checkKernels((qkv) => attention(scale(qkv!, 30), { tokens: 40, heads: 2 }), [[40, 48]], 2e-5);
   });
 });
 
