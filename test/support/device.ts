@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe } from "bun:test";
 import { openCpu } from "../../src/device/cpu/cpu";
 import { vectorsOf } from "../../src/device/cpu/vectors";
-import type { Device } from "../../src/device/device";
+import { type Device, withTraits } from "../../src/device/device";
 import { listAdapters } from "../../src/device/list";
 import { openDevice } from "../../src/device/open";
 
@@ -22,15 +22,24 @@ let current: Kind = "adapter";
 export function device(kind: Kind = current): Device {
   let found = opened.get(kind);
   if (!found) {
-    found =
-      kind === "adapter"
-        ? openDevice(adapterName(), {
-            checked: process.env.DAWNGRAD_CHECKED ? process.env.DAWNGRAD_CHECKED === "1" : undefined,
-          })
-        : openCpu(undefined, kind === "wasm" ? "wasm" : "auto");
+    found = kind === "adapter" ? openAdapter() : openCpu(undefined, kind === "wasm" ? "wasm" : "auto");
     opened.set(kind, found);
   }
   return found;
+}
+
+/** What a software adapter says of itself, for the kernels of GPUs by the memory that a workgroup may share. */
+const gpu = { software: false, subgroupSize: 0, invocations: 256, f16: false };
+export const gpuForms = {
+  gpu: { ...gpu, workgroupBytes: 32768 },
+  "small-gpu": { ...gpu, workgroupBytes: 16384 },
+};
+
+/** DAWNGRAD_FORMS chooses kernels as one of `gpuForms`; DAWNGRAD_CHECKED=0 runs them as on GPUs, without a check of every index. */
+function openAdapter(): Device {
+  const { DAWNGRAD_FORMS: forms, DAWNGRAD_CHECKED: checked } = process.env;
+  const opened = openDevice(adapterName(), { checked: checked === undefined ? undefined : checked === "1" });
+  return forms ? withTraits(opened, gpuForms[forms as keyof typeof gpuForms]) : opened;
 }
 
 /** What `--device` calls the adapter under test. */

@@ -10,7 +10,7 @@ import { randomAt } from "../../src/ops/random";
 import { type Shape, sizeOf } from "../../src/tensor/shape";
 import { type DType, isQuantised } from "../../src/tensor/stored";
 import { input, type Tensor, type Values } from "../../src/tensor/tensor";
-import { cpuKinds, device } from "./device";
+import { cpuKinds, device, gpuForms } from "./device";
 
 /** An input of an op: a shape of random numbers, or a shape with the ids or values to feed. */
 export type Given = Shape | { readonly shape: Shape; readonly values: readonly number[]; readonly dtype?: DType };
@@ -113,13 +113,12 @@ export function stored(values: Values, { shape, dtype = "f32" }: Tensor) {
  */
 export function kernelForms(): Record<string, Device> {
   const adapter = device("adapter");
-  const gpu = { software: false, subgroupSize: 0, invocations: 256, f16: false };
   return {
     ...Object.fromEntries(cpuKinds.map((kind) => [`the CPU (${kind})`, device(kind)])),
     "the adapter": adapter,
     "a software adapter": withTraits(adapter, { software: true, subgroupSize: 0 }),
-    "a GPU of 32 KiB": withTraits(adapter, { ...gpu, workgroupBytes: 32768 }),
-    "a GPU of 16 KiB": withTraits(adapter, { ...gpu, workgroupBytes: 16384 }),
+    "a GPU of 32 KiB": withTraits(adapter, gpuForms.gpu),
+    "a GPU of 16 KiB": withTraits(adapter, gpuForms["small-gpu"]),
   };
 }
 
