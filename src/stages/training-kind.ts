@@ -234,7 +234,8 @@ function otherPast(
   if (steps === undefined && Number(epochs?.is ?? 0) < Number(epochs?.was ?? 0))
     return "it may have trained for longer";
   const kind = optim.schedule;
-  if (kind === "constant") return null;
+  // A warm-up that is a share of the steps is another with more of them.
+  if (kind === "constant" && (optim.warmup === 0 || optim.warmup >= 1)) return null;
   const rate = (steps: number, step: number) => learningRate({ ...optim, kind, steps }, step);
   if (was !== undefined && is !== undefined) {
     const same = Array.from({ length: step }, (_, i) => rate(Number(was), i) === rate(Number(is), i));
@@ -271,11 +272,15 @@ function outline(
     lines: [
       line({ rows, tokens }),
       trainedLine(model, lora),
-      `${ruleNames[optim.kind]}, ${optim.schedule} schedule, peak ${optim.lr}, ${optim.warmup > 0 && optim.warmup < 1 ? `${+(100 * optim.warmup).toFixed(2)}% of the` : optim.warmup} steps of warm-up, clip ${optim.clip}`,
+      `${ruleNames[optim.kind]}, ${optim.schedule} schedule, peak ${optim.lr}, ${warmupLine(optim)} of warm-up, clip ${optim.clip}`,
       `${config.validation === NO_VALIDATION ? "no evaluation" : `evaluation every ${evaluate.every} steps`}, a checkpoint every ${save.every}, ${save.keep} kept`,
       `device memory: ${memory(trainingBytes)}`,
     ],
   };
+}
+
+function warmupLine({ warmup }: Training["optim"]): string {
+  return warmup > 0 && warmup < 1 ? `${+(100 * warmup).toFixed(2)}% of the steps` : `${warmup} steps`;
 }
 
 const ruleNames = { adamw: "AdamW", lion: "Lion", muon: "Muon" } as const;

@@ -90,6 +90,14 @@ test("where the rates so far would have been others the stage runs again and say
   expect(twice.notes).toContain(`runs again: ${why}`);
 });
 
+test("a warm-up that is a share of the steps is another with more of them", async () => {
+  const twice = await trained(
+    { steps: 8, schedule: "constant", warmup: 0.5 },
+    { steps: 14, schedule: "constant", warmup: 0.5 },
+  );
+  expect(twice.notes).toContain("runs again: optim.steps was 8 and is 14: by its schedule, constant,");
+});
+
 test("fewer steps than were trained run again", async () => {
   const once = await trained({ steps: 8, schedule: "constant" });
   const twice = await trained({ steps: 14, schedule: "constant" }, { steps: 8, schedule: "constant" });
