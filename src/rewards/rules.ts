@@ -130,19 +130,21 @@ function judged(columns: Columns, passes: (expected: string) => boolean): number
   return all.length === 0 ? null : Number(all.some(passes));
 }
 
-/** The answers that a record expects. */
+/** The answers that a record expects: of a pair the chosen one, else those of the first column that has any which is not empty. */
 export function expectedIn(columns: Columns): readonly string[] {
-  for (const name of ["answers", "answer", "output", "completion", "response", "chosen"]) {
-    const value = columns[name];
-    const list = (Array.isArray(value) ? value : [value]).flatMap((one) =>
-      typeof one === "string" ? [one] : typeof one === "number" ? [String(one)] : [],
-    );
-    if (list.length > 0) return list;
-    const turn = Array.isArray(value) ? lastTurn(value) : null;
-    if (turn !== null) return [turn];
-  }
-  const turn = lastTurn(columns.messages ?? columns.conversations);
-  return turn === null ? [] : [turn];
+  const names = ["answers", "answer", "output", "completion", "response", "chosen", "messages", "conversations"];
+  const isPair = columns.chosen !== undefined && columns.rejected !== undefined;
+  const found = (isPair ? ["chosen", ...names] : names).map((name) => answersOf(columns[name]));
+  return found.find((list) => list.some((answer) => answer !== "")) ?? found.find((list) => list.length > 0) ?? [];
+}
+
+/** A text, a number, a list of them, or what the assistant says last. */
+function answersOf(value: unknown): readonly string[] {
+  const list = (Array.isArray(value) ? value : [value]).flatMap((one) =>
+    typeof one === "string" ? [one] : typeof one === "number" ? [String(one)] : [],
+  );
+  const turn = list.length === 0 ? lastTurn(value) : null;
+  return turn === null ? list : [turn];
 }
 
 function lastTurn(turns: unknown): string | null {

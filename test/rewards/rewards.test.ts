@@ -23,6 +23,9 @@ describe("a rule by its name", () => {
     ["exact", "b", { answers: ["a", "b"] }, 1],
     ["exact", "Pip.", {}, null],
     ["exact", "", { answer: "" }, 1],
+    ["exact", "Pip.", { answer: "", output: "Pip." }, 1],
+    ["exact", "Pip.", { output: "Bob.", chosen: "Pip.", rejected: "Bob." }, 1],
+    ["exact", "Pip.", { answer: "", messages: [{ role: "assistant", content: "Pip." }] }, 1],
     ["exact", "7", { answer: 7 }, 1],
     [
       "exact",
