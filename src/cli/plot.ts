@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../errors";
-import { writeAside } from "../files";
 import { mayColour } from "../log/console";
 import { pointsIn, readRun } from "../report/run";
 import { type Series, thinned } from "../report/series";
@@ -11,6 +10,7 @@ import { svgOf } from "../report/svg";
 import { terminalChart } from "../report/terminal";
 import { nearest } from "../text/nearest";
 import { all } from "./options";
+import { writeOut } from "./out";
 import { print } from "./print";
 
 export default defineCommand({
@@ -59,7 +59,7 @@ export default defineCommand({
     const chart = { title: wanted.filter((name) => known.has(name)).join(", "), x: "step", series };
     if (args.out !== undefined) {
       const svg = await svgOf(chart, { width: 720, height: 400 });
-      await writeAside(args.out, (path) => Bun.write(path, svg).then(() => {}));
+      await writeOut(args.out, svg);
       print(`${args.out}\n`);
       return;
     }

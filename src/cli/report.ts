@@ -1,9 +1,9 @@
 /** `dawngrad report RUN`: a run on one page of HTML. */
 import { join } from "node:path";
 import { defineCommand } from "citty";
-import { writeAside } from "../files";
 import { pageOf } from "../report/page";
 import { readRun } from "../report/run";
+import { writeOut } from "./out";
 import { print } from "./print";
 
 export default defineCommand({
@@ -16,7 +16,7 @@ export default defineCommand({
     const run = readRun(args.run);
     const out = args.out ?? join(args.run, "report.html");
     const page = await pageOf(run);
-    await writeAside(out, (path) => Bun.write(path, page).then(() => {}));
+    await writeOut(out, page);
     for (const note of run.notes) console.error(note);
     print(`${out}\n`);
   },

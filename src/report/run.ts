@@ -92,6 +92,15 @@ export function readRun(folder: string): RunReport {
   return { name: found?.name ?? folder, folder, bytesPerToken: tokenizer?.bytesPerToken ?? null, stages: told, notes };
 }
 
+/** When something was; null, with a note, where that is no date. */
+function dateOf(given: string | undefined, path: string, notes: string[]): Date | null {
+  if (given === undefined) return null;
+  const date = new Date(given);
+  if (!Number.isNaN(date.getTime())) return date;
+  notes.push(`${path} says when as ${JSON.stringify(given)}, which is no date`);
+  return null;
+}
+
 function readStage(folder: string, name: string, kind: string, notes: string[]): StageReport {
   const path = join(folder, STAGE_FILE);
   const read = <T>(path: string, schema: z.ZodType<T>) => (existsSync(path) ? parsed(path, schema, notes) : null);
@@ -113,8 +122,8 @@ function readStage(folder: string, name: string, kind: string, notes: string[]):
       .flatMap(([, key, of]) => (of === undefined ? [] : [{ key: key!, name: of }])),
     program: made?.program ?? null,
     device: made?.device ?? null,
-    began: made ? new Date(made.began) : null,
-    finished: made?.finished === undefined ? null : new Date(made.finished),
+    began: dateOf(made?.began, path, notes),
+    finished: dateOf(made?.finished, path, notes),
     points,
     samples: samplesIn(folder),
     quantised: read(join(folder, "model", "quantization.json"), quantised),

@@ -1,6 +1,6 @@
 /** `report` and `plot`: what they write, and what they say of a run that goes on, is of another version, or is none. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryFolder } from "../support/folder";
 
@@ -48,6 +48,32 @@ describe("report", () => {
     expect(page).toContain("<svg");
     for (const said of ["not begun", "begun", "finished"]) expect(page).toContain(said);
     expect(page).not.toContain("<script");
+  });
+  test("goes through a link and into a pipe, and leaves both", () => {
+    writeFileSync(at("page.html"), "before");
+    symlinkSync("page.html", at("link.html"));
+    symlinkSync("none.html", at("dangling.html"));
+    for (const name of ["link.html", "dangling.html"]) {
+      expect(dawngrad("report", at("goes-on"), "--out", at(name)).code).toBe(0);
+      expect(lstatSync(at(name)).isSymbolicLink()).toBe(true);
+      expect(readFileSync(at(name), "utf8")).toContain("<html");
+    }
+    Bun.spawnSync(["mkfifo", at("pipe")]);
+    const script = `"$0" src/main.ts plot ${at("goes-on", "first")} --out ${at("pipe")} > /dev/null & cat ${at("pipe")}`;
+    const { stdout } = Bun.spawnSync(["sh", "-c", script, process.execPath]);
+    expect(stdout.toString()).toContain("<svg");
+    expect(lstatSync(at("pipe")).isFIFO()).toBe(true);
+  });
+  test("says of a time that is none that it is none", () => {
+    write(at("when", "run.json"), { name: "when", stage: [{ name: "one", kind: "sft" }] });
+    write(at("when", "one", "stage.json"), {
+      state: "finished",
+      parts: {},
+      made: { ...made, began: "soon", finished: "x" },
+    });
+    const { code, err } = dawngrad("report", at("when"));
+    expect(code).toBe(0);
+    expect(err).toContain('says when as "soon", which is no date');
   });
   test("of files of another version, or without metrics, says so and goes as far as it can", () => {
     const { code, err } = dawngrad("report", at("other"), "--out", at("other.html"));
