@@ -1,12 +1,13 @@
 /** `dawngrad init GOAL`: a commented config, and sample data beside it, in this folder. Asks nothing. */
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { findFile } from "../app/embedded";
 import { goals } from "../app/goals";
 import { UserError } from "../errors";
 import { writeNew } from "../files";
 import { nearest } from "../text/nearest";
+import { expectNew } from "./out";
 import { print } from "./print";
 
 const names = Object.keys(goals);
@@ -34,8 +35,18 @@ export default defineCommand({
     }
     const { config, data } = goals[wanted]!;
     const folder = dirname(out);
-    await writeNew(out, (path) => Bun.write(path, config.replaceAll("dawngrad.toml", out)).then(() => {}));
+    const own = Object.keys(data).find((name) => resolve(folder, name) === resolve(out));
+    if (own !== undefined || /[\n\r]/.test(out))
+      throw new UserError(
+        own ? `${own} is the data of this goal` : `--out ${JSON.stringify(out)} has a line end in it`,
+        {
+          hint: "give the config another name with --out",
+          exitCode: 2,
+        },
+      );
+    expectNew(out);
     const lines = [`${out}: ${goals[wanted]!.about}`];
+    // The config last: what it names is there when it is.
     for (const [name, sample] of Object.entries(data)) {
       const path = join(folder, name);
       if (existsSync(path)) lines.push(`${path}: yours, which is there already`);
@@ -44,6 +55,17 @@ export default defineCommand({
         lines.push(`${path}: a sample; put your own in its place`);
       }
     }
-    print(`${lines.join("\n")}\nnext: dawngrad run ${out}\n`);
+    await writeNew(out, (path) =>
+      Bun.write(
+        path,
+        config.replaceAll("dawngrad.toml", () => out),
+      ).then(() => {}),
+    );
+    print(`${lines.join("\n")}\nnext: dawngrad run ${quoted(out)}\n`);
   },
 });
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

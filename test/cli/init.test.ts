@@ -1,6 +1,6 @@
 /** `init`: what it writes runs at once, in an empty folder; what is there already stays. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { readConfigFile } from "../../src/app/config-file";
 import { goals } from "../../src/app/goals";
@@ -55,6 +55,24 @@ describe.each(Object.entries(goals))("init %s", (name, { data, config }) => {
       expect(err).toContain("finished after step 2");
       expect(exitCode).toBe(0);
     }, 60_000);
+});
+
+test("a config of an odd name names itself, and the next command can be pasted", () => {
+  using folder = temporaryFolder();
+  const { out, exitCode } = dawngrad(folder.path, "init", "text", "--out", "it's $& mine.toml");
+  expect(exitCode).toBe(0);
+  expect(out).toContain(String.raw`next: dawngrad run 'it'\''s $& mine.toml'`);
+  expect(readFileSync(join(folder.path, "it's $& mine.toml"), "utf8")).toContain("it's $& mine.toml");
+});
+
+test.each([
+  ["text.txt", "text.txt is the data of this goal"],
+  ["a\nb.toml", 'error: --out "a\\nb.toml" has a line end in it'],
+])("--out %j is refused before anything is written", (name, sentence) => {
+  using folder = temporaryFolder();
+  const { err, exitCode } = dawngrad(folder.path, "init", "text", "--out", name);
+  expect([exitCode, err]).toEqual([2, expect.stringContaining(sentence)]);
+  expect(readdirSync(folder.path)).toEqual([]);
 });
 
 test("what is there stays", () => {
