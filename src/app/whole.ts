@@ -16,7 +16,8 @@ export function wholeOf(
   stages: readonly string[],
   { console, seconds }: { readonly console: Reporter; readonly seconds: Readonly<Record<string, number>> },
 ): Whole {
-  const known = stages.every((name) => name in seconds);
+  // Longer than a year is no measurement.
+  const known = stages.every((name) => Object.hasOwn(seconds, name) && seconds[name]! >= 0 && seconds[name]! < 3.2e7);
   const waiting = new Set(stages);
   let [here, elsewhere] = [0, 0];
   let began = performance.now();
@@ -40,7 +41,7 @@ export function wholeOf(
       waiting.delete(name);
       if (!worked) return;
       here += gone();
-      elsewhere += seconds[name] ?? 0;
+      elsewhere += known ? seconds[name]! : 0;
     },
   };
 }

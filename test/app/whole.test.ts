@@ -33,6 +33,17 @@ test("without what stages took, only which one it is; of one stage nothing", () 
   expect(lines).toEqual(["[2/2] x", "y"]);
 });
 
+test("a stage may have any name, and a time that cannot be is none", () => {
+  const { lines, console } = heard();
+  wholeOf(["a", "constructor"], { console, seconds: { a: 1 } })
+    .begin("a")
+    .status("x");
+  wholeOf(["a", "b"], { console, seconds: { a: 1e300, b: 1 } })
+    .begin("a")
+    .status("y");
+  expect(lines).toEqual(["[1/2] x", "[1/2] y"]);
+});
+
 function left(line: string): number {
   const [, minutes = "0", seconds] = /^\[.\/3, (?:(\d+)m)?(\d+)s left\]/.exec(line)!;
   return 60 * Number(minutes) + Number(seconds);
