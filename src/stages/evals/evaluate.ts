@@ -199,9 +199,11 @@ function conversationsIn(rows: Rows, data: string, console: Reporter, columnsOf:
   const lines = reportLines(reportOf(read, conversations, problems), data);
   if (lines.length > 1) for (const line of lines) console.note(line);
   if (conversations.length > 0) return { conversations, format };
-  throw new UserError(`${data} has no conversation: its records are ${format}`, {
-    hint: "give instructions or messages",
-  });
+  const plain = samples.some(({ kind }) => kind === "completion");
+  throw new UserError(
+    `${data} has no conversation: its records are ${plain ? "prompts and answers in plain text" : format}`,
+    { hint: "give instructions, messages, or pairs of messages" },
+  );
 }
 
 /** The sample as one of which these columns are read. */
