@@ -46,7 +46,8 @@ function textsOf({ stage }: Before["config"]): readonly string[] {
 }
 
 export async function decideTokenizer(scene: Before): Promise<Decision> {
-  const saved = existsSync(join(scene.directory, TOKENIZER_FOLDER, "tokenizer_config.json"));
+  const files = ["tokenizer.json", "tokenizer_config.json"];
+  const saved = files.every((name) => existsSync(join(scene.directory, TOKENIZER_FOLDER, name)));
   return decision(TOKENIZER_FOLDER, { parts: await tokenizerParts(scene), saved, scene, schema: tokenizerSchema });
 }
 
@@ -99,13 +100,19 @@ async function measure(folder: string, { config, console }: Before): Promise<voi
   if (wanted.kind === "file" || "alphabet" in wanted) return;
   const path = corpusOf(stage).at(-1)!;
   const text = await readText(await locateData(path, console), path);
-  // From white space on: not from the midst of a character, or of an end token.
-  const end = text.length > MEASURED ? text.slice(-MEASURED).replace(/^\S+/, "") : text;
+  const end = endOf(text);
   if (end === "") return;
   const tokenizer = await loadTokenizer(folder);
   const tokens = (await tokensIn(end, { tokenizer, onNote: console.note })).length;
   const bytesPerToken = Buffer.byteLength(end) / Math.max(1, tokens);
   writeTextAside(join(folder, MEASURED_FILE), `${JSON.stringify({ bytesPerToken })}\n`);
+}
+
+/** From white space on, where there is any: not from the midst of an end token; and not from the midst of a character. */
+function endOf(text: string): string {
+  if (text.length <= MEASURED) return text;
+  const end = text.slice(-MEASURED);
+  return end.slice(Math.max(0, end.search(/\s/))).replace(/^[\udc00-\udfff]/, "");
 }
 
 /** What stands in the way was not made here, and is not to be removed. */

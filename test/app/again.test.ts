@@ -135,6 +135,16 @@ describe("a run made before there were stage files", () => {
   });
 });
 
+test("a tokenizer whose file is gone is made again, and what stands on it stays", async () => {
+  using folder = begun();
+  await sitting(folder.path);
+  const file = join(folder.run, "tokenizer", "tokenizer.json");
+  const before = readFileSync(file, "utf8");
+  rmSync(file);
+  expect(trained(await sitting(folder.path))).toEqual([]);
+  expect(readFileSync(file, "utf8")).toBe(before);
+});
+
 test("a tokenizer is made again with what stands on it, and comes back", async () => {
   using folder = begun();
   await sitting(folder.path);
