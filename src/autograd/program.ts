@@ -1,13 +1,5 @@
 /** A graph made into buffers and one recording: compiled once, then only fed, run and read. */
-import {
-  type Bytes,
-  type Device,
-  type DeviceBuffer,
-  type Dispatch,
-  type Recording,
-  type Slice,
-  whole,
-} from "../device/device";
+import type { Bytes, Device, DeviceBuffer, Dispatch, Recording, Slice } from "../device/device";
 import { bytesOf, isHalf, isQuantised, wordsOf } from "../tensor/stored";
 import type { Launch, Tensor } from "../tensor/tensor";
 import { isFed, type Plan, plan } from "./plan";
@@ -45,9 +37,7 @@ export class Program implements Disposable {
       const own = scratch ? sizes.slice(0, fedSlots) : sizes;
       for (const size of own) this.owned.push(device.allocate(4 * size));
       this.buffers = scratch ? [...this.owned, ...scratch.take(sizes.slice(fedSlots))] : this.owned;
-      this.recording = device.record(
-        this.plan.nodes.flatMap((node, i) => launches[i]!.map((launch) => this.dispatchOf(node, launch))),
-      );
+      this.recording = device.record(this.plan.nodes.flatMap((node, i) => this.dispatchesOf(node, launches[i]!)));
     } catch (error) {
       for (const buffer of this.owned) buffer.free();
       throw error;
@@ -63,16 +53,20 @@ export class Program implements Disposable {
     return Array.isArray(launches) ? launches : [launches as Launch];
   }
 
-  private dispatchOf(node: Tensor, { readsStored, writesWork, reads, ...launch }: Launch): Dispatch {
+  private dispatchesOf(node: Tensor, launches: readonly Launch[]): Dispatch[] {
     const all = node.inPlace ? node.inputs.slice(1) : node.inputs;
-    const inputs = reads?.map((which) => (which === "work" ? which : all[which]!)) ?? all;
-    for (const x of inputs) {
-      if (x !== "work" && !readsStored && (isHalf(x.dtype) || isQuantised(x.dtype)))
-        throw new Error(`${node.name} cannot read ${x.name} in ${x.dtype}`);
-    }
-    const slice = (x: Tensor | "work") =>
-      x === "work" ? whole(this.buffers[this.plan.slotSizes.length]!) : this.slice(x);
-    return { ...launch, output: slice(writesWork ? "work" : node), inputs: inputs.map(slice) };
+    let work: Slice | undefined;
+    return launches.map(({ readsStored, writesWork, reads, ...launch }) => {
+      const inputs = reads?.map((which) => (which === "work" ? which : all[which]!)) ?? all;
+      for (const x of inputs) {
+        if (x !== "work" && !readsStored && (isHalf(x.dtype) || isQuantised(x.dtype)))
+          throw new Error(`${node.name} cannot read ${x.name} in ${x.dtype}`);
+      }
+      const bound = inputs.map((x) => (x === "work" ? work! : this.slice(x)));
+      if (!writesWork) return { ...launch, output: this.slice(node), inputs: bound };
+      work = { buffer: this.buffers[this.plan.slotSizes.length]!, offsetBytes: 0, sizeBytes: 4 * writesWork };
+      return { ...launch, output: work, inputs: bound };
+    });
   }
 
   /** Where a tensor of this graph lives. */

@@ -95,7 +95,9 @@ function layerNormBackward(x: Tensor, statistics: Tensor, scale: Tensor, grad: T
           workgroups: rowGroups(rows, rowLanes(traits)),
           reads: [0, 1, 2, 3],
         };
-        return added ? [launch, addLaunch(rows * columns, 4)] : [launch];
+        if (!added) return [launch];
+        if (traits.software) return [launch, addLaunch(rows * columns, 4)];
+        return [{ ...launch, kernel: { ...launch.kernel, entry: "backward_plus" }, reads: [0, 1, 2, 3, 4] }];
       },
       ...(!added && { plus: (x) => make(x) }),
     });

@@ -121,7 +121,10 @@ describe("threads", () => {
     using device = openCpu();
     const x = input("x", [8, 8]);
     const product = matmul(x, x, { gelu: true });
-    const wrong: Tensor = { ...product, dispatch: (traits) => trapping(product.dispatch!(traits) as Launch) };
+    const wrong: Tensor = {
+      ...product,
+      dispatch: (traits) => trapping([product.dispatch!(traits)].flat()[0] as Launch),
+    };
     using program = new Program(device, [wrong]);
     program.feed(x, new Float32Array(64));
     expect(() => program.run()).toThrow();

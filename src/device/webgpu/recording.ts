@@ -4,6 +4,7 @@ import type { Dispatch, Recording, Slice, Traits } from "../device";
 import { writeParams } from "../params";
 import type { WebGpuBuffer } from "./buffer";
 import { type DawnDevice, usage } from "./dawn-device";
+import { fuse } from "./fuse";
 import type { Pipelines } from "./pipelines";
 import type { Handle } from "./struct";
 import type { Timer } from "./timer";
@@ -40,8 +41,9 @@ export class WebGpuRecording implements Recording {
   private readonly setGroup: SetGroup;
   private readonly launch: Launch;
 
-  constructor(on: Submission, dispatches: readonly Dispatch[]) {
+  constructor(on: Submission, given: readonly Dispatch[]) {
     this.on = on;
+    const dispatches = fuse(given);
     this.dispatches = dispatches.length;
     const { dawn } = on.dawn;
     this.begin = dawn.symbol("wgpuCommandEncoderBeginComputePass");
