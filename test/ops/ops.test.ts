@@ -577,7 +577,7 @@ describe("attention of every head size, at the edges of tiles", () => {
     );
   });
   test("large scores", () => {
-    checkKernels((qkv) => attention(scale(qkv!, 30), { tokens: 40, heads: 2 }), [[40, 48]], 2e-5);
+    checkKernels((qkv) => attention(scale(qkv!, 30), { tokens: 40, heads: 2 }), [[40, 48]], 5e-5);
   });
 });
 
